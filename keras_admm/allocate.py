@@ -1,0 +1,189 @@
+"""One budget for the whole model -> how many weights each tensor keeps."""
+
+import math
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from keras_admm.constraints.sparse import check_sparsity
+
+HOW = ("global", "uniform", "erk", "lamp")
+
+
+def allocate(arrays, sparsity, how="global", min_keep=1):
+    """Divide what a sparsity leaves over the tensors of a model.
+
+    Args:
+        arrays: mapping of names to float arrays, the weights.
+        sparsity: float in `[0, 1)`, the share of zeros over all of them.
+        how: one of
+
+            - `"global"`: one magnitude threshold over all tensors. The counts of the exact projection on the
+              set of models with `round((1 - sparsity) * N)` non-zeros.
+            - `"uniform"`: `sparsity` in every tensor, `round((1 - sparsity) * n)` each.
+            - `"erk"`: density in proportion to `sum(shape) / prod(shape)` (Evci et al., "Rigging the Lottery",
+              arXiv:1911.11134), never above 1.
+            - `"lamp"`: one threshold on the layer-adaptive score `w^2 / sum of w'^2 over |w'| >= |w|` (Lee et
+              al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", arXiv:2010.07611).
+            - a mapping `{name pattern: sparsity}`, with shell wildcards; the first pattern that fits a name or a
+              part of it between slashes counts, and names that none fits get `sparsity`.
+            - a callable `(arrays, sparsity) -> {name: count to keep}`.
+        min_keep: int >= 0, the least number of weights that a tensor keeps, so that no layer dies (or all of it,
+            where it has fewer).
+
+    Returns:
+        A dict of names to ints. For `"global"`, `"erk"` and `"lamp"` they sum to `round((1 - sparsity) * N)`.
+
+    Raises:
+        ValueError: for an unknown `how`, a pattern that fits no name, counts that a tensor cannot hold, or a
+            budget below `min_keep` for every tensor.
+
+    Example:
+
+    >>> import numpy as np
+    >>> arrays = {"a": np.array([1.0, 2.0, 3.0]), "b": np.array([4.0, 5.0, 0.5])}
+    >>> allocate(arrays, 0.5)
+    {'a': 1, 'b': 2}
+    >>> allocate(arrays, 0.5, {"a": 0.0}, min_keep=0)
+    {'a': 3, 'b': 2}
+    """
+    check_how("allocate", how)
+    check_min_keep("allocate", min_keep)
+    sparsity = check_sparsity("allocate", sparsity)
+    least = {name: min(min_keep, array.size) for name, array in arrays.items()}
+    if isinstance(how, Mapping):
+        return _each(arrays, _by_pattern(list(arrays), how, sparsity), least)
+    if how == "uniform":
+        return _each(arrays, dict.fromkeys(arrays, sparsity), least)
+    if callable(how):
+        return _checked(arrays, how(arrays, sparsity))
+    budget = round((1 - sparsity) * sum(array.size for array in arrays.values()))
+    if budget < sum(least.values()):
+        raise ValueError(
+            f"allocate: a sparsity of {sparsity} leaves {budget} weights, fewer than min_keep={min_keep} for each "
+            f"of {len(arrays)} tensors. Lower the sparsity or min_keep."
+        )
+    divide = {"global": _by_magnitude, "lamp": _by_lamp, "erk": _by_shape}[how]
+    return _bounded(arrays, budget, least, divide)
+
+
+def _each(arrays, sparsities, least):
+    return {n: max(least[n], round((1 - sparsities[n]) * array.size)) for n, array in arrays.items()}
+
+
+def _bounded(arrays, budget, least, divide):
+    """Fix what falls below its bound at the bound, and divide the rest again."""
+    counts, free = {}, dict(arrays)
+    while True:
+        shares = divide(free, budget - sum(counts.values()))
+        low = [name for name in free if shares[name] < least[name]]
+        if not low:
+            return {name: counts[name] if name in counts else shares[name] for name in arrays}
+        for name in low:
+            counts[name] = least[name]
+            del free[name]
+
+
+def _by_magnitude(arrays, budget):
+    return _above_threshold({name: np.abs(a, dtype="float32").ravel() for name, a in arrays.items()}, budget)
+
+
+def _by_lamp(arrays, budget):
+    return _above_threshold({name: _lamp_scores(a) for name, a in arrays.items()}, budget)
+
+
+def _lamp_scores(array):
+    # The score falls with the magnitude inside a tensor, so only how many pass matters, not which.
+    squares = np.sort(np.square(array.astype("float64")).ravel())[::-1]
+    sums = np.cumsum(squares)
+    return np.divide(squares, sums, out=np.zeros_like(squares), where=sums > 0)
+
+
+def _above_threshold(scores, budget):
+    """How many of the `budget` largest scores each tensor holds; between equal ones the earlier tensor's stay."""
+    joined = np.concatenate(list(scores.values()))
+    if budget <= 0 or budget >= joined.size:
+        return {name: len(s) if budget > 0 else 0 for name, s in scores.items()}
+    joined.partition(joined.size - budget)
+    threshold = joined[joined.size - budget]
+    counts = {name: int(np.count_nonzero(s > threshold)) for name, s in scores.items()}
+    room = budget - sum(counts.values())
+    for name, s in scores.items():
+        if not room:
+            break
+        ties = min(room, int(np.count_nonzero(s == threshold)))
+        counts[name] += ties
+        room -= ties
+    return counts
+
+
+def _by_shape(arrays, budget):
+    """Erdos-Renyi-kernel: density in proportion to sum(shape) / prod(shape), full tensors set aside."""
+    sizes = {name: a.size for name, a in arrays.items()}
+    shares = {name: float(sum(a.shape)) for name, a in arrays.items()}
+    full = {}
+    while True:
+        rest = {name: s for name, s in shares.items() if name not in full}
+        scale = (budget - sum(full.values())) / max(sum(rest.values()), 1e-12)
+        over = {name: sizes[name] for name, s in rest.items() if scale * s > sizes[name]}
+        if not over:
+            return _rounded({**full, **{name: scale * s for name, s in rest.items()}}, budget, sizes)
+        full.update(over)
+
+
+def _rounded(shares, budget, sizes):
+    """Whole numbers of the same sum, by largest remainder."""
+    counts = {name: min(math.floor(s), sizes[name]) for name, s in shares.items()}
+    by_remainder = sorted(shares, key=lambda name: counts[name] - shares[name])
+    for name in by_remainder * 2:
+        if sum(counts.values()) == budget:
+            break
+        counts[name] += counts[name] < sizes[name]
+    return counts
+
+
+def _by_pattern(names, patterns, otherwise):
+    unused = [p for p in patterns if not any(fits(p, name) for name in names)]
+    if unused:
+        raise ValueError(
+            f"allocate: every pattern must fit a name. Received: {unused}, which fits none of {names}. "
+            "Write a name, a part of it between slashes, or a shell wildcard such as 'conv*'."
+        )
+    return {name: next((s for p, s in patterns.items() if fits(p, name)), otherwise) for name in names}
+
+
+def fits(pattern, name):
+    """Whether a shell wildcard fits a variable's path, or one part of it between slashes."""
+    return fnmatchcase(name, pattern) or any(fnmatchcase(part, pattern) for part in name.split("/"))
+
+
+def _checked(arrays, counts):
+    wrong = [n for n, a in arrays.items() if not isinstance(counts.get(n), (int, np.integer)) or not 0 <= counts[n] <= a.size]
+    if wrong or len(counts) != len(arrays):
+        raise ValueError(
+            "allocate: the callable must return {name: count} with a whole number from 0 to the tensor's size for "
+            f"each of {list(arrays)}. Received: {counts}."
+        )
+    return {name: int(counts[name]) for name in arrays}
+
+
+def check_how(name, how):
+    """Raises the sentence for an allocation that is none."""
+    if isinstance(how, Mapping):
+        for pattern, sparsity in how.items():
+            check_sparsity(f"{name}, pattern {pattern!r}", sparsity)
+    elif not callable(how) and how not in HOW:
+        raise ValueError(
+            f"{name}: the allocation must be one of {HOW}, a mapping of name patterns to sparsities, or a callable. "
+            f"Received: {how!r}. Use 'global' for one threshold over the model."
+        )
+
+
+def check_min_keep(name, min_keep):
+    """Raises the sentence for a bound that is no count."""
+    if isinstance(min_keep, bool) or not isinstance(min_keep, (int, np.integer)) or min_keep < 0:
+        raise ValueError(
+            f"{name}: `min_keep` is a number of weights and must be an integer >= 0. "
+            f"Received: min_keep={min_keep!r}. Use 1 to keep every layer alive."
+        )

@@ -1,0 +1,310 @@
+"""The clock: Keras callbacks that tell the engine when an epoch has ended."""
+
+import warnings
+
+import keras
+import numpy as np
+
+from keras_admm import attach, weights
+from keras_admm.backup import Backup
+from keras_admm.engine import Engine
+from keras_admm.plan import Plan, Step, pruning_steps
+
+# What must see the weights after the end of an ADMM phase has projected them, and what must see our logs.
+AFTER_PROJECTION = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
+AFTER_LOGS = (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
+PHASES = ("admm", "retrain")
+
+
+class ADMM(keras.callbacks.Callback):
+    """Trains a model into a set by ADMM, in the `fit` that one already has.
+
+    Solves `min f(W) subject to W in S`: ADMM epochs train `f(W) + rho / 2 * ||W - Z + U||^2` and move
+    `Z = P_S(W + U)`, `U = U + W - Z` between epochs; then `W` is projected on `S`, and retrained in it.
+
+    After `fit` the model is the same object with its weights in the set, compiled as it was, nothing left behind;
+    the same if `fit` ends in an exception.
+
+    Args:
+        constraints: the set: a `keras_admm.constraints` object for every compressed weight, or a
+            `keras_admm.plan.Step`, or a list of these for progressive steps.
+        layers: what to compress: names, patterns, layers, variables, a callable `variable -> bool`, or a list of
+            these. By default kernels and embeddings of rank 2 and more.
+        exclude: what to leave out, said in the same way.
+        admm_epochs: int, epochs under the penalty, or a list with one for each step. By default the epochs of `fit`
+            are divided evenly over the phases of all steps.
+        retrain_epochs: int, epochs of retraining with the zeros held, or a list with one for each step. 0 ends
+            with the projection. Epochs of `fit` that are left over extend the last retraining.
+        update_every: int, epochs between two moves of Z and U.
+        rho: float, the penalty at the start of each step; with `penalty="proximal"` the share of the way to the
+            target that a weight is pulled after each update, `rho / (1 + rho)`.
+        rho_growth: float, the factor per update (1 holds rho; the authors use 1.3), or `"balance"`, which balances
+            the primal and dual residuals.
+        rescale_dual: bool, whether U shrinks as rho grows, as Boyd et al. have it. The ADMM pruning authors'
+            codes leave it: False.
+        masked_progressive: bool, whether what a step zeroed stays zero in the ADMM epochs of the next, as the
+            authors do, or may come back.
+        penalty: `"gradient"`: the pull is added to the gradient. `"proximal"`: it moves the weights after each
+            update, untouched by the optimizer's scaling. `"loss"`: it is a regularizer, so that it shows in `loss`
+            (TensorFlow and torch). The first two leave `loss` and `val_loss` the user's own.
+        learning_rate: dict with `"admm"` and / or `"retrain"`: a float, or a `LearningRateSchedule` of the number
+            of epochs since the phase began. The optimizer's own rate comes back at the end.
+        restart_learning_rate: bool, whether the ADMM schedule starts anew after every move of Z and U, as the
+            authors do (with `update_every` of a few epochs).
+        backup_dir: path of a folder for the state of the run. A fit that is killed and started again goes on from
+            the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`.
+        verbose: int, 1 prints a line at each change of phase.
+
+    Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `engine.Progress`).
+
+    Raises:
+        ValueError, TypeError: before any training, with what is wrong and what to do.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_admm.constraints import Sparse
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model.compile("adam", "mse")
+    >>> history = model.fit(np.ones((16, 8)), np.ones((16, 4)), epochs=4, verbose=0, callbacks=[ADMM(Sparse(0.75))])
+    >>> int(np.count_nonzero(model.layers[0].kernel))
+    8
+
+    References: Zhang et al., "A Systematic DNN Weight Pruning Framework using Alternating Direction Method of
+    Multipliers", arXiv:1804.03294; Ye et al., "Progressive Weight Pruning of Deep Neural Networks using ADMM",
+    arXiv:1810.07378; Boyd et al., "Distributed Optimization and Statistical Learning via the Alternating Direction
+    Method of Multipliers", 2011.
+    """
+
+    def __init__(
+        self,
+        constraints,
+        *,
+        layers=None,
+        exclude=None,
+        admm_epochs=None,
+        retrain_epochs=None,
+        update_every=1,
+        rho=1e-3,
+        rho_growth=1.3,
+        rescale_dual=True,
+        masked_progressive=True,
+        penalty="gradient",
+        learning_rate=None,
+        restart_learning_rate=False,
+        backup_dir=None,
+        verbose=0,
+    ):
+        super().__init__()
+        name = type(self).__name__
+        targets = constraints if isinstance(constraints, (list, tuple)) and not isinstance(constraints, Step) else [constraints]
+        steps = tuple(t if isinstance(t, Step) else Step(t, admm_epochs, retrain_epochs) for t in targets)
+        self.plan = Plan(steps, update_every, rho, rho_growth, rescale_dual, masked_progressive, penalty)
+        self.plan.check(name)
+        self.layers = layers
+        self.exclude = exclude
+        self.learning_rate = _checked_rates(name, learning_rate)
+        self.restart_learning_rate = restart_learning_rate
+        self.backup_dir = backup_dir
+        self.verbose = verbose
+        self.engine = None
+
+    def on_train_begin(self, logs=None):
+        self.engine = Engine(self.model, self.plan, self.layers, self.exclude, name=type(self).__name__)
+        self.plan.timeline(self.engine.name, self.params["epochs"])
+        _check_rate_is_settable(self.engine.name, self.learning_rate, self.model.optimizer)
+        callbacks = attach.running_callbacks()
+        self._neighbours = [c for c in callbacks.callbacks if c is not self]
+        self._check_order(callbacks.callbacks)
+        self.engine.attach()
+        self.engine.release_with(callbacks)
+        self._backup = Backup(self.backup_dir) if self.backup_dir else None
+        self._began = False
+        newest = self._backup.newest() if self._backup else None
+        if newest is not None:
+            attach.resume_at(self.model, newest)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._began:
+            self._begin_or_resume(epoch)
+        self._set_learning_rate()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {} if logs is None else logs
+        before = self.engine.moment
+        try:
+            if not np.isfinite(logs.get("loss", 0.0)):
+                raise FloatingPointError(f"{self.engine.name}: the loss must stay finite. Received: loss={logs['loss']}.")
+            logs.update(self.engine.end_epoch()._asdict())
+        except FloatingPointError as error:
+            self._stop(error)
+            return
+        if before[:2] != (self.engine.moment or before)[:2]:
+            self._forget_best()
+        self._say(epoch, before, logs)
+        if self._backup:
+            self._save(epoch + 1)
+
+    def on_train_end(self, logs=None):
+        engine = self.engine
+        complete = engine.finish()
+        if self._backup and complete:
+            self._backup.clear()
+        if not complete:
+            moment = engine.moment
+            warnings.warn(
+                f"{engine.name}: the run must pass its last projection to hold the promised set. Received: a fit that "
+                f"stopped in the {moment.phase} phase of step {moment.step + 1} of {len(self.plan.steps)}, after "
+                f"{engine.epoch} epoch(s). Fit for longer, or call engine.project() on this callback to project "
+                "the weights as they are.",
+                stacklevel=2,
+            )
+
+    def _check_order(self, callbacks):
+        earlier = callbacks[: callbacks.index(self)]
+        for callback in earlier:
+            kind = type(callback).__name__
+            if isinstance(callback, AFTER_PROJECTION):
+                raise ValueError(
+                    f"{self.engine.name}: it must stand before {kind} in the list of callbacks, which else saves "
+                    "weights that the end of an epoch has yet to project. "
+                    f"Received: {kind} first. Change their order."
+                )
+            if isinstance(callback, AFTER_LOGS):
+                warnings.warn(
+                    f"{self.engine.name}: it must stand before {kind} in the list of callbacks for its logs to "
+                    f"reach it. Received: {kind} first. Change their order.",
+                    stacklevel=2,
+                )
+
+    def _begin_or_resume(self, epoch):
+        self._began = True
+        state = self._backup.load(epoch) if self._backup else None
+        if state is None and self._backup and self._backup.epochs():
+            raise ValueError(
+                f"{self.engine.name}: to resume at epoch {epoch}, backup_dir must hold the state with which it began. "
+                f"Received: states of epochs {self._backup.epochs()} in {self.backup_dir}. Empty the folders of "
+                "this callback and of BackupAndRestore to start again."
+            )
+        if state is None:
+            self.engine.begin(self.params["epochs"] - epoch)
+            return
+        self._load(state)
+
+    def _load(self, state):
+        self.engine.load_state_dict(state)
+        for i, variable in enumerate(attach.all_variables(self.model)):
+            weights.write(variable, state[f"variable/{i}"])
+
+    def _save(self, epoch):
+        variables = attach.all_variables(self.model)
+        values = {f"variable/{i}": weights.storable(v) for i, v in enumerate(variables)}
+        self._backup.save(epoch, {**self.engine.state_dict(), **values})
+
+    def _stop(self, error):
+        """Training is past saving: go back to the last state that was good, and say so."""
+        self.model.stop_training = True
+        newest = self._backup.newest() if self._backup else None
+        if newest is None:
+            rescue = "Nothing was saved, for no backup_dir was given, or no epoch has ended: build the model anew."
+        else:
+            self._load(self._backup.load(newest))
+            rescue = f"The model is back at the state with which epoch {newest} began, saved in {self.backup_dir}."
+        warnings.warn(f"{error} Training stops. {rescue}", stacklevel=2)
+
+    def _forget_best(self):
+        # A new phase is a new problem: the best of the one before, not yet in the set, must not win over it.
+        for callback in self._neighbours:
+            if isinstance(callback, (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau)):
+                callback.on_train_begin()
+            elif isinstance(callback, keras.callbacks.ModelCheckpoint):
+                callback.best = None
+
+    def _set_learning_rate(self):
+        moment = self.engine.moment
+        if moment is None or moment.phase not in self.learning_rate:
+            return
+        rate, epoch = self.learning_rate[moment.phase], moment.epoch
+        if self.restart_learning_rate and moment.phase == "admm":
+            epoch %= self.plan.update_every
+        self.engine.set_learning_rate(rate(epoch) if callable(rate) else rate)
+
+    def _say(self, epoch, before, logs):
+        moment = self.engine.moment
+        if self.verbose and before.epoch + 1 == before.epochs:
+            then = f"{moment.phase} for {moment.epochs} epoch(s)" if moment else "done"
+            print(
+                f"\n{self.engine.name}: step {before.step + 1} of {len(self.plan.steps)}, {before.phase} ended after "
+                f"epoch {epoch + 1} at sparsity {logs['sparsity']:.4f}; next: {then}"
+            )
+
+
+class ADMMPrune(ADMM):
+    """Prunes a model by ADMM to an exact sparsity, in the `fit` that one already has.
+
+    Solves `min f(W) subject to card(W) <= (1 - sparsity) * N`: see `keras_admm.ADMM`, of which this is the form
+    whose sets are sparse. After `fit` the compressed weights have exactly `round((1 - sparsity) * N)` non-zeros.
+
+    Args:
+        sparsity: float in `[0, 1)`, the share of zeros; a list of ascending ones runs progressive steps, each
+            starting from the last: `[0.9, 0.97, 0.99]`.
+        allocation: how the budget is divided over the tensors at every update: `"global"` (one threshold over the
+            model), `"uniform"`, `"erk"`, `"lamp"`, a mapping of name patterns to sparsities (others get
+            `sparsity`), or a callable; see `keras_admm.allocate`.
+        structure: what is zeroed as one; `"element"`: each weight by itself.
+        min_keep: int, the least number of weights that a tensor keeps.
+        path: how the target tightens within a step. `None`: the step's sparsity from the start. `"geometric"`: the
+            kept count falls by a constant factor at every update, best for extreme sparsities. `"cubic"`: TFMOT's
+            polynomial decay.
+        **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
+
+    Raises:
+        ValueError, TypeError: before any training, with what is wrong and what to do.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5), keras.layers.Dense(2)])
+    >>> model.compile("adam", "mse")
+    >>> prune = ADMMPrune(sparsity=0.9)
+    >>> history = model.fit(np.ones((16, 8)), np.ones((16, 2)), epochs=4, verbose=0, callbacks=[prune])
+    >>> [int(np.count_nonzero(layer.kernel)) for layer in model.layers], round(history.history["sparsity"][-1], 3)
+    ([3, 2], 0.9)
+    """
+
+    def __init__(
+        self,
+        sparsity,
+        *,
+        allocation="global",
+        structure="element",
+        min_keep=1,
+        path=None,
+        admm_epochs=None,
+        retrain_epochs=None,
+        **kwargs,
+    ):
+        steps = pruning_steps(
+            type(self).__name__, sparsity, allocation, min_keep, structure, path, admm_epochs, retrain_epochs
+        )
+        super().__init__(list(steps), **kwargs)
+
+
+def _checked_rates(name, rates):
+    rates = dict(rates or {})
+    kinds = (int, float, keras.optimizers.schedules.LearningRateSchedule)
+    if set(rates) - set(PHASES) or not all(isinstance(rate, kinds) for rate in rates.values()):
+        raise ValueError(
+            f"{name}: `learning_rate` must be a dict of {PHASES} to floats or LearningRateSchedules of epochs. "
+            f"Received: learning_rate={rates!r}. Write for example {{'retrain': 1e-3}}."
+        )
+    return rates
+
+
+def _check_rate_is_settable(name, rates, optimizer):
+    own = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    if rates and not isinstance(own, keras.Variable):
+        raise ValueError(
+            f"{name}: a learning rate per phase needs an optimizer compiled with a float as its rate. "
+            f"Received: {own!r}. Compile with a float, or leave `learning_rate` to the optimizer's own schedule."
+        )

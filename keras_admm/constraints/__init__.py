@@ -1,0 +1,8 @@
+"""Sets that a weight can be projected on.
+
+Each is a `keras.constraints.Constraint`: called with a tensor it returns the nearest member of the set, of the
+same shape and dtype. It serves ADMM as its projection, and any Keras layer as a `kernel_constraint`.
+"""
+
+from keras_admm.constraints.sparse import Sparse as Sparse
+from keras_admm.constraints.sparse import Support as Support

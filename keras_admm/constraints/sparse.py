@@ -1,0 +1,121 @@
+"""Sets of tensors with few non-zeros."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_admm.constraints.projection import largest
+from keras_admm.constraints.views import VIEWS
+
+
+def check_sparsity(name, sparsity):
+    """Returns `sparsity` as a float, or raises the sentence that says what is wrong with it."""
+    if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float, np.number)):
+        raise TypeError(
+            f"{name}: `sparsity` must be a number, the share of zeros, 0 <= sparsity < 1. "
+            f"Received: sparsity={sparsity!r}. Pass a float such as 0.9."
+        )
+    if not 0 <= sparsity < 1:
+        raise ValueError(
+            f"{name}: `sparsity` is the share of zeros and must be in [0, 1). Received: sparsity={sparsity!r}. "
+            "Pass 0.98 for two kept weights in a hundred."
+        )
+    return float(sparsity)
+
+
+@keras.saving.register_keras_serializable("keras_admm")
+class Sparse(keras.constraints.Constraint):
+    """Tensors of which a share of `sparsity` is zero.
+
+    Called with `x` it returns the nearest member, `argmin ||y - x||` over `y` with exactly
+    `round((1 - sparsity) * groups)` groups left: the largest stay as they are, the others become 0. Between
+    equal norms the lower index stays, on every backend.
+
+    Args:
+        sparsity: float in `[0, 1)`, the share of zeros.
+        structure: what is kept or zeroed as one. `"element"`: each weight by itself.
+
+    Returns when called:
+        A tensor of the shape and dtype of its input, which may be a NumPy array or a tensor of the backend.
+
+    Raises:
+        ValueError: for a sparsity outside `[0, 1)` or an unknown structure.
+
+    Example:
+
+    >>> import numpy as np
+    >>> Sparse(0.5)(np.array([0.1, -3.0, 2.0, 0.2], "float32"))
+    array([ 0., -3.,  2.,  0.], dtype=float32)
+
+    Reference: the set `S_i` of Zhang et al., "A Systematic DNN Weight Pruning Framework using Alternating
+    Direction Method of Multipliers", arXiv:1804.03294.
+    """
+
+    def __init__(self, sparsity, structure="element"):
+        self.sparsity = check_sparsity("Sparse", sparsity)
+        if structure not in VIEWS:
+            raise ValueError(
+                f"Sparse: `structure` must be one of {sorted(VIEWS)}. Received: structure={structure!r}. "
+                "Choose one of these."
+            )
+        self.structure = structure
+
+    def support(self, x):
+        """Booleans of the shape of `x`: true where the nearest member keeps the weight."""
+        view = VIEWS[self.structure](x.shape)
+        reshape = np.reshape if isinstance(x, np.ndarray) else ops.reshape
+        keep = largest(reshape(x, view.folded), round((1 - self.sparsity) * view.folded[1]))
+        return reshape(keep, view.kept)
+
+    def __call__(self, x):
+        return _restrict(x, self.support(x))
+
+    def get_config(self):
+        return {"sparsity": self.sparsity, "structure": self.structure}
+
+
+@keras.saving.register_keras_serializable("keras_admm")
+class Support(keras.constraints.Constraint):
+    """Tensors that are zero wherever `mask` is.
+
+    Called with `x` it returns the nearest member, `argmin ||y - x||` over `y` with `y = 0` where `mask` is
+    false: `x` itself where the mask is true, 0 elsewhere.
+
+    Args:
+        mask: array of booleans (or zeros and non-zeros) of the shape of the tensor.
+
+    Example:
+
+    >>> import numpy as np
+    >>> Support([True, False])(np.array([5.0, 7.0], "float32"))
+    array([5., 0.], dtype=float32)
+
+    Reference: masked retraining in Ye et al., "Progressive Weight Pruning of Deep Neural Networks using ADMM",
+    arXiv:1810.07378.
+    """
+
+    def __init__(self, mask):
+        self.mask = np.asarray(mask).astype(bool)
+
+    def support(self, x):
+        """Booleans of the shape of `x`: the mask itself."""
+        if tuple(x.shape) != self.mask.shape:
+            raise ValueError(
+                f"Support: the mask must have the shape of the tensor, {tuple(x.shape)}. "
+                f"Received: a mask of shape {self.mask.shape}. Make it from this tensor."
+            )
+        return self.mask
+
+    def __call__(self, x):
+        return _restrict(x, self.support(x))
+
+    def get_config(self):
+        return {"mask": self.mask.tolist()}
+
+
+def _restrict(x, support):
+    # A choice, not a product: 0 * inf would be NaN, and 0 * -1 a negative zero.
+    if isinstance(x, np.ndarray):
+        return np.where(support, x, np.zeros((), x.dtype))
+    x = ops.convert_to_tensor(x)
+    return ops.where(support, x, ops.zeros((), dtype=x.dtype))

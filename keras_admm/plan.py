@@ -1,0 +1,191 @@
+"""What a run does and when: steps, each an ADMM phase and a retraining phase, laid over epochs."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_admm.allocate import allocate, check_how, check_min_keep
+from keras_admm.attach import PENALTIES
+from keras_admm.constraints import Sparse, Support
+from keras_admm.constraints.sparse import check_sparsity
+from keras_admm.regularizers import check_rho
+from keras_admm.schedules import check_growth, check_path, tighten
+
+
+class Step(NamedTuple):
+    """One target and the epochs that lead to it.
+
+    Attributes:
+        constraints: the set of each weight. A `keras_admm.constraints` object for all of them, a mapping of names
+            to such objects, or a callable `(arrays, fraction) -> {name: constraint}` given the float32 weights by
+            name and the share of the step's updates that have passed, in `[0, 1]`.
+        admm_epochs: int, epochs under the penalty; None shares out the epochs of the run.
+        retrain_epochs: int, epochs inside the set; None shares them out, 0 ends with the projection.
+    """
+
+    constraints: Callable
+    admm_epochs: int | None = None
+    retrain_epochs: int | None = None
+
+    def sets(self, arrays, fraction):
+        """The constraint of each of `arrays`."""
+        if isinstance(self.constraints, Mapping):
+            return self.constraints
+        if hasattr(self.constraints, "get_config"):
+            return dict.fromkeys(arrays, self.constraints)
+        return self.constraints(arrays, fraction)
+
+
+class Pruning(NamedTuple):
+    """The `constraints` of a pruning step: a budget divided over the tensors anew at every update.
+
+    Attributes: see `keras_admm.ADMMPrune`; `start` is the sparsity where the step begins.
+    """
+
+    sparsity: float
+    start: float = 0.0
+    allocation: object = "global"
+    min_keep: int = 1
+    structure: str = "element"
+    path: str | None = None
+
+    def __call__(self, arrays, fraction):
+        how = self.allocation
+        if isinstance(how, Mapping):
+            how = {p: tighten(min(self.start, s), s, fraction, self.path) for p, s in how.items()}
+        sparsity = tighten(self.start, self.sparsity, fraction, self.path)
+        counts = allocate(arrays, sparsity, how, self.min_keep)
+        return {
+            n: Sparse(1 - counts[n] / a.size, self.structure) if counts[n] else Support(np.zeros(a.shape))
+            for n, a in arrays.items()
+        }
+
+
+class Moment(NamedTuple):
+    """One epoch of a run.
+
+    Attributes:
+        step: int, which step, from 0.
+        phase: `"admm"` or `"retrain"`.
+        epoch: int, which epoch of this phase, from 0.
+        epochs: int, how many epochs this phase has.
+    """
+
+    step: int
+    phase: str
+    epoch: int
+    epochs: int
+
+
+class Plan(NamedTuple):
+    """A whole run.
+
+    Attributes:
+        steps: tuple of `Step`s, each starting from where the last one ended.
+        update_every: int >= 1, epochs between two moves of Z and U.
+        rho: float >= 0, the penalty at the start of each step; with `penalty="proximal"` the strength of the pull.
+        rho_growth: float > 0, the factor per update, or `"balance"`; see `schedules.rho_factor`.
+        rescale_dual: bool, whether U shrinks as rho grows (Boyd) or stays as it is (the ADMM pruning authors).
+        masked_progressive: bool, whether weights that a step zeroed stay zero in the ADMM epochs of the next.
+        penalty: `"gradient"`, `"proximal"` or `"loss"`; see `attach.Hold`.
+    """
+
+    steps: tuple
+    update_every: int = 1
+    rho: float = 1e-3
+    rho_growth: float | str = 1.3
+    rescale_dual: bool = True
+    masked_progressive: bool = True
+    penalty: str = "gradient"
+
+    def check(self, name):
+        """Raises the sentence that says what is wrong with this plan."""
+        if not self.steps:
+            raise ValueError(f"{name}: a run needs at least one step. Received: none. Give one constraint or sparsity.")
+        if isinstance(self.update_every, bool) or not isinstance(self.update_every, int) or self.update_every < 1:
+            raise ValueError(
+                f"{name}: `update_every` is a number of epochs and must be an integer >= 1. "
+                f"Received: update_every={self.update_every!r}. Use 1 to move Z and U after every epoch."
+            )
+        if self.penalty not in PENALTIES:
+            raise ValueError(
+                f"{name}: `penalty` must be one of {PENALTIES}. Received: penalty={self.penalty!r}. Choose one of these."
+            )
+        check_rho(name, self.rho)
+        check_growth(name, self.rho_growth)
+
+    def timeline(self, name, epochs=None):
+        """The `Moment` of every epoch.
+
+        Args:
+            name: str, who asks, for the sentence of an error.
+            epochs: int, how many epochs the run has. None: as many as the steps say, which must all say it.
+
+        Raises:
+            ValueError: when the epochs do not suffice, or are not known.
+        """
+        lengths = self._lengths(name, epochs)
+        timeline = []
+        for i, (admm, retrain) in enumerate(lengths):
+            timeline += [Moment(i, "admm", e, admm) for e in range(admm)]
+            timeline += [Moment(i, "retrain", e, retrain) for e in range(retrain)]
+        return timeline
+
+    def _lengths(self, name, epochs):
+        asked = [n for s in self.steps for n in (s.admm_epochs, s.retrain_epochs)]
+        fixed = sum(n for n in asked if n is not None)
+        unknown = asked.count(None)
+        if epochs is None and unknown:
+            raise ValueError(
+                f"{name}: the number of epochs must be known. Received: admm_epochs or retrain_epochs of None in "
+                "a loop of your own. Give both in every step."
+            )
+        epochs = fixed if epochs is None else epochs
+        spare = epochs - fixed
+        if spare < unknown:
+            raise ValueError(
+                f"{name}: the {len(self.steps)} step(s) need at least {fixed + unknown} epochs (one for each ADMM "
+                f"and each retraining phase not given). Received: epochs={epochs}. Fit for more epochs, or give "
+                "fewer steps, admm_epochs or retrain_epochs."
+            )
+        shares = [spare // unknown + (i < spare % unknown) for i in range(unknown)] if unknown else []
+        lengths = [shares.pop(0) if n is None else n for n in asked]
+        lengths[-1] += epochs - sum(lengths)
+        return list(zip(lengths[::2], lengths[1::2], strict=True))
+
+
+def pruning_steps(name, sparsity, allocation, min_keep, structure, path, admm_epochs, retrain_epochs):
+    """The steps of `ADMMPrune`: one for each sparsity, each starting at the one before."""
+    sparsities = _ascending(name, sparsity)
+    check_how(name, allocation)
+    check_min_keep(name, min_keep)
+    check_path(name, path)
+    admm = _per_step(name, "admm_epochs", admm_epochs, len(sparsities), least=1)
+    retrain = _per_step(name, "retrain_epochs", retrain_epochs, len(sparsities), least=0)
+    goals = [
+        Pruning(end, start, allocation, min_keep, structure, path)
+        for start, end in zip([0.0, *sparsities], sparsities, strict=False)
+    ]
+    return tuple(Step(*parts) for parts in zip(goals, admm, retrain, strict=True))
+
+
+def _ascending(name, sparsity):
+    sparsities = [check_sparsity(name, s) for s in (sparsity if isinstance(sparsity, (list, tuple)) else [sparsity])]
+    if not sparsities or any(a >= b for a, b in zip(sparsities, sparsities[1:], strict=False)):
+        raise ValueError(
+            f"{name}: a list of sparsities must ascend, each step starting from the last. "
+            f"Received: sparsity={sparsity!r}. Sort it and drop what is equal."
+        )
+    return sparsities
+
+
+def _per_step(name, argument, epochs, count, least):
+    values = list(epochs) if isinstance(epochs, (list, tuple)) else [epochs] * count
+    good = all(e is None or (isinstance(e, int) and not isinstance(e, bool) and e >= least) for e in values)
+    if not good or len(values) != count:
+        raise ValueError(
+            f"{name}: `{argument}` must be an integer >= {least}, or a list of one for each of the {count} step(s). "
+            f"Received: {argument}={epochs!r}. Leave it out to have the epochs of fit divided."
+        )
+    return values

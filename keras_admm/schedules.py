@@ -1,0 +1,80 @@
+"""How targets and rho move with time. Pure functions of numbers."""
+
+
+def tighten(start, end, fraction, path=None):
+    """The sparsity at a `fraction` of the way from `start` to `end`.
+
+    Args:
+        start: float in `[0, 1)`, the share of zeros where the step began.
+        end: float in `[0, 1)`, the step's own share of zeros.
+        fraction: float in `[0, 1]`, how much of the step has passed.
+        path: `None` holds `end` all the way. `"geometric"`: the kept share falls by a constant factor. `"cubic"`:
+            `end + (start - end) * (1 - fraction)^3`, the polynomial decay of Zhu and Gupta, "To prune, or not
+            to prune", arXiv:1710.01878, as in TFMOT.
+
+    Returns:
+        A float in `[0, 1)`.
+
+    Raises:
+        ValueError: for an unknown path.
+
+    Example:
+
+    >>> round(tighten(0.0, 0.99, 0.5, "geometric"), 6)
+    0.9
+    >>> tighten(0.0, 0.8, 0.5, "cubic")
+    0.7
+    """
+    check_path("tighten", path)
+    if path is None or fraction >= 1:
+        return end
+    if path == "geometric":
+        return 1 - (1 - start) * ((1 - end) / (1 - start)) ** fraction
+    return end + (start - end) * (1 - fraction) ** 3
+
+
+def check_path(name, path):
+    """Raises the sentence for an unknown path."""
+    if path not in (None, "geometric", "cubic"):
+        raise ValueError(
+            f"{name}: `path` must be None, 'geometric' or 'cubic'. Received: path={path!r}. "
+            "Use 'geometric' for extreme sparsities."
+        )
+
+
+def rho_factor(growth, rho, residuals, ratio=10.0, change=2.0):
+    """The factor by which rho changes after an ADMM step.
+
+    Args:
+        growth: float > 0, the constant factor (1 holds rho, the ADMM authors use 1.3), or `"balance"`: rho doubles
+            when the primal residual is more than ten times the dual one, halves in the opposite case, and else
+            holds (Boyd et al. 2011, section 3.4.1, with mu = 10 and tau = 2).
+        rho: float, the penalty in force.
+        residuals: `admm.Residuals` of the step.
+        ratio: float, Boyd's mu.
+        change: float, Boyd's tau.
+
+    Returns:
+        A float > 0.
+
+    Example:
+
+    >>> rho_factor(1.3, 1e-3, None)
+    1.3
+    """
+    if growth != "balance":
+        return growth
+    primal, dual = residuals.primal, rho * residuals.dual
+    if primal > ratio * dual:
+        return change
+    return 1 / change if dual > ratio * primal else 1.0
+
+
+def check_growth(name, growth):
+    """Raises the sentence that says what is wrong with a growth of rho."""
+    number = isinstance(growth, (int, float)) and not isinstance(growth, bool)
+    if growth != "balance" and not (number and 0 < growth < float("inf")):
+        raise ValueError(
+            f"{name}: `rho_growth` must be a factor > 0 or 'balance'. Received: rho_growth={growth!r}. "
+            "Use 1.0 to hold rho, 1.3 as the authors do."
+        )

@@ -1,0 +1,143 @@
+"""The door: which variables of a model are compressed."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_admm.allocate import fits
+
+# Variables that scale or shift rather than connect: biases (of rank 2 in GRU and attention), normalisation, PReLU.
+NOT_KERNELS = ("bias", "gamma", "beta", "alpha", "scale")
+KERNELS = ("kernel", "embedding")
+
+
+def select(model, layers=None, exclude=None):
+    """The variables to compress, by name.
+
+    Args:
+        model: a built `keras.Model`, of any kind.
+        layers: what to take: a name, a pattern (shell wildcards, fitted to the variable's path or to one part of it
+            between slashes), a layer, a variable, a callable `variable -> bool`, or a list of these. By default
+            every trainable kernel and embedding of rank 2 and more; biases and normalisation are never in it.
+        exclude: what to leave out, said in the same way.
+
+    Returns:
+        A dict of unique names to trainable `keras.Variable`s. A variable that layers share is in it once.
+
+    Raises:
+        ValueError: for an unbuilt model, a pattern that fits nothing, a quantized variable, a weight that is not
+            finite, or nothing left.
+    """
+    _check_built(model)
+    named = _named(model)
+    chosen = {n: v for n, v in named.items() if v.trainable and is_kernel(v)} if layers is None else _chosen(named, layers)
+    left_out = _chosen(named, exclude) if exclude is not None else {}
+    chosen = {name: v for name, v in chosen.items() if name not in left_out}
+    _check_quantized(named if layers is None else chosen, left_out)
+    if not chosen:
+        raise ValueError(
+            f"{model.name}: at least one variable must be compressed. Received: layers={layers!r}, "
+            f"exclude={exclude!r}, which leave none of {sorted(named)}. Choose others."
+        )
+    for name, variable in chosen.items():
+        _check_variable(name, variable)
+    return chosen
+
+
+def is_kernel(variable):
+    """The default rule: a kernel or an embedding of rank 2 and more, or a weight of a custom layer like one."""
+    name = variable.name
+    if len(variable.shape) < 2 or any(word in name for word in NOT_KERNELS):
+        return False
+    return any(word in name for word in KERNELS) or sum(size > 1 for size in variable.shape) > 1
+
+
+def read(variable):
+    """The variable's value as a new float32 NumPy array."""
+    return np.array(ops.convert_to_numpy(ops.cast(ops.convert_to_tensor(variable), "float32")))
+
+
+def storable(variable):
+    """The variable's value as a NumPy array of a dtype that every file can hold: bfloat16 as float32, losslessly."""
+    value = ops.convert_to_tensor(variable)
+    half = keras.backend.standardize_dtype(variable.dtype) == "bfloat16"
+    return np.array(ops.convert_to_numpy(ops.cast(value, "float32") if half else value))
+
+
+def write(variable, value):
+    """Assign a copy of a NumPy array, in the variable's own dtype."""
+    variable.assign(ops.cast(ops.convert_to_tensor(np.array(value)), variable.dtype))
+
+
+def _named(model):
+    named, seen = {}, set()
+    for variable in model.variables:
+        if id(variable) in seen:
+            continue
+        seen.add(id(variable))
+        name = path = getattr(variable, "path", variable.name)
+        count = 1
+        while name in named:
+            count += 1
+            name = f"{path}_{count}"
+        named[name] = variable
+    return named
+
+
+def _chosen(named, wanted):
+    chosen = {}
+    for item in wanted if isinstance(wanted, (list, tuple, set)) else [wanted]:
+        found = {name: v for name, v in named.items() if _matches(item, name, v)}
+        if not found:
+            raise ValueError(
+                f"layers / exclude: each entry must choose at least one variable. Received: {item!r}, which chooses "
+                f"none of {sorted(named)}. Give a name, a wildcard such as 'conv*', a layer, a variable or a callable."
+            )
+        chosen.update(found)
+    return chosen
+
+
+def _matches(item, name, variable):
+    if isinstance(item, str):
+        # A layer's name stands for its kernels; the full path for whatever variable it names.
+        return fits(item, name) and (is_kernel(variable) or item == name)
+    if isinstance(item, keras.layers.Layer):
+        return is_kernel(variable) and any(variable is v for v in item.variables)
+    if isinstance(item, keras.Variable):
+        return variable is item
+    if callable(item):
+        return bool(item(variable))
+    raise TypeError(
+        "layers / exclude: entries must be names, patterns, layers, variables or callables. "
+        f"Received: {item!r}. Pass for example 'conv*' or model.layers[0]."
+    )
+
+
+def _check_built(model):
+    if not getattr(model, "built", False) or not model.variables:
+        raise ValueError(
+            f"{model.name}: the model must be built before its weights can be compressed. Received: a model without "
+            "variables. Call model.build(input_shape), or the model on a batch of data, first."
+        )
+
+
+def _check_quantized(named, left_out):
+    for name, variable in named.items():
+        quantized = "int" in str(variable.dtype) or "float8" in str(variable.dtype)
+        if quantized and is_kernel(variable) and name not in left_out:
+            raise ValueError(
+                f"{name}: a variable must be a float one to be trained to a constraint. Received: dtype="
+                f"{variable.dtype}, a quantized variable. Compress before model.quantize(), or exclude it."
+            )
+
+
+def _check_variable(name, variable):
+    if not variable.trainable:
+        raise ValueError(
+            f"{name}: only trainable variables can be compressed. Received: a variable with trainable=False. "
+            "Set its layer's trainable to True, or exclude it."
+        )
+    if not np.isfinite(read(variable)).all():
+        raise ValueError(
+            f"{name}: the weights must be finite. Received: NaN or infinite values. Load or train a sound model first."
+        )
