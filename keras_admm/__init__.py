@@ -1,6 +1,6 @@
 """ADMM model compression for Keras.
 
-    model.fit(x, y, epochs=30, callbacks=[keras_admm.ADMMPrune(sparsity=0.98)])
+model.fit(x, y, epochs=30, callbacks=[keras_admm.ADMMPrune(sparsity=0.98)])
 """
 
 from keras_admm import constraints as constraints
@@ -10,5 +10,6 @@ from keras_admm.engine import Engine as Engine
 from keras_admm.plan import Plan as Plan
 from keras_admm.plan import Step as Step
 from keras_admm.regularizers import ADMMRegularizer as ADMMRegularizer
+from keras_admm.report import report as report
 
 __version__ = "0.1.0"

@@ -159,7 +159,9 @@ def fits(pattern, name):
 
 
 def _checked(arrays, counts):
-    wrong = [n for n, a in arrays.items() if not isinstance(counts.get(n), (int, np.integer)) or not 0 <= counts[n] <= a.size]
+    wrong = [
+        n for n, a in arrays.items() if not isinstance(counts.get(n), (int, np.integer)) or not 0 <= counts[n] <= a.size
+    ]
     if wrong or len(counts) != len(arrays):
         raise ValueError(
             "allocate: the callable must return {name: count} with a whole number from 0 to the tensor's size for "

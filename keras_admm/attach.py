@@ -106,9 +106,7 @@ class Hold:
             new = type(optimizer).from_config(optimizer.get_config())
             new.build(optimizer._trainable_variables)
         lasting = {id(optimizer._iterations), id(optimizer._learning_rate)}
-        ours = {id(v) for slot in self.slots.values() for v in slot}
-        state = [v for v in optimizer._variables if id(v) not in ours]
-        for variable, fresh in zip(state, new._variables, strict=True):
+        for variable, fresh in zip(self._own, new._variables, strict=True):
             if id(variable) not in lasting:
                 variable.assign(ops.convert_to_numpy(fresh))
         if optimizer.use_ema:
@@ -131,7 +129,8 @@ class Hold:
             if not self._optimizer.built:
                 self.model.optimizer.build(self.model.trainable_variables)
             make = self._add_variable
-            undo.callback(_drop, self._optimizer._variables, before=list(self._optimizer._variables))
+            self._own = list(self._optimizer._variables)
+            undo.callback(_drop, self._optimizer._variables, before=self._own)
         with _strategy_scope(self.model):
             return {n: self._make_slot(make, v) for n, v in self._variables.items()}
 
@@ -168,6 +167,25 @@ class Hold:
         # Past Keras's attribute tracking: a hook is not a part of the optimizer's state.
         object.__setattr__(optimizer, "apply", types.MethodType(bent_apply, optimizer))
         undo.callback(optimizer.__dict__.pop, "apply", None)
+        for saveable in {id(o): o for o in (optimizer, self.model.optimizer)}.values():
+            for method in ("save_own_variables", "load_own_variables"):
+                object.__setattr__(saveable, method, self._without_ours(getattr(saveable, method)))
+                undo.callback(saveable.__dict__.pop, method, None)
+
+    def _without_ours(self, method):
+        """A file that is saved in mid-run, or read there, must look as if we were not in the optimizer."""
+
+        def call(store):
+            variables = self._optimizer._variables
+            everything = list(variables)
+            _drop(variables, before=self._own)
+            try:
+                method(store)
+            finally:
+                del variables[:]
+                variables.extend(everything)
+
+        return call
 
     def _fill_variable_slots(self, undo):
         for name, variable in self._variables.items():
@@ -191,7 +209,7 @@ class Hold:
         object.__setattr__(model, "make_train_function", make_train_function)
         undo.callback(model.__dict__.pop, "make_train_function", None)
         make(force=True)
-        model.train_function = _released_on_interrupt(model.train_function, self.release)
+        model.train_function = _released_on_error(model.train_function, self.release)
 
 
 def _bend(gradient, variable, slot, scale):
@@ -227,14 +245,14 @@ def _in_loss(slot, regularizer):
     return lambda w: slot.penalty(w) + (regularizer(w) if regularizer is not None else 0.0)
 
 
-def _released_on_interrupt(train_function, release):
+def _released_on_error(train_function, release):
     def guarded(*args, **kwargs):
         try:
             return train_function(*args, **kwargs)
-        except Exception:
-            raise  # Keras drops the frames of fit with it, and the callback list's end releases the model
-        except BaseException:
-            release()
+        except BaseException as error:
+            # The end of the data is no error: Keras says it with StopIteration, TensorFlow with OutOfRangeError.
+            if type(error).__name__ not in ("StopIteration", "OutOfRangeError"):
+                release()
             raise
 
     return guarded
@@ -286,4 +304,3 @@ def resume_at(model, epoch):
 def all_variables(model):
     """The variables that a resumed run must find as they were: the model's, and its optimizer's."""
     return [*model.variables, *model.optimizer.variables]
-

@@ -97,7 +97,11 @@ class ADMM(keras.callbacks.Callback):
     ):
         super().__init__()
         name = type(self).__name__
-        targets = constraints if isinstance(constraints, (list, tuple)) and not isinstance(constraints, Step) else [constraints]
+        targets = (
+            constraints
+            if isinstance(constraints, (list, tuple)) and not isinstance(constraints, Step)
+            else [constraints]
+        )
         steps = tuple(t if isinstance(t, Step) else Step(t, admm_epochs, retrain_epochs) for t in targets)
         self.plan = Plan(steps, update_every, rho, rho_growth, rescale_dual, masked_progressive, penalty)
         self.plan.check(name)
@@ -134,7 +138,9 @@ class ADMM(keras.callbacks.Callback):
         before = self.engine.moment
         try:
             if not np.isfinite(logs.get("loss", 0.0)):
-                raise FloatingPointError(f"{self.engine.name}: the loss must stay finite. Received: loss={logs['loss']}.")
+                raise FloatingPointError(
+                    f"{self.engine.name}: the loss must stay finite. Received: loss={logs['loss']}."
+                )
             logs.update(self.engine.end_epoch()._asdict())
         except FloatingPointError as error:
             self._stop(error)
@@ -291,9 +297,9 @@ class ADMMPrune(ADMM):
 
 
 def _checked_rates(name, rates):
-    rates = dict(rates or {})
+    rates = {} if rates is None else rates
     kinds = (int, float, keras.optimizers.schedules.LearningRateSchedule)
-    if set(rates) - set(PHASES) or not all(isinstance(rate, kinds) for rate in rates.values()):
+    if not isinstance(rates, dict) or set(rates) - set(PHASES) or not all(isinstance(rate, kinds) for rate in rates.values()):
         raise ValueError(
             f"{name}: `learning_rate` must be a dict of {PHASES} to floats or LearningRateSchedules of epochs. "
             f"Received: learning_rate={rates!r}. Write for example {{'retrain': 1e-3}}."

@@ -218,7 +218,9 @@ class Engine:
 
     def _fingerprint(self):
         shapes = {name: list(v.shape) for name, v in self.variables.items()}
-        steps = [(repr(getattr(s.constraints, "get_config", lambda s=s: s.constraints)()), *s[1:]) for s in self.plan.steps]
+        steps = [
+            (repr(getattr(s.constraints, "get_config", lambda s=s: s.constraints)()), *s[1:]) for s in self.plan.steps
+        ]
         return json.dumps([shapes, steps, self.plan[1:]], default=str)
 
     def _read(self):

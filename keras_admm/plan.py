@@ -110,7 +110,7 @@ class Plan(NamedTuple):
             )
         if self.penalty not in PENALTIES:
             raise ValueError(
-                f"{name}: `penalty` must be one of {PENALTIES}. Received: penalty={self.penalty!r}. Choose one of these."
+                f"{name}: `penalty` must be one of {PENALTIES}. Received: penalty={self.penalty!r}. Choose one."
             )
         check_rho(name, self.rho)
         check_growth(name, self.rho_growth)

@@ -30,7 +30,9 @@ def select(model, layers=None, exclude=None):
     """
     _check_built(model)
     named = _named(model)
-    chosen = {n: v for n, v in named.items() if v.trainable and is_kernel(v)} if layers is None else _chosen(named, layers)
+    chosen = (
+        {n: v for n, v in named.items() if v.trainable and is_kernel(v)} if layers is None else _chosen(named, layers)
+    )
     left_out = _chosen(named, exclude) if exclude is not None else {}
     chosen = {name: v for name, v in chosen.items() if name not in left_out}
     _check_quantized(named if layers is None else chosen, left_out)

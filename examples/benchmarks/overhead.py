@@ -1,0 +1,232 @@
+"""What ADMM adds to a training step, beside what TFMOT adds: `python examples/benchmarks/overhead.py`.
+
+Prints the ratio of a step in the ADMM phase and in retraining to the plain step of the same Keras 3 model, and of
+a step under TFMOT's `prune_low_magnitude` to the plain step of the same model in tf_keras, which is all that TFMOT
+takes; and the memory that the engine adds. Each ratio stays within one library, for the plain steps differ too.
+
+The measure is CPU time of the process, with TensorFlow on one thread: wall time says little on a shared core. The
+variants take turns, some steps each, and a ratio is of one round's times, so that what slows a round slows both.
+The train functions are called by themselves: tracing, epoch ends and projections are not in it, and neither is
+what `fit` adds to every step alike, which would only bring the ratios closer to 1. One round may or may not meet
+TFMOT's mask update of every 100th step: the column `all`, which divides the times of all rounds, has its share.
+"""
+
+import argparse
+import gc
+import importlib.metadata
+import os
+import platform
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import keras
+import numpy as np
+import tensorflow as tf
+from cifar_resnet20 import resnet20
+from mnist_lenet5 import lenet5
+
+import keras_admm as ka
+
+BATCH = 64
+SPARSITY = 0.9
+WARM_UP = 5
+
+
+class Network(NamedTuple):
+    """What is trained.
+
+    Attributes:
+        name: for the print.
+        build: function without arguments that makes the model.
+        shape: of one image.
+        optimizer: function of a library (keras or tf_keras) that makes the optimizer. The rates are low, so that
+            hundreds of steps on a few random batches stay ordinary steps.
+        steps: in a round, of each variant.
+    """
+
+    name: str
+    build: object
+    shape: tuple
+    optimizer: object
+    steps: int
+
+
+def networks(args):
+    all_of_them = [
+        Network("LeNet-5", lenet5, (28, 28, 1), lambda k: k.optimizers.Adam(1e-4), args.lenet_steps),
+        Network("ResNet-20", resnet20, (32, 32, 3), lambda k: k.optimizers.SGD(1e-3, momentum=0.9), args.resnet_steps),
+    ]
+    return [n for n in all_of_them if n.name in args.networks]
+
+
+def compiled(network, library, seed, jit=False, wrap=lambda model: model):
+    library.utils.set_random_seed(seed)
+    # The very same code builds both twins.
+    with mock.patch.object(sys.modules[network.build.__module__], "keras", library):
+        model = wrap(network.build())
+    loss = library.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(network.optimizer(library), loss, metrics=["accuracy"], jit_compile=jit)
+    return model
+
+
+def batches(network, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.random((8, BATCH, *network.shape), dtype="float32")
+    return x, rng.integers(10, size=(8, BATCH))
+
+
+def stepper(model, data):
+    """A function that trains by one step."""
+    iterator = iter(tf.data.Dataset.from_tensor_slices(data).repeat())
+    return lambda: model.train_function(iterator)
+
+
+def keras_variants(network, args, jit):
+    """The engines, which must be finished, and the steps by name."""
+    data = batches(network, args.seed)
+    engines, steps = [], {}
+    for name, epochs in [("plain", None), ("ADMM phase", 0), ("retraining", 1)]:
+        model = compiled(network, keras, args.seed, jit)
+        # Builds metrics and optimizer, which the train function by itself does not.
+        model.train_on_batch(data[0][0], data[1][0])
+        if epochs is not None:
+            engines.append(ka.Engine(model, plan(SPARSITY, penalty=args.penalty)))
+            engines[-1].begin()
+            for _ in range(epochs):
+                engines[-1].end_epoch()
+        steps[name] = stepper(model, data)
+    return engines, steps
+
+
+def plan(*sparsities, **kwargs):
+    return ka.Plan(tuple(ka.Step(ka.constraints.Sparse(s), 1, 1) for s in sparsities), **kwargs)
+
+
+def tfmot_variants(network, seed):
+    import tf_keras
+
+    tfmot = tfmot_sparsity()
+    data = batches(network, seed)
+    steps = {}
+    for name, frequency in [("plain", None), ("TFMOT, frequency 100", 100), ("TFMOT, frequency 1", 1)]:
+
+        def wrap(model, frequency=frequency):
+            if frequency is None:
+                return model
+            schedule = tfmot.ConstantSparsity(SPARSITY, 0, -1, frequency)
+            return tfmot.prune_low_magnitude(model, pruning_schedule=schedule)
+
+        model = compiled(network, tf_keras, seed, wrap=wrap)
+        update = tfmot.UpdatePruningStep()
+        update.set_model(model)
+        update.on_train_begin()
+        model.make_train_function()
+        steps[name] = stepper(model, data)
+    return steps
+
+
+def tfmot_sparsity():
+    # Its import chooses tf_keras for everything in this process and in those that it starts.
+    with mock.patch.dict(os.environ):
+        import tensorflow_model_optimization
+
+        return tensorflow_model_optimization.sparsity.keras
+
+
+def measured(steps, count, rounds):
+    """CPU seconds of `count` steps of each variant in each round: an array (variant, round)."""
+    for step in steps.values():
+        for _ in range(WARM_UP):
+            step()
+    names = list(steps)
+    seconds = np.empty((len(names), rounds))
+    for r in range(rounds):
+        for i in np.roll(np.arange(len(names)), r):
+            gc.collect()
+            began = time.process_time()
+            for _ in range(count):
+                steps[names[i]]()
+            seconds[i, r] = time.process_time() - began
+    return seconds
+
+
+def show(title, steps, count, rounds):
+    seconds = measured(steps, count, rounds)
+    plain = seconds[0]
+    print(f"\n{title}: {count} steps of each in {rounds} rounds, a plain step {1e3 * np.median(plain) / count:.1f} ms")
+    print(f"{'ratio to plain':<24}{'median':>8}{'quartiles':>14}{'min..max':>14}{'all':>7}")
+    for name, variant in list(zip(steps, seconds, strict=True))[1:]:
+        ratios = variant / plain
+        low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+        quartiles, span = f"{low:.3f}..{high:.3f}", f"{ratios.min():.2f}..{ratios.max():.2f}"
+        print(f"{name:<24}{middle:>8.3f}{quartiles:>14}{span:>14}{variant.sum() / plain.sum():>7.3f}", flush=True)
+
+
+def show_memory(network, seed):
+    """Counts the bytes of the arrays that are there, at the start of each phase of two progressive steps."""
+    model = compiled(network, keras, seed)
+    model.optimizer.build(model.trainable_variables)
+    own = {id(v) for v in model.optimizer.variables}
+    engine = ka.Engine(model, plan(0.5, SPARSITY))
+    engine.begin()
+    weights = ka.report(model).total.weights
+    print(f"\n{network.name}: memory that the engine adds, in float32s for each of {weights:,} compressed weights")
+    for name in ("ADMM phase", "retraining", "second ADMM phase", "second retraining"):
+        device = sum(v.numpy().nbytes for v in model.optimizer.variables if id(v) not in own)
+        host = {k: a.nbytes for k, a in engine.state_dict().items() if k.startswith(("u/", "support/"))}
+        floats = [n / 4 / weights for n in (device, sum(host.values()), device + sum(host.values()))]
+        print("{:<24}device {:.3f}  host {:.3f}  both {:.3f}".format(name, *floats))
+        engine.end_epoch()
+    engine.finish()
+
+
+def machine():
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    packages = ("keras", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
+    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
+    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ["LeNet-5", "ResNet-20"]
+    parser.add_argument("--networks", nargs="+", default=names, choices=names)
+    parser.add_argument("--penalty", default="gradient", choices=["gradient", "proximal", "loss"])
+    parser.add_argument("--jit", nargs="+", default=["off", "on"], choices=["off", "on"], help="XLA, for Keras 3")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--lenet-steps", type=int, default=25)
+    parser.add_argument("--resnet-steps", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    print(f"{machine()}\nseed {args.seed}, batch {BATCH}, sparsity {SPARSITY}; {shlex.join(sys.argv)}")
+    for network in networks(args):
+        for jit in args.jit:
+            engines, steps = keras_variants(network, args, jit == "on")
+            title = f"{network.name}, Keras 3, penalty {args.penalty!r}, jit_compile {jit}"
+            show(title, steps, network.steps, args.rounds)
+            for engine in engines:
+                engine.finish()
+        # Enough for TFMOT's update of every 100th step to be among them.
+        count = max(network.steps, -(-100 // args.rounds))
+        show(f"{network.name}, tf_keras", tfmot_variants(network, args.seed), count, args.rounds)
+        show_memory(network, args.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""ResNet-20 on CIFAR-10, pruned by ADMM: `python examples/cifar_resnet20.py --data cifar10.npz --rate 10`.
+
+The network is the one of He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2:
+3x3 convolutions of 16, 32 and 64 filters with batch normalization. Where the filters double, the shortcut is a
+strided 1x1 projection (their option B; A has no weights), so that every weight is in an ordinary layer: 270,896
+of them, 0.27 million. A dense model is trained, then one `fit` for each rate starts from it: ADMM, then retraining
+with the zeros held. Validation images come from the training set; the test set is only printed.
+
+The defaults take minutes on two CPU cores, on a part of the images, and show the way rather than the accuracy.
+For the accuracy, on an accelerator, all images and more epochs:
+
+    KERAS_BACKEND=jax python examples/cifar_resnet20.py --data cifar10.npz --limit 0 --epochs 200 --admm-epochs 100 \\
+        --retrain-epochs 100 --rate 10 20 --dense-weights resnet20.npz
+
+It needs TensorFlow only where that is Keras's backend.
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import data
+import keras
+import numpy as np
+
+import keras_admm as ka
+
+PAD = 4
+
+
+def resnet20(decay=0.0):
+    """He et al.'s ResNet-20; `decay` is their weight decay, on the kernels."""
+    layers = keras.layers
+
+    def conv(x, name, filters, strides=1, size=3):
+        # L2 is not halved in Keras, weight decay is.
+        regularizer = keras.regularizers.L2(decay / 2) if decay else None
+        x = layers.Conv2D(
+            filters,
+            size,
+            strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            kernel_regularizer=regularizer,
+            name=name,
+        )(x)
+        # The default of 0.99 remembers more steps than a short run has.
+        return layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+
+    def block(x, name, filters, strides):
+        y = layers.ReLU()(conv(x, f"{name}_conv1", filters, strides))
+        y = conv(y, f"{name}_conv2", filters)
+        shortcut = x if strides == 1 else conv(x, f"{name}_shortcut", filters, strides, size=1)
+        return layers.ReLU()(layers.Add()([y, shortcut]))
+
+    inputs = keras.Input((32, 32, 3))
+    x = layers.ReLU()(conv(inputs, "conv", 16))
+    for stage, filters in enumerate([16, 32, 64]):
+        for i in range(3):
+            x = block(x, f"stage{stage + 1}_block{i + 1}", filters, strides=2 if stage and not i else 1)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(10, name="dense")(x), name="resnet20")
+
+
+class Augmented(keras.utils.PyDataset):
+    """Images in a new order each epoch, half of them mirrored, all shifted by up to four pixels, in NumPy alone."""
+
+    def __init__(self, x, y, batch_size, seed):
+        super().__init__()
+        padded = np.pad(x, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)))
+        self._crops = np.lib.stride_tricks.sliding_window_view(padded, x.shape[1:3], axis=(1, 2))
+        self._y = y
+        self._batch_size = batch_size
+        self._rng = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self):
+        # Full batches only: a shorter last one would have the step compiled again.
+        return max(1, len(self._y) // self._batch_size)
+
+    def __getitem__(self, index):
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        down, right = self._rng.integers(2 * PAD + 1, size=(2, len(chosen)))
+        images = np.moveaxis(self._crops[chosen, down, right], 1, -1)
+        mirrored = self._rng.random(len(chosen)) < 0.5
+        images[mirrored] = images[mirrored, :, ::-1]
+        return images, self._y[chosen]
+
+    def on_epoch_end(self):
+        self._order = self._rng.permutation(len(self._y))
+
+
+def images(args):
+    """Train, validation and test pairs, of mean 0 and deviation 1 by channel over the training images."""
+    train, validation, test = data.cifar10(args.data)
+    if args.limit:
+        train = train[0][: args.limit], train[1][: args.limit]
+    mean, deviation = train[0].mean((0, 1, 2)), train[0].std((0, 1, 2))
+    return [((x - mean) / deviation, y) for x, y in (train, validation, test)]
+
+
+def compiled(args, rate):
+    model = resnet20(args.weight_decay)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    # TensorFlow's own convolutions are faster than XLA's on a CPU.
+    jit = keras.backend.backend() == "jax"
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
+    return model
+
+
+def fit(args, model, train, validation, epochs, callbacks=()):
+    model.fit(
+        Augmented(*train, args.batch_size, args.seed),
+        epochs=epochs,
+        validation_data=validation,
+        validation_batch_size=500,
+        callbacks=list(callbacks),
+        verbose=2,
+    )
+
+
+def accuracy(model, pair):
+    return 100 * model.evaluate(*pair, batch_size=500, verbose=0)[1]
+
+
+def dense_model(args, train, validation):
+    if args.dense_weights and os.path.exists(args.dense_weights):
+        model = compiled(args, args.learning_rate)
+        with np.load(args.dense_weights) as file:
+            model.set_weights([file[key] for key in file.files])
+        return model
+    steps = args.epochs * len(Augmented(*train, args.batch_size, args.seed))
+    model = compiled(args, keras.optimizers.schedules.CosineDecay(args.learning_rate, steps))
+    fit(args, model, train, validation, args.epochs)
+    if args.dense_weights:
+        np.savez(args.dense_weights, *model.get_weights())
+    return model
+
+
+def compress(args, weights, rate, train, validation):
+    """One `fit` from the dense weights to `rate` times fewer."""
+    model = compiled(args, args.compress_rate)
+    model.set_weights(weights)
+    prune = ka.ADMMPrune(
+        sparsity=1 - 1 / rate,
+        path="geometric",
+        admm_epochs=args.admm_epochs,
+        retrain_epochs=args.retrain_epochs,
+        penalty=args.penalty,
+        rho=args.rho,
+        rho_growth=args.rho_growth,
+        learning_rate={"retrain": keras.optimizers.schedules.CosineDecay(args.compress_rate, args.retrain_epochs)},
+        verbose=1,
+    )
+    fit(args, model, train, validation, args.admm_epochs + args.retrain_epochs, [prune])
+    return model
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="path of CIFAR-10 as .npz of JPEG images; without it Keras downloads it")
+    parser.add_argument("--limit", type=int, default=10_000, help="how many training images to use; 0: all")
+    parser.add_argument("--rate", type=float, nargs="+", default=[10], help="dense weights per kept weight")
+    parser.add_argument("--epochs", type=int, default=2, help="of dense training")
+    parser.add_argument("--admm-epochs", type=int, default=2)
+    parser.add_argument("--retrain-epochs", type=int, default=2)
+    parser.add_argument("--penalty", default="gradient", choices=["gradient", "proximal", "loss"])
+    parser.add_argument("--rho", type=float, default=1e-2)
+    parser.add_argument("--rho-growth", type=float, default=1.0)
+    parser.add_argument("--learning-rate", type=float, default=0.1, help="of dense training, where cosine decay starts")
+    parser.add_argument("--compress-rate", type=float, default=0.01, help="learning rate of ADMM and of retraining")
+    parser.add_argument("--weight-decay", type=float, default=1e-4)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dense-weights", help="path of an .npz of dense weights: read if it is there, else written")
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    keras.utils.set_random_seed(args.seed)
+    train, validation, test = images(args)
+    began = time.time()
+    dense = dense_model(args, train, validation)
+    weights = ka.report(dense).total.weights
+    lines = [("dense", accuracy(dense, validation), accuracy(dense, test), weights, time.time() - began)]
+    for rate in args.rate:
+        keras.utils.set_random_seed(args.seed)
+        began = time.time()
+        model = compress(args, dense.get_weights(), rate, train, validation)
+        table = ka.report(model)
+        print(f"\n{table}\n", flush=True)
+        name, kept = f"{weights / table.total.kept:.1f}x", table.total.kept
+        lines.append((name, accuracy(model, validation), accuracy(model, test), kept, time.time() - began))
+    print(f"ResNet-20 on CIFAR-10, {len(train[0]):,} images, {keras.backend.backend()} backend, seed {args.seed}")
+    print(f"{'rate':>8}{'validation':>12}{'test':>9}{'kept':>9}{'minutes':>9}")
+    for name, valid, tested, kept, seconds in lines:
+        print(f"{name:>8}{valid:>11.2f}%{tested:>8.2f}%{kept:>9,}{seconds / 60:>9.1f}")
+
+
+if __name__ == "__main__":
+    main()

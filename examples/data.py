@@ -1,0 +1,58 @@
+"""The data sets of the examples: from a file where one is given, else from where Keras downloads them."""
+
+import io
+
+import keras
+import numpy as np
+
+
+def mnist(path=None, validation=5000, seed=0):
+    """MNIST as three pairs of images in [0, 1], (n, 28, 28, 1) float32, and labels: train, validation, test.
+
+    The validation images are taken from the training set, so that nothing is chosen by the test set.
+    """
+    if path is None:
+        (x, y), test = _download(keras.datasets.mnist)
+    else:
+        with np.load(path) as file:
+            (x, y), test = (file["x_train"], file["y_train"]), (file["x_test"], file["y_test"])
+    return _three(x[..., None], y, test[0][..., None], test[1], validation, seed)
+
+
+def cifar10(path=None, validation=5000, seed=0):
+    """CIFAR-10 as three pairs of images in [0, 1], (n, 32, 32, 3) float32, and labels: train, validation, test.
+
+    A file holds JPEG images: image i is the bytes from offsets[i] to offsets[i + 1].
+    """
+    if path is None:
+        (x, y), test = _download(keras.datasets.cifar10)
+    else:
+        with np.load(path) as file:
+            x, y = _decode(file["jpeg_train"], file["offsets_train"]), file["y_train"]
+            test = _decode(file["jpeg_test"], file["offsets_test"]), file["y_test"]
+    return _three(x, y.ravel(), test[0], test[1].ravel(), validation, seed)
+
+
+def _download(dataset):
+    try:
+        return dataset.load_data()
+    except Exception as error:
+        raise SystemExit(
+            f"The data could not be downloaded ({error}). Give a file with --data PATH instead."
+        ) from error
+
+
+def _decode(data, offsets):
+    from PIL import Image
+
+    data = data.tobytes()
+    spans = zip(offsets[:-1], offsets[1:], strict=True)
+    return np.stack([np.asarray(Image.open(io.BytesIO(data[a:b])).convert("RGB")) for a, b in spans])
+
+
+def _three(x, y, x_test, y_test, validation, seed):
+    x, x_test = (a.astype("float32") / 255 for a in (x, x_test))
+    y, y_test = (a.astype("int32") for a in (y, y_test))
+    order = np.random.default_rng(seed).permutation(len(x))
+    held_out, rest = order[:validation], order[validation:]
+    return (x[rest], y[rest]), (x[held_out], y[held_out]), (x_test, y_test)

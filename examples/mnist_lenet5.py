@@ -1,0 +1,150 @@
+"""LeNet-5 on MNIST, pruned by progressive ADMM: `python examples/mnist_lenet5.py --data mnist.npz --rate 300`.
+
+The network is the one of the ADMM authors (arXiv:1804.03294): conv 5x5x20, conv 5x5x50, dense 500, dense 10, with
+ReLU and pooling, 430,500 weights. A dense model is trained, then one `fit` for each rate starts from it: ADMM
+whose count of kept weights falls by a constant factor from epoch to epoch, then retraining with the zeros held.
+Validation images come from the training set; the test set is only printed.
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import data
+import keras
+import numpy as np
+
+import keras_admm as ka
+
+WEIGHTS = 430_500
+
+
+def lenet5(dropout=0.0, l1=0.0):
+    """The authors' LeNet-5; `l1` on the kernels goes on pulling while ADMM prunes."""
+    layers = keras.layers
+
+    def kernels():
+        return {"kernel_regularizer": keras.regularizers.L1(l1)} if l1 else {}
+
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(20, 5, activation="relu", name="conv1", **kernels()),
+            layers.MaxPooling2D(),
+            layers.Conv2D(50, 5, activation="relu", name="conv2", **kernels()),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(500, activation="relu", name="fc1", **kernels()),
+            layers.Dropout(dropout),
+            layers.Dense(10, name="fc2", **kernels()),
+        ],
+        name="lenet5",
+    )
+
+
+def compiled(model, rate):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    # TensorFlow's own convolutions are faster than XLA's on a CPU, in which this network is trained in minutes.
+    jit = keras.backend.backend() == "jax"
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"], jit_compile=jit)
+    return model
+
+
+def accuracy(model, pair):
+    return 100 * model.evaluate(*pair, batch_size=1000, verbose=0)[1]
+
+
+def train_dense(args, train, validation):
+    """Adam with a rate that falls to zero, and dropout, as the authors train it."""
+    model = compiled(lenet5(dropout=0.5), args.learning_rate)
+    steps = args.dense_epochs * len(train[0]) // args.batch_size
+    model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
+    model.fit(*train, batch_size=args.batch_size, epochs=args.dense_epochs, validation_data=validation, verbose=2)
+    return model
+
+
+def compress(args, weights, rate, train, validation):
+    """One `fit` from the dense weights to `rate` times fewer."""
+    model = compiled(lenet5(l1=args.l1), args.learning_rate)
+    model.set_weights(weights)
+    retrain = keras.optimizers.schedules.CosineDecay(args.learning_rate, args.retrain_epochs)
+    prune = ka.ADMMPrune(
+        sparsity=1 - 1 / rate,
+        path="geometric",
+        admm_epochs=args.admm_epochs,
+        retrain_epochs=args.retrain_epochs,
+        penalty=args.penalty,
+        rho=args.rho,
+        rho_growth=args.rho_growth,
+        learning_rate={"retrain": retrain},
+        verbose=1,
+    )
+    model.fit(
+        *train,
+        batch_size=args.batch_size,
+        epochs=args.admm_epochs + args.retrain_epochs,
+        validation_data=validation,
+        callbacks=[prune],
+        verbose=2,
+    )
+    return model
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="path of mnist.npz; without it Keras downloads it")
+    parser.add_argument("--rate", type=float, nargs="+", default=[71, 167, 300], help="dense weights per kept weight")
+    parser.add_argument("--dense-epochs", type=int, default=15)
+    parser.add_argument("--admm-epochs", type=int, default=60)
+    parser.add_argument("--retrain-epochs", type=int, default=20)
+    parser.add_argument("--penalty", default="proximal", choices=["gradient", "proximal", "loss"])
+    parser.add_argument("--rho", type=float, default=0.01)
+    parser.add_argument("--rho-growth", type=float, default=1.0)
+    parser.add_argument("--l1", type=float, default=3e-5, help="of Keras's own L1 regularizer, on the kernels")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dense-weights", help="path of an .npz of dense weights: read if it is there, else written")
+    return parser.parse_args()
+
+
+def dense_model(args, train, validation):
+    if args.dense_weights and os.path.exists(args.dense_weights):
+        model = compiled(lenet5(), args.learning_rate)
+        with np.load(args.dense_weights) as file:
+            model.set_weights([file[key] for key in file.files])
+        return model
+    model = train_dense(args, train, validation)
+    if args.dense_weights:
+        np.savez(args.dense_weights, *model.get_weights())
+    return model
+
+
+def main():
+    args = arguments()
+    keras.utils.set_random_seed(args.seed)
+    train, validation, test = data.mnist(args.data)
+    began = time.time()
+    dense = dense_model(args, train, validation)
+    lines = [("dense", accuracy(dense, validation), accuracy(dense, test), WEIGHTS, time.time() - began)]
+    print(f"dense: validation {lines[0][1]:.2f}%, test {lines[0][2]:.2f}%", flush=True)
+    for rate in args.rate:
+        keras.utils.set_random_seed(args.seed)
+        began = time.time()
+        model = compress(args, dense.get_weights(), rate, train, validation)
+        table = ka.report(model)
+        print(f"\n{table}\n", flush=True)
+        kept = table.total.kept
+        lines.append(
+            (f"{WEIGHTS / kept:.1f}x", accuracy(model, validation), accuracy(model, test), kept, time.time() - began)
+        )
+    print(f"LeNet-5 on MNIST, {keras.backend.backend()} backend, seed {args.seed}, penalty {args.penalty}")
+    print(f"{'rate':>8}{'validation':>12}{'test':>9}{'kept':>9}{'minutes':>9}")
+    for name, valid, tested, kept, seconds in lines:
+        print(f"{name:>8}{valid:>11.2f}%{tested:>8.2f}%{kept:>9,}{seconds / 60:>9.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,372 @@
+"""Pruned weights that stay pruned: masks that live in the model and in its saved file.
+
+A masked layer is called in a scope that answers every read of a kernel with the kernel times its mask. So any
+layer can be wrapped, the gradient flows through the mask, and nothing is assigned at inference.
+"""
+
+import contextlib
+import functools
+import tempfile
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_admm.weights import is_kernel, storable, write
+
+
+@keras.saving.register_keras_serializable("keras_admm")
+class Masked(keras.layers.Wrapper):
+    """A layer whose pruned weights stay at zero, whatever trains it and wherever it is saved.
+
+    It keeps a mask for each kernel and embedding of the layer (biases and normalisation are left alone) among its
+    non-trainable weights, and multiplies it in at every call. After each update by a Keras optimizer the stored
+    weight is zero under the mask as well. It is called as the inner layer is, with the same arguments.
+
+    On JAX a compiled `fit` knows the masks of when it was traced: call `compile` again after masks have moved
+    (`load_weights`, `set_weights`).
+
+    Args:
+        layer: the `keras.layers.Layer` to wrap. Any: also a recurrent, a wrapped, a custom one or a model.
+        masks: list of arrays (0 or false: pruned), one for each kernel in the order of `layer.variables`. By
+            default all ones, until weights are loaded: masks are weights, not a part of the config.
+
+    Returns when called:
+        What `layer` returns with its kernels masked.
+
+    Raises:
+        TypeError: if `layer` is not a layer.
+        ValueError: when built, for masks that do not fit the kernels in number or shape; when saved, if a kernel
+            is no longer there (quantized).
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> layer = Masked(keras.layers.Dense(1, kernel_initializer="ones"), masks=[[[1], [0], [1]]])
+    >>> keras.ops.convert_to_numpy(layer(np.array([[1.0, 10.0, 100.0]], "float32")))
+    array([[101.]], dtype=float32)
+
+    Reference: masked retraining in Ye et al., "Progressive Weight Pruning of Deep Neural Networks using ADMM",
+    arXiv:1810.07378.
+    """
+
+    def __init__(self, layer, masks=None, **kwargs):
+        if not isinstance(layer, keras.layers.Layer):
+            raise TypeError(
+                f"Masked: `layer` must be a keras.layers.Layer. Received: {layer!r}. Pass for example Dense(10)."
+            )
+        # Keras finds out from these signatures which arguments, masks and shapes a layer is to be given.
+        self.call = functools.wraps(layer.call)(functools.partial(type(self).call, self))
+        self.build = functools.wraps(layer.build)(functools.partial(self._build_both, self.build))
+        own = {"name": layer.name, "trainable": layer.trainable, "dtype": layer.variable_dtype}
+        # Casting is left to the inner layer, or a part of it that computes in float32 would get rounded weights.
+        super().__init__(layer, **{**own, **kwargs}, autocast=False)
+        self.supports_masking = layer.supports_masking
+        self.supports_jit = layer.supports_jit
+        self.masks = []
+        self._given = None if masks is None else [np.asarray(mask) != 0 for mask in masks]
+        self._positions = None
+
+    def _build_both(self, build_masks, *args, **kwargs):
+        if not self.layer.built:
+            self.layer.build(*args, **kwargs)
+        build_masks()
+
+    def build(self):
+        if self._positions is None:
+            kernels = _kernels(self.layer)
+        else:
+            kernels = [self.layer.variables[i] for i in self._positions]
+        shapes = [tuple(v.shape) for v in kernels]
+        given = [np.ones(shape, bool) for shape in shapes] if self._given is None else self._given
+        if shapes != [mask.shape for mask in given]:
+            raise ValueError(
+                f"{self.name}: `masks` must be one array for each kernel, of shapes {shapes}. Received: arrays "
+                f"of shapes {[mask.shape for mask in given]}. Make them from these kernels."
+            )
+        self._given = None
+        self.masks = [_Mask(v, value, f"mask_{i}") for i, (v, value) in enumerate(zip(kernels, given))]
+        for mask in self.masks:
+            mask.of.constraint = _and_masked(mask.of.constraint, mask)
+
+    def call(self, *args, **kwargs):
+        with _MaskedReads(self):
+            return self.layer(*args, **kwargs)
+
+    def compute_output_spec(self, *args, **kwargs):
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def compute_output_shape(self, *args, **kwargs):
+        return self.layer.compute_output_shape(*args, **kwargs)
+
+    def compute_mask(self, *args, **kwargs):
+        return self.layer.compute_mask(*args, **kwargs)
+
+    def get_build_config(self):
+        if not self.layer.get_build_config():
+            return None
+        # Which variables have masks: a part that was frozen since must find them again.
+        places = {id(v): i for i, v in enumerate(self.layer.variables)}
+        if any(id(mask.of) not in places for mask in self.masks):
+            raise ValueError(
+                f"{self.name}: a masked layer must have the kernels that were masked. Received: other ones, as "
+                "model.quantize() makes them. Save keras_admm.strip(model)."
+            )
+        return {"masked": [places[id(mask.of)] for mask in self.masks]}
+
+    def build_from_config(self, config):
+        self._positions = config["masked"]
+        self.build()
+
+
+class _Mask(keras.Variable):
+    """The mask of one variable: booleans, false where it is pruned.
+
+    Attributes:
+        of: the variable that is masked. Kept here, where Keras does not take it for a weight of the wrapper.
+    """
+
+    def __init__(self, of, value, name):
+        def initializer(shape, dtype):
+            return ops.convert_to_tensor(value, dtype=dtype)
+
+        super().__init__(initializer, shape=value.shape, dtype="bool", trainable=False, name=name)
+        self.of = of
+        self._constant = value if keras.backend.backend() == "jax" else None
+
+    def assign(self, value):
+        value = super().assign(value)
+        if self._constant is not None:
+            self._constant = np.array(ops.convert_to_numpy(value))
+        return value
+
+    def in_optimizer(self):
+        """The mask as an optimizer can read it: a compiled JAX step hands it the trainable variables only."""
+        return self if self._constant is None else self._constant
+
+
+class _MaskedReads(keras.StatelessScope):
+    """A scope in which kernels read as masked. All else goes through it, as if it were not there."""
+
+    def __init__(self, layer):
+        self._layer = layer
+        self._masks = {id(mask.of): mask for mask in layer.masks}
+        masked = [(mask.of, _masked(mask.of, mask)) for mask in layer.masks]
+        super().__init__(masked, collect_losses=True)
+
+    def get_current_value(self, variable):
+        value = super().get_current_value(variable)
+        if value is None and self.original_scope is not None:
+            return self.original_scope.get_current_value(variable)
+        return value
+
+    def add_update(self, update):
+        variable, value = update
+        with self._left():
+            variable.assign(value)
+        if id(variable) in self._masks:
+            super().add_update((variable, _masked(value, self._masks[id(variable)])))
+
+    def add_loss(self, loss):
+        outer = self.original_scope
+        with self._left():
+            if outer is None:
+                self._layer.add_loss(loss)
+            elif outer.collect_losses:
+                # Past the wrapper: a loss that two layers had added would count twice.
+                outer.add_loss(loss)
+
+    @contextlib.contextmanager
+    def _left(self):
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+
+def mask(model):
+    """A copy of a pruned model whose zeros cannot come back.
+
+    Every layer with zeros in its kernels is wrapped in `Masked`, under the same name. So the model can be
+    fine-tuned with any optimizer and any weight decay, saved, loaded and tuned again, and stays as sparse.
+
+    Args:
+        model: a built Sequential or Functional model; models in it and shared layers stay such. A frozen layer
+            is masked too, and stays frozen.
+
+    Returns:
+        A new model with the same outputs, weights and `trainable` flags. It is not compiled, even if `model` is.
+
+    Raises:
+        ValueError: for a model that is not built, or cannot be cloned (a subclassed one: wrap its layers in
+            `Masked` in your own code).
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.set_weights([np.array([[3.0], [0.0]]), np.array([1.0])])
+    >>> keras.ops.convert_to_numpy(mask(model).layers[0].masks[0])
+    array([[ True],
+           [False]])
+
+    Reference: as for `Masked`.
+    """
+    return _rebuilt(model, _wrapped)
+
+
+def strip(model):
+    """A copy of a model without `Masked`: plain layers, which load where keras_admm is not installed.
+
+    Args:
+        model: a built Sequential or Functional model, as `mask` returns it or with `Masked` anywhere in it.
+
+    Returns:
+        A new model with the same outputs and `trainable` flags, its weights multiplied by their masks. It is not
+        compiled, even if `model` is.
+
+    Raises:
+        ValueError: for a model that is not built, or cannot be cloned (a subclassed one).
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((2,)), Masked(keras.layers.Dense(1), masks=[[[1], [0]]])])
+    >>> layer = strip(model).layers[0]
+    >>> type(layer).__name__, float(layer.kernel[1, 0])
+    ('Dense', 0.0)
+    """
+    return _rebuilt(model, lambda layer, plain: plain)
+
+
+def _kernels(layer):
+    """What is masked: the kernels that are trained, or would be if the layer were not frozen."""
+    frozen = not layer.trainable
+    if frozen:
+        layer.trainable = True
+    kernels = [v for v in layer.variables if v.trainable and is_kernel(v)]
+    if frozen:
+        layer.trainable = False
+    return kernels
+
+
+def _masked(x, mask):
+    # A choice, not a product: 0 * inf would be NaN, and 0 * -1 a negative zero.
+    x = ops.convert_to_tensor(x)
+    return ops.where(ops.convert_to_tensor(mask), x, ops.zeros((), dtype=x.dtype))
+
+
+def _and_masked(constraint, mask):
+    def constrained(w):
+        return _masked(w if constraint is None else constraint(w), mask.in_optimizer())
+
+    return constrained
+
+
+def _rebuilt(model, finish):
+    made = {}
+
+    def clone(layer):
+        if id(layer) not in made:
+            new = _clone_model(layer, clone) if _graph(layer) else finish(layer, _plain(layer))
+            made[id(layer)] = layer, new
+        return made[id(layer)][1]
+
+    copy = _clone_model(model, clone)
+    # Backwards: a model comes after its layers, and would hand its flag on to them.
+    for old, new in [(model, copy), *reversed(made.values())]:
+        if isinstance(old, keras.layers.Layer):
+            if new.trainable != old.trainable:
+                new.trainable = old.trainable
+            if not _graph(old):
+                _copy_state(old, new)
+    return copy
+
+
+def _clone_model(model, clone):
+    base = _graph(model)
+    if base is None or type(model).call is not base.call:
+        raise ValueError(
+            f"{model.name}: only a Sequential or Functional model can be taken apart and put together again. "
+            f"Received: a {type(model).__name__}, with a `call` of its own. Use Masked in your own code."
+        )
+    if not model.built or not model.layers:
+        raise ValueError(
+            f"{model.name}: the model must be built before its layers can be masked. Received: a model without "
+            "variables. Call model.build(input_shape), or the model on a batch of data, first."
+        )
+    compiled = model.compiled
+    model.compiled = False  # or the copy is compiled too, which fails for a loss that is not registered
+    try:
+        return keras.models.clone_model(model, clone_function=clone)
+    finally:
+        model.compiled = compiled
+
+
+def _graph(model):
+    """The Keras class that makes `model` a graph of layers, or None."""
+    return next((c for c in type(model).__mro__ if c.__name__ in ("Functional", "Sequential")), None)
+
+
+def _plain(layer):
+    """A new layer like this one, of the same config, without any `Masked` in it."""
+    while isinstance(layer, Masked):
+        layer = layer.layer
+    own = {type(layer).__name__: type(layer)}
+    try:
+        config = _unmasked(keras.saving.serialize_keras_object(layer))
+        config.pop("build_config", None)
+        return keras.saving.deserialize_keras_object(config, custom_objects=own, safe_mode=False)
+    except Exception as error:
+        raise ValueError(
+            f"{layer.name}: it must be possible to make a layer again from its config. Received: a "
+            f"{type(layer).__name__}, which fails ({error}). Give it a get_config() and register its classes with "
+            "keras.saving.register_keras_serializable, or use Masked in your own code."
+        ) from error
+
+
+def _unmasked(config):
+    if isinstance(config, (list, tuple)):
+        return type(config)(_unmasked(item) for item in config)
+    if not isinstance(config, dict):
+        return config
+    if config.get("registered_name") == keras.saving.get_registered_name(Masked):
+        return _unmasked(config["config"]["layer"])
+    return {key: _unmasked(value) for key, value in config.items()}
+
+
+def _values(layer):
+    """Pairs of the layer's variables, without masks, and their values: arrays, zero where masked."""
+    variables = getattr(layer, "variables", [])
+    values = {id(v): (v, storable(v)) for v in variables if not isinstance(v, _Mask)}
+    for each in (v for v in variables if isinstance(v, _Mask) and id(v.of) in values):
+        v, value = values[id(each.of)]
+        values[id(v)] = v, np.where(ops.convert_to_numpy(each), value, np.zeros((), value.dtype))
+    return list(values.values())
+
+
+def _wrapped(layer, plain):
+    kernels = {id(v) for v in _kernels(layer)} if isinstance(layer, keras.layers.Layer) else set()
+    masks = [value != 0 for v, value in _values(layer) if id(v) in kernels]
+    return plain if all(mask.all() for mask in masks) else Masked(plain, masks, name=layer.name)
+
+
+def _copy_state(old, new):
+    values = _values(old)
+    variables = [v for v in new.variables if not isinstance(v, _Mask)]
+    if [v.shape for v, _ in values] != [v.shape for v in variables]:
+        raise ValueError(
+            f"{old.name}: a layer made again from its config must have the same variables, of shapes "
+            f"{[tuple(v.shape) for v, _ in values]}. Received: {[tuple(v.shape) for v in variables]}. "
+            "Correct its get_config()."
+        )
+    for variable, (like, value) in zip(variables, values, strict=True):
+        write(variable, value)
+        variable.trainable = like.trainable
+    if hasattr(old, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
+    if hasattr(new, "finalize_state"):
+        new.finalize_state()  # Normalization computes with constants made of its weights

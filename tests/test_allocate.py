@@ -1,0 +1,85 @@
+"""Budgets divided by hand."""
+
+import numpy as np
+import pytest
+
+from keras_admm.allocate import allocate
+
+ARRAYS = {
+    "conv/kernel": np.array([[9.0, 1.0], [2.0, 3.0]]),
+    "fc/kernel": np.array([[4.0, -5.0, 0.5], [0.25, 0.125, 8.0]]),
+}
+
+
+@pytest.mark.parametrize(
+    "sparsity, how, min_keep, counts",
+    [
+        (0.5, "global", 0, [2, 3]),  # the five largest: 9 8 5 4 3
+        (0.8, "global", 0, [1, 1]),
+        (0.9, "global", 0, [1, 0]),
+        (0.8, "global", 1, [1, 1]),
+        (0.7, "global", 2, [1, 2]),  # impossible for both: see the error below
+        (0.0, "global", 0, [4, 6]),
+        (0.5, "uniform", 0, [2, 3]),
+        (0.9, "uniform", 1, [1, 1]),
+        # density in proportion to 4/4 and 5/6: scale 5/9
+        (0.5, "erk", 0, [2, 3]),
+        (0.1, "erk", 0, [4, 5]),  # the first is full, the other takes the rest
+        # scores 9: 1, 3: .1, 2: .043, 1: .01 and 8: 1, 5: .28, 4: .15, .5: .0024, ...
+        (0.5, "lamp", 0, [2, 3]),
+        (0.6, "lamp", 0, [1, 3]),
+        (0.5, {"conv*": 0.0}, 0, [4, 3]),
+        (0.5, {"fc": 0.9, "*": 0.25}, 0, [3, 1]),
+        (0.5, lambda arrays, s: {"conv/kernel": 3, "fc/kernel": 0}, 0, [3, 0]),
+    ],
+)
+def test_by_hand(sparsity, how, min_keep, counts):
+    if (sparsity, min_keep) == (0.7, 2):
+        with pytest.raises(ValueError, match="leaves 3 weights, fewer than min_keep=2 for each of 2 tensors. Lower"):
+            allocate(ARRAYS, sparsity, how, min_keep)
+    else:
+        assert list(allocate(ARRAYS, sparsity, how, min_keep).values()) == counts
+
+
+@pytest.mark.parametrize("how", ["global", "erk", "lamp"])
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.77, 0.9, 0.99])
+def test_the_budget_is_spent_exactly(how, sparsity):
+    rng = np.random.default_rng(0)
+    arrays = {str(i): rng.normal(size=shape) for i, shape in enumerate([(3, 3, 4, 8), (50, 20), (7,), (400, 3)])}
+    counts = allocate(arrays, sparsity, how, min_keep=1)
+    assert sum(counts.values()) == round((1 - sparsity) * sum(a.size for a in arrays.values()))
+    assert all(1 <= counts[n] <= a.size for n, a in arrays.items())
+
+
+def test_global_is_one_threshold():
+    rng = np.random.default_rng(1)
+    arrays = {"a": rng.normal(size=300), "b": 3 * rng.normal(size=200)}
+    counts = allocate(arrays, 0.9, "global", min_keep=0)
+    joined = np.sort(np.abs(np.concatenate(list(arrays.values()))))[-50]
+    assert counts == {n: int((np.abs(a) >= joined).sum()) for n, a in arrays.items()}
+
+
+def test_ties_go_to_the_earlier_tensor():
+    arrays = {"a": np.ones(4), "b": np.ones(4)}
+    assert allocate(arrays, 0.25, "global", min_keep=0) == {"a": 4, "b": 2}
+
+
+def test_a_layer_that_would_die_keeps_its_least():
+    arrays = {"small": np.full(10, 1e-3), "large": np.arange(1.0, 91.0)}
+    assert allocate(arrays, 0.9, "global", min_keep=0) == {"small": 0, "large": 10}
+    assert allocate(arrays, 0.9, "global", min_keep=4) == {"small": 4, "large": 6}
+
+
+@pytest.mark.parametrize(
+    "how, sentence",
+    [
+        ("fair", r"must be one of .*Received: 'fair'. Use 'global'"),
+        ({"conv1*": 0.5}, r"every pattern must fit a name. Received: \['conv1\*'\].*Write"),
+        ({"conv*": 1.5}, r"pattern 'conv\*': `sparsity` is the share of zeros.*Received: sparsity=1.5. Pass"),
+        (lambda arrays, s: {"conv/kernel": 99, "fc/kernel": 1}, "a whole number from 0 to the tensor's size.*Received"),
+        (lambda arrays, s: {"conv/kernel": 1}, "a whole number from 0 to the tensor's size.*Received"),
+    ],
+)
+def test_bad_input_gets_a_sentence(how, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        allocate(ARRAYS, 0.5, how)

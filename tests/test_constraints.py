@@ -1,0 +1,134 @@
+"""The laws of every set: one row a set, every row gets every law."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_admm.constraints import Sparse, Support
+from keras_admm.constraints.projection import largest
+
+pytestmark = pytest.mark.every_backend
+
+MASK = np.array([[True, False, True], [False, True, True]])
+
+# a set; whether a tensor of shape (2, 3) is in it
+SETS = {
+    "half": (Sparse(0.5), lambda y: np.count_nonzero(y) <= 3),
+    "one kept": (Sparse(0.9), lambda y: np.count_nonzero(y) <= 1),
+    "none kept": (Sparse(0.99), lambda y: np.count_nonzero(y) == 0),
+    "all kept": (Sparse(0.0), lambda y: True),
+    "support": (Support(MASK), lambda y: not y[~MASK].any()),
+}
+TENSORS = {
+    "random": np.random.default_rng(0).normal(size=(2, 3)),
+    "ties": np.array([[1, -1, 1], [1, 1, -1]]),
+    "zeros": np.zeros((2, 3)),
+    "tiny": np.array([[1e-30, 2e-30, -3e-30], [1e-38, 1e-40, 0]]),
+    "huge": np.array([[1e30, -2e30, 3e38], [1, 2, 3]]),
+}
+ROWS = list(itertools.product(SETS, TENSORS))
+WAYS = {"numpy": lambda x: x, "tensor": ops.convert_to_tensor}
+
+
+def projected(constraint, x, way):
+    return ops.convert_to_numpy(constraint(WAYS[way](x)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name, tensor", ROWS)
+def test_lands_in_the_set_and_stays(name, tensor, way):
+    constraint, member = SETS[name]
+    x = TENSORS[tensor].astype("float32")
+    y = projected(constraint, x, way)
+    assert y.shape == x.shape and y.dtype == x.dtype
+    assert member(y) and np.isfinite(y).all()
+    np.testing.assert_array_equal(projected(constraint, y, way), y)
+    np.testing.assert_array_equal(projected(constraint, -x, way), -y)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_no_member_is_nearer(name):
+    """By brute force over every support: the nearest member on a support is the tensor there, 0 elsewhere."""
+    constraint, member = SETS[name]
+    x = TENSORS["random"]
+    on_supports = (np.where(np.reshape(s, (2, 3)), x, 0) for s in itertools.product([False, True], repeat=6))
+    nearest = min((y for y in on_supports if member(y)), key=lambda y: np.linalg.norm(y - x))
+    np.testing.assert_allclose(projected(constraint, x.astype("float32"), "tensor"), nearest, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name, tensor", ROWS)
+def test_the_host_and_the_device_agree(name, tensor):
+    x = TENSORS[tensor].astype("float32")
+    np.testing.assert_array_equal(projected(SETS[name][0], x, "numpy"), projected(SETS[name][0], x, "tensor"))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+def test_exactly_k_stay_of_n(size, way):
+    x = np.random.default_rng(size).integers(-3, 4, size).astype("float32") + 10  # many ties, no zeros
+    for k in sorted({0, 1, size // 3, size - 1, size}):
+        if k:
+            assert np.count_nonzero(projected(Sparse(1 - k / size), x, way)) == k
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_between_equals_the_lower_index_stays(way):
+    x = np.array([2, -1, 3, 1, 1], "float32")
+    assert projected(Sparse(0.4), x, way).tolist() == [2, -1, 3, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_dtypes_stay(dtype):
+    x = ops.cast(np.array([0.5, -2.0, 1.0, 0.25]), dtype)
+    y = Sparse(0.5)(x)
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    assert ops.convert_to_numpy(ops.cast(y, "float32")).tolist() == [0, -2, 1, 0]
+
+
+def test_infinities_do_not_turn_into_nan():
+    x = np.array([np.inf, 1.0], "float32")
+    for way in WAYS:
+        assert projected(Support([False, True]), x, way).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_groups_compete_inside_their_pool(way):
+    """2 pools of 3 groups of 2 members, norms by hand: 5, 1.41, 2 and 0, 3, 3."""
+    x = np.array([[[3, 4], [1, 1], [2, 0]], [[0, 0], [3, 0], [0, -3]]], "float32")
+    kept = ops.convert_to_numpy(largest(WAYS[way](x), 1))
+    assert kept.tolist() == [[True, False, False], [False, True, False]]
+    kept = ops.convert_to_numpy(largest(WAYS[way](x), 2))
+    assert kept.tolist() == [[True, False, True], [False, True, True]]
+    assert ops.convert_to_numpy(largest(WAYS[way](x), 0)).tolist() == [[False] * 3] * 2
+    assert ops.convert_to_numpy(largest(WAYS[way](x), 3)).tolist() == [[True] * 3] * 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_small_groups_do_not_vanish(way):
+    x = np.array([[[1e-30, 1e-30], [2e-30, 0], [0, 0]]], "float32")
+    assert ops.convert_to_numpy(largest(WAYS[way](x), 1)).tolist() == [[False, True, False]]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_config_round_trip(name):
+    constraint = SETS[name][0]
+    config = keras.constraints.serialize(constraint)
+    again = keras.constraints.deserialize(config)
+    assert keras.constraints.serialize(again) == config
+    x = TENSORS["random"].astype("float32")
+    np.testing.assert_array_equal(constraint(x), again(x))
+
+
+def test_as_a_kernel_constraint():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, kernel_constraint=Sparse(0.75))])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(np.ones((8, 4)), np.ones((8, 5)), verbose=0)
+    assert np.count_nonzero(ops.convert_to_numpy(model.layers[0].kernel)) == 5
+
+
+def test_a_mask_of_another_shape_gets_a_sentence():
+    with pytest.raises(ValueError, match=r"must have the shape of the tensor, \(3,\). Received: .*\(2,\). Make"):
+        Support([True, False])(np.ones(3))
