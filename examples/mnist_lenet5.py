@@ -21,8 +21,8 @@ import keras_admm as ka
 WEIGHTS = 430_500
 
 
-def lenet5(dropout=0.0, l1=0.0):
-    """The authors' LeNet-5; `l1` on the kernels goes on pulling while ADMM prunes."""
+def lenet5(l1=0.0):
+    """The authors' LeNet-5; `l1` shrinks the kernels from the first dense epoch on, and goes on while ADMM prunes."""
     layers = keras.layers
 
     def kernels():
@@ -37,7 +37,6 @@ def lenet5(dropout=0.0, l1=0.0):
             layers.MaxPooling2D(),
             layers.Flatten(),
             layers.Dense(500, activation="relu", name="fc1", **kernels()),
-            layers.Dropout(dropout),
             layers.Dense(10, name="fc2", **kernels()),
         ],
         name="lenet5",
@@ -57,8 +56,8 @@ def accuracy(model, pair):
 
 
 def train_dense(args, train, validation):
-    """Adam with a rate that falls to zero, and dropout, as the authors train it."""
-    model = compiled(lenet5(dropout=0.5), args.learning_rate)
+    """Adam with a rate that falls to zero, under the same L1 as later: a dense net that is ready to be thinned."""
+    model = compiled(lenet5(args.l1), args.learning_rate)
     steps = args.dense_epochs * len(train[0]) // args.batch_size
     model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
     model.fit(*train, batch_size=args.batch_size, epochs=args.dense_epochs, validation_data=validation, verbose=2)
@@ -67,7 +66,7 @@ def train_dense(args, train, validation):
 
 def compress(args, weights, rate, train, validation):
     """One `fit` from the dense weights to `rate` times fewer."""
-    model = compiled(lenet5(l1=args.l1), args.learning_rate)
+    model = compiled(lenet5(args.l1), args.learning_rate)
     model.set_weights(weights)
     retrain = keras.optimizers.schedules.CosineDecay(args.learning_rate, args.retrain_epochs)
     prune = ka.ADMMPrune(
@@ -95,8 +94,8 @@ def compress(args, weights, rate, train, validation):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="path of mnist.npz; without it Keras downloads it")
-    parser.add_argument("--rate", type=float, nargs="+", default=[71, 167, 300], help="dense weights per kept weight")
-    parser.add_argument("--dense-epochs", type=int, default=15)
+    parser.add_argument("--rate", type=float, nargs="+", default=[300, 167, 71], help="dense weights per kept weight")
+    parser.add_argument("--dense-epochs", type=int, default=12)
     parser.add_argument("--admm-epochs", type=int, default=60)
     parser.add_argument("--retrain-epochs", type=int, default=20)
     parser.add_argument("--penalty", default="proximal", choices=["gradient", "proximal", "loss"])
@@ -112,7 +111,7 @@ def arguments():
 
 def dense_model(args, train, validation):
     if args.dense_weights and os.path.exists(args.dense_weights):
-        model = compiled(lenet5(), args.learning_rate)
+        model = compiled(lenet5(args.l1), args.learning_rate)
         with np.load(args.dense_weights) as file:
             model.set_weights([file[key] for key in file.files])
         return model
