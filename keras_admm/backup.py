@@ -41,8 +41,8 @@ class Backup:
     def load(self, epoch):
         """The state with which `epoch` begins, or None where there is none that can be read whole."""
         try:
-            with np.load(self._path(epoch), allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
+            with open(self._path(epoch), "rb") as file, np.load(file, allow_pickle=False) as state:
+                return {key: state[key] for key in state.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             return None
 

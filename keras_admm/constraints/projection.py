@@ -31,11 +31,16 @@ def largest(x, count):
 
 
 def _largest_on_host(x, count):
-    norms = np.abs(x[..., 0], dtype="float32") if x.shape[2] == 1 else np.linalg.norm(x.astype("float64"), axis=2)
-    keep = np.empty(norms.shape, dtype=bool)
-    for row, kept in zip(norms, keep, strict=True):
-        threshold = np.partition(row, row.size - count)[row.size - count]
-        np.greater_equal(row, threshold, out=kept)
+    single = x.shape[2] == 1
+    norms = np.abs(x[..., 0], dtype="float32") if single else np.linalg.norm(x.astype("float64"), axis=2)
+    # Of single weights there are many: ordered where they are, and taken anew, they need no second buffer.
+    ordered = norms if single else norms.copy()
+    ordered.partition(norms.shape[1] - count, axis=1)
+    thresholds = ordered[:, norms.shape[1] - count].copy()
+    if single:
+        np.abs(x[..., 0], out=norms)
+    keep = norms >= thresholds[:, None]
+    for row, kept, threshold in zip(norms, keep, thresholds, strict=True):
         surplus = np.count_nonzero(kept) - count
         if surplus:
             ties = np.flatnonzero(row == threshold)

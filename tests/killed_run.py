@@ -1,0 +1,80 @@
+"""A run with `backup_dir` and `BackupAndRestore` that kills itself where it is told to; prints how it ended."""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import time
+
+import conftest as conftest
+import keras
+import numpy as np
+
+import keras_admm as ka
+from keras_admm import weights
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Watch(keras.callbacks.Callback):
+    def __init__(self, args):
+        super().__init__()
+        self.args = args
+
+    def on_epoch_begin(self, epoch, logs=None):
+        print("epoch", epoch, flush=True)
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.args.slow:
+            time.sleep(0.1)
+        if self.args.die_in_epoch == self.epoch and batch == 1:
+            die()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--die-in-epoch", type=int)
+    parser.add_argument("--die-in-write", type=int)
+    parser.add_argument("--slow", action="store_true")
+    args = parser.parse_args()
+    if args.die_in_write:
+        whole = np.savez
+
+        def savez(file, **arrays):
+            if int(arrays["epoch"]) == args.die_in_write:
+                file.write(b"half a file")
+                file.flush()
+                die()
+            whole(file, **arrays)
+
+        np.savez = savez
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(32, 8)).astype("float32"), rng.normal(size=(32, 6)).astype("float32")
+    dense = keras.layers.Dense
+    model = keras.Sequential([keras.Input((8,)), dense(10, activation="relu"), keras.layers.Dropout(0.2), dense(6)])
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
+    callbacks = [
+        ka.ADMMPrune([0.5, 0.9], path="geometric", rho=0.01, backup_dir=f"{args.folder}/admm"),
+        keras.callbacks.BackupAndRestore(f"{args.folder}/keras"),
+        Watch(args),
+    ]
+    history = model.fit(x, y, epochs=8, batch_size=8, shuffle=False, verbose=0, callbacks=callbacks).history
+    values = [weights.read(v) for v in model.trainable_variables]
+    end = {
+        "epochs": len(history["sparsity"]),
+        "kept": int(sum(np.count_nonzero(v) for v in values if v.ndim == 2)),
+        "sparsity": history["sparsity"][-3:],
+        "steps": history["admm_step"][-3:],
+        "weights": hashlib.sha256(b"".join(v.tobytes() for v in values)).hexdigest(),
+    }
+    print(json.dumps(end))
+
+
+if __name__ == "__main__":
+    main()

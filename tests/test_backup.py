@@ -1,0 +1,104 @@
+"""State files: whole or not at all; and runs that are killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_admm.backup import Backup
+
+HERE = Path(__file__).parent
+
+
+def state(number):
+    return {"epoch": np.array(number), "w": np.full(100, float(number))}
+
+
+def test_the_last_two_stay(tmp_path):
+    backup = Backup(tmp_path / "run")
+    assert backup.newest() is None and backup.epochs() == []
+    for epoch in range(1, 5):
+        backup.save(epoch, state(epoch))
+    assert backup.epochs() == [3, 4]
+    assert backup.load(3)["w"].tolist() == [3.0] * 100
+    backup.clear()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.99])
+def test_a_half_written_file_is_never_read(tmp_path, share):
+    backup = Backup(tmp_path)
+    backup.save(1, state(1))
+    backup.save(2, state(2))
+    newest = tmp_path / "epoch-000002.npz"
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[: int(share * len(whole))])
+    assert backup.load(2) is None
+    assert backup.newest() == 1
+
+
+def test_a_write_that_is_cut_off_leaves_the_file_before_it(tmp_path, monkeypatch):
+    backup = Backup(tmp_path)
+    backup.save(1, state(1))
+
+    def cut(file, **arrays):
+        file.write(b"PK half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", cut)
+    with pytest.raises(KeyboardInterrupt):
+        backup.save(2, state(2))
+    assert backup.epochs() == [1] and backup.newest() == 1
+
+
+def test_nothing_is_unpickled(tmp_path):
+    np.savez(tmp_path / "epoch-000001.npz", w=np.array([{"a": 1}], dtype=object))
+    assert Backup(tmp_path).load(1) is None
+
+
+def start(folder, *options):
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "killed_run.py"), str(folder), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+    )
+
+
+def finish(folder, *options):
+    run = start(folder, *options)
+    out, _ = run.communicate(timeout=300)
+    assert run.returncode == 0
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return finish(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("kill", ["inside a write", "inside epoch 3", "at any moment"])
+def test_a_killed_run_ends_where_the_uninterrupted_one_does(tmp_path, uninterrupted, kill):
+    """Same zeros, phases and weights: on TensorFlow's CPU kernels, with the data in order."""
+    option = {"inside a write": "--die-in-write=4", "inside epoch 3": "--die-in-epoch=3"}.get(kill)
+    run = start(tmp_path, *([option] if option else ["--slow"]))
+    if option:
+        run.communicate(timeout=300)
+    else:
+        for line in run.stdout:
+            if line.startswith("epoch 2"):
+                time.sleep(0.2)
+                os.kill(run.pid, signal.SIGKILL)
+                break
+        run.communicate(timeout=300)
+    assert run.returncode == -signal.SIGKILL
+    resumed = finish(tmp_path)
+    assert resumed["epochs"] < uninterrupted["epochs"]
+    for figure in ("kept", "sparsity", "steps", "weights"):
+        assert resumed[figure] == uninterrupted[figure], figure

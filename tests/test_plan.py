@@ -1,0 +1,51 @@
+"""Epochs laid out by hand."""
+
+import pytest
+
+from keras_admm.constraints import Sparse
+from keras_admm.plan import Plan, Step
+
+
+def letters(lengths, epochs):
+    plan = Plan(tuple(Step(Sparse(0.5), admm, retrain) for admm, retrain in lengths))
+    return "".join(f"{m.step}{m.phase[0]}" for m in plan.timeline("Test", epochs))
+
+
+@pytest.mark.parametrize(
+    "lengths, epochs, expected",
+    [
+        ([(None, None)], 2, "0a0r"),
+        ([(None, None)], 5, "0a0a0a0r0r"),
+        ([(None, 0)], 3, "0a0a0a"),
+        ([(1, None)], 3, "0a0r0r"),
+        ([(1, 1)], 4, "0a0r0r0r"),
+        ([(1, 1)], None, "0a0r"),
+        ([(None, None), (None, None)], 5, "0a0a0r1a1r"),
+        ([(2, 1), (None, None)], 5, "0a0a0r1a1r"),
+        ([(1, 0), (1, 2)], None, "0a1a1r1r"),
+    ],
+)
+def test_timelines(lengths, epochs, expected):
+    assert letters(lengths, epochs) == expected
+
+
+@pytest.mark.parametrize(
+    "lengths, epochs, sentence",
+    [
+        ([(None, None), (None, None)], 3, r"need at least 4 epochs .*Received: epochs=3. Fit for more"),
+        ([(3, None)], 3, r"need at least 4 epochs .*Received: epochs=3. Fit for more"),
+        ([(3, 1)], 3, r"need at least 4 epochs .*Received: epochs=3. Fit for more"),
+        ([(3, None)], None, "must be known. Received: .*None in a loop of your own. Give both"),
+    ],
+)
+def test_epochs_that_do_not_suffice_get_a_sentence(lengths, epochs, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        letters(lengths, epochs)
+
+
+def test_constraints_are_one_for_all_or_by_name_or_made():
+    one = Sparse(0.5)
+    arrays = {"a": None, "b": None}
+    assert Step(one).sets(arrays, 0.0) == {"a": one, "b": one}
+    assert Step({"a": one, "b": one}).sets(arrays, 0.0) == {"a": one, "b": one}
+    assert Step(lambda arrays, fraction: {n: fraction for n in arrays}).sets(arrays, 0.5) == {"a": 0.5, "b": 0.5}

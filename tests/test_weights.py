@@ -1,0 +1,105 @@
+"""Which variables are compressed."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from models import KINDS
+
+from keras_admm import weights
+
+pytestmark = pytest.mark.every_backend
+
+
+def model():
+    return keras.Sequential(
+        [
+            keras.Input((4, 3)),
+            layers.Conv1D(5, 2, name="conv"),
+            layers.GRU(4, name="gru"),
+            layers.BatchNormalization(name="norm"),
+            layers.PReLU(name="prelu"),
+            layers.Dense(2, name="head"),
+        ],
+        name="m",
+    )
+
+
+def names(**which):
+    return [n.removeprefix("m/") for n in weights.select(model(), **which)]
+
+
+def test_kernels_and_embeddings_by_default():
+    """Biases never, also where they have rank 2, as GRU's."""
+    kernels = ["conv/kernel", "gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "head/kernel"]
+    assert names() == kernels
+
+
+@pytest.mark.parametrize(
+    "layers_, exclude, expected",
+    [
+        ("conv", None, ["conv/kernel"]),
+        (["conv", "head"], None, ["conv/kernel", "head/kernel"]),
+        ("gru*", None, ["gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel"]),
+        ("recurrent_kernel", None, ["gru/gru_cell/recurrent_kernel"]),
+        ("m/head/bias", None, ["head/bias"]),
+        (None, "gru", ["conv/kernel", "head/kernel"]),
+        (None, ["gru", "head"], ["conv/kernel"]),
+        (lambda v: "kernel" in v.name and v.shape[-1] == 2, None, ["head/kernel"]),
+    ],
+)
+def test_names_patterns_and_callables(layers_, exclude, expected):
+    assert names(layers=layers_, exclude=exclude) == expected
+
+
+def test_layers_and_variables():
+    m = model()
+    assert list(weights.select(m, layers=m.layers[0])) == ["m/conv/kernel"]
+    assert list(weights.select(m, layers=[m.layers[-1].kernel])) == ["m/head/kernel"]
+    assert "m/conv/kernel" not in weights.select(m, exclude=m.layers[0])
+
+
+def test_frozen_layers_are_left_alone_unless_asked_for():
+    m = model()
+    m.layers[0].trainable = False
+    assert "m/conv/kernel" not in weights.select(m)
+    with pytest.raises(ValueError, match="only trainable variables.*Received: .*trainable=False. Set"):
+        weights.select(m, layers="conv")
+
+
+@pytest.mark.parametrize(
+    "kind, count",
+    [("functional, shared, two inputs", 3), ("nested", 3), ("subclassed, custom layers", 3), ("MultiHeadAttention", 4)],
+)
+def test_every_variable_once(kind, count):
+    chosen = weights.select(KINDS[kind]()[0])
+    assert len(chosen) == len({id(v) for v in chosen.values()}) == count
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_read_and_write(dtype):
+    variable = keras.Variable(np.zeros(3), dtype=dtype)
+    weights.write(variable, np.array([0.5, -1, 2]))
+    assert weights.read(variable).dtype == "float32"
+    assert weights.read(variable).tolist() == [0.5, -1, 2]
+    weights.write(variable, weights.storable(variable))
+    assert weights.read(variable).tolist() == [0.5, -1, 2]
+
+
+@pytest.mark.parametrize(
+    "which, error, sentence",
+    [
+        ({"layers": "dense"}, ValueError, r"must choose at least one variable. Received: 'dense'.*Give"),
+        ({"exclude": "dense"}, ValueError, r"must choose at least one variable. Received: 'dense'.*Give"),
+        ({"layers": 3}, TypeError, "must be names, patterns, layers, variables or callables. Received: 3. Pass"),
+        ({"exclude": ["*"]}, ValueError, "at least one variable must be compressed. Received.*Choose others"),
+    ],
+)
+def test_bad_choices_get_a_sentence(which, error, sentence):
+    with pytest.raises(error, match=sentence):
+        weights.select(model(), **which)
+
+
+def test_an_unbuilt_model_gets_a_sentence():
+    with pytest.raises(ValueError, match="must be built before.*Received: a model without variables. Call"):
+        weights.select(keras.Sequential([layers.Dense(3)]))
