@@ -18,8 +18,6 @@ import numpy as np
 
 import keras_admm as ka
 
-WEIGHTS = 430_500
-
 
 def lenet5(l1=0.0):
     """The authors' LeNet-5; `l1` shrinks the kernels from the first dense epoch on, and goes on while ADMM prunes."""
@@ -55,26 +53,27 @@ def accuracy(model, pair):
     return 100 * model.evaluate(*pair, batch_size=1000, verbose=0)[1]
 
 
-def train_dense(args, train, validation):
+def train_dense(args, network, train, validation):
     """Adam with a rate that falls to zero, under the same L1 as later: a dense net that is ready to be thinned."""
-    model = compiled(lenet5(args.l1), args.learning_rate)
+    model = compiled(network(args.l1), args.learning_rate)
     steps = args.dense_epochs * len(train[0]) // args.batch_size
     model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
     model.fit(*train, batch_size=args.batch_size, epochs=args.dense_epochs, validation_data=validation, verbose=2)
     return model
 
 
-def compress(args, weights, rate, train, validation):
+def compress(args, network, weights, rate, admm_epochs, retrain_epochs, train, validation):
     """One `fit` from the dense weights to `rate` times fewer."""
-    model = compiled(lenet5(args.l1), args.learning_rate)
+    model = compiled(network(args.l1), args.learning_rate)
     model.set_weights(weights)
-    retrain = keras.optimizers.schedules.CosineDecay(args.learning_rate, args.retrain_epochs)
+    retrain = keras.optimizers.schedules.CosineDecay(args.learning_rate, retrain_epochs)
     prune = ka.ADMMPrune(
         sparsity=1 - 1 / rate,
         path="geometric",
-        admm_epochs=args.admm_epochs,
-        retrain_epochs=args.retrain_epochs,
+        admm_epochs=admm_epochs,
+        retrain_epochs=retrain_epochs,
         penalty=args.penalty,
+        pull_kept=args.pull_kept,
         rho=args.rho,
         rho_growth=args.rho_growth,
         learning_rate={"retrain": retrain},
@@ -83,7 +82,7 @@ def compress(args, weights, rate, train, validation):
     model.fit(
         *train,
         batch_size=args.batch_size,
-        epochs=args.admm_epochs + args.retrain_epochs,
+        epochs=admm_epochs + retrain_epochs,
         validation_data=validation,
         callbacks=[prune],
         verbose=2,
@@ -91,55 +90,58 @@ def compress(args, weights, rate, train, validation):
     return model
 
 
-def arguments():
+def arguments(**defaults):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="path of mnist.npz; without it Keras downloads it")
     parser.add_argument("--rate", type=float, nargs="+", default=[300, 167, 71], help="dense weights per kept weight")
     parser.add_argument("--dense-epochs", type=int, default=12)
-    parser.add_argument("--admm-epochs", type=int, default=60)
-    parser.add_argument("--retrain-epochs", type=int, default=20)
+    parser.add_argument("--admm-epochs", type=int, nargs="+", default=[60, 30, 20], help="one for each rate")
+    parser.add_argument("--retrain-epochs", type=int, nargs="+", default=[20, 12, 10], help="one for each rate")
+    parser.add_argument("--pull-kept", action="store_true", help="pull kept weights too, as the papers do")
     parser.add_argument("--penalty", default="proximal", choices=["gradient", "proximal", "loss"])
     parser.add_argument("--rho", type=float, default=0.01)
     parser.add_argument("--rho-growth", type=float, default=1.0)
     parser.add_argument("--l1", type=float, default=3e-5, help="of Keras's own L1 regularizer, on the kernels")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--validation", type=int, default=5000, help="images of the training set to choose by")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dense-weights", help="path of an .npz of dense weights: read if it is there, else written")
+    parser.set_defaults(**defaults)
     return parser.parse_args()
 
 
-def dense_model(args, train, validation):
+def dense_model(args, network, train, validation):
     if args.dense_weights and os.path.exists(args.dense_weights):
-        model = compiled(lenet5(args.l1), args.learning_rate)
+        model = compiled(network(args.l1), args.learning_rate)
         with np.load(args.dense_weights) as file:
             model.set_weights([file[key] for key in file.files])
         return model
-    model = train_dense(args, train, validation)
+    model = train_dense(args, network, train, validation)
     if args.dense_weights:
         np.savez(args.dense_weights, *model.get_weights())
     return model
 
 
-def main():
-    args = arguments()
+def main(network=lenet5, title="LeNet-5", **defaults):
+    args = arguments(**defaults)
     keras.utils.set_random_seed(args.seed)
-    train, validation, test = data.mnist(args.data)
+    train, validation, test = data.mnist(args.data, args.validation)
     began = time.time()
-    dense = dense_model(args, train, validation)
-    lines = [("dense", accuracy(dense, validation), accuracy(dense, test), WEIGHTS, time.time() - began)]
-    print(f"dense: validation {lines[0][1]:.2f}%, test {lines[0][2]:.2f}%", flush=True)
-    for rate in args.rate:
+    dense = dense_model(args, network, train, validation)
+    size = ka.report(dense).total.weights
+    lines = [("dense", accuracy(dense, validation), accuracy(dense, test), size, time.time() - began)]
+    for rate, *epochs in zip(args.rate, args.admm_epochs, args.retrain_epochs, strict=False):
         keras.utils.set_random_seed(args.seed)
         began = time.time()
-        model = compress(args, dense.get_weights(), rate, train, validation)
+        model = compress(args, network, dense.get_weights(), rate, *epochs, train, validation)
         table = ka.report(model)
         print(f"\n{table}\n", flush=True)
         kept = table.total.kept
-        lines.append(
-            (f"{WEIGHTS / kept:.1f}x", accuracy(model, validation), accuracy(model, test), kept, time.time() - began)
-        )
-    print(f"LeNet-5 on MNIST, {keras.backend.backend()} backend, seed {args.seed}, penalty {args.penalty}")
+        figures = accuracy(model, validation), accuracy(model, test), kept, time.time() - began
+        lines.append((f"{size / kept:.1f}x", *figures))
+    kind = f"penalty {args.penalty}, kept weights {'pulled' if args.pull_kept else 'free'}"
+    print(f"{title} on MNIST, {keras.backend.backend()} backend, seed {args.seed}, {kind}")
     print(f"{'rate':>8}{'validation':>12}{'test':>9}{'kept':>9}{'minutes':>9}")
     for name, valid, tested, kept, seconds in lines:
         print(f"{name:>8}{valid:>11.2f}%{tested:>8.2f}%{kept:>9,}{seconds / 60:>9.1f}")

@@ -21,16 +21,18 @@ from keras_admm.regularizers import ADMMRegularizer
 
 PENALTIES = ("gradient", "loss", "proximal")
 
-# Stands in the target for "this weight is held at zero", so that one tensor carries both. Finite, unlike NaN, so
-# that no numeric check trips over the branch that is not taken; no weight comes near it.
+# Stand in the target for "this weight is held at zero" and "this weight is not pulled", so that one tensor carries
+# all. Finite, unlike NaN, so that no numeric check trips over the branch that is not taken; no weight comes near.
 HELD = np.float32(1e30)
+FREE = np.float32(-1e30)
 
 
 class Slot(NamedTuple):
     """What one variable's training is bent by.
 
     Attributes:
-        target: float32 variable of the weight's shape: `Z - U`, or `HELD` where the weight is held at zero.
+        target: float32 variable of the weight's shape: `Z - U`, or `HELD` where the weight is held at zero, or
+            `FREE` where it is not pulled.
         rho: float32 scalar variable, the strength of the pull.
     """
 
@@ -41,19 +43,25 @@ class Slot(NamedTuple):
     def held(self):
         return ops.equal(self.target, HELD)
 
-    def aim(self, target, held=None):
-        """Move the target (and, where `held` is true, hold the weight at zero). Between epochs only."""
+    @property
+    def pulled(self):
+        return ops.less(ops.abs(self.target), HELD)
+
+    def aim(self, target, held=None, free=None):
+        """Move the target; hold weights at zero where `held` is true, and pull none where `free` is. Between epochs."""
+        if free is not None:
+            target = np.where(free, FREE, target)
         self.target.assign(target if held is None else np.where(held, HELD, target))
 
     def pull(self, w):
-        """`rho * (w - target)` where the weight is free, 0 where it is held: float32."""
-        return ops.where(self.held, 0.0, ADMMRegularizer(self.target, self.rho).gradient(w))
+        """`rho * (w - target)` where the weight is pulled, 0 elsewhere: float32."""
+        return ops.where(self.pulled, ADMMRegularizer(self.target, self.rho).gradient(w), 0.0)
 
     def penalty(self, w):
-        """`rho / 2 * sum((w - target)^2)` over the free weights: a float32 scalar."""
+        """`rho / 2 * sum((w - target)^2)` over the pulled weights: a float32 scalar."""
         w = ops.cast(ops.convert_to_tensor(w), "float32")
-        free = ops.where(self.held, w, ops.convert_to_tensor(self.target))
-        return ADMMRegularizer(free, self.rho)(w)
+        target = ops.where(self.pulled, ops.convert_to_tensor(self.target), w)
+        return ADMMRegularizer(target, self.rho)(w)
 
     def zero(self, w):
         """`w` with the held weights at zero."""
@@ -198,18 +206,24 @@ class Hold:
 
     def _renew_train_function(self, undo):
         model = self.model
-        make = model.make_train_function
-        undo.callback(make, force=True)
+        undo.callback(model.make_train_function, force=True)
+        model.make_train_function(force=True)
+        model.train_function = _released_on_error(model.train_function, self.release)
+
+    def release_with(self, callbacks):
+        """Release when the fit of a `CallbackList` ends in an exception, which it tells its callbacks nothing of.
+
+        With the frames of the fit goes the list; where they are kept, the next fit releases the model first.
+        """
+        weakref.finalize(callbacks, self.release).atexit = False
+        model, make = self.model, self.model.make_train_function
 
         def make_train_function(force=False):
-            if not force:
-                self.release()  # another fit begins: the one that held the model died
+            self.release()
             return make(force=force)
 
         object.__setattr__(model, "make_train_function", make_train_function)
-        undo.callback(model.__dict__.pop, "make_train_function", None)
-        make(force=True)
-        model.train_function = _released_on_error(model.train_function, self.release)
+        self._undo.callback(model.__dict__.pop, "make_train_function", None)
 
 
 def _bend(gradient, variable, slot, scale):
@@ -289,11 +303,6 @@ def running_callbacks():
             return caller
         frame = frame.f_back
     return None
-
-
-def release_with(owner, held):
-    """Release when `owner` is gone: a fit that ends in an exception tells its callbacks nothing."""
-    weakref.finalize(owner, held.release).atexit = False
 
 
 def resume_at(model, epoch):

@@ -47,6 +47,9 @@ class ADMM(keras.callbacks.Callback):
         penalty: `"gradient"`: the pull is added to the gradient. `"proximal"`: it moves the weights after each
             update, untouched by the optimizer's scaling. `"loss"`: it is a regularizer, so that it shows in `loss`
             (TensorFlow and torch). The first two leave `loss` and `val_loss` the user's own.
+        pull_kept: bool, whether the weights that Z keeps are pulled to where Z has them, as in the papers, or are
+            free: Z then follows them between its moves, which for sparse sets is the exact projection on its support,
+            and lets them learn at full speed while the others are pulled to zero.
         learning_rate: dict with `"admm"` and / or `"retrain"`: a float, or a `LearningRateSchedule` of the number
             of epochs since the phase began. The optimizer's own rate comes back at the end.
         restart_learning_rate: bool, whether the ADMM schedule starts anew after every move of Z and U, as the
@@ -90,6 +93,7 @@ class ADMM(keras.callbacks.Callback):
         rescale_dual=True,
         masked_progressive=True,
         penalty="gradient",
+        pull_kept=True,
         learning_rate=None,
         restart_learning_rate=False,
         backup_dir=None,
@@ -103,7 +107,7 @@ class ADMM(keras.callbacks.Callback):
             else [constraints]
         )
         steps = tuple(t if isinstance(t, Step) else Step(t, admm_epochs, retrain_epochs) for t in targets)
-        self.plan = Plan(steps, update_every, rho, rho_growth, rescale_dual, masked_progressive, penalty)
+        self.plan = Plan(steps, update_every, rho, rho_growth, rescale_dual, masked_progressive, penalty, pull_kept)
         self.plan.check(name)
         self.layers = layers
         self.exclude = exclude
@@ -299,7 +303,11 @@ class ADMMPrune(ADMM):
 def _checked_rates(name, rates):
     rates = {} if rates is None else rates
     kinds = (int, float, keras.optimizers.schedules.LearningRateSchedule)
-    if not isinstance(rates, dict) or set(rates) - set(PHASES) or not all(isinstance(rate, kinds) for rate in rates.values()):
+    if (
+        not isinstance(rates, dict)
+        or set(rates) - set(PHASES)
+        or not all(isinstance(rate, kinds) for rate in rates.values())
+    ):
         raise ValueError(
             f"{name}: `learning_rate` must be a dict of {PHASES} to floats or LearningRateSchedules of epochs. "
             f"Received: learning_rate={rates!r}. Write for example {{'retrain': 1e-3}}."

@@ -114,9 +114,9 @@ class Engine:
         """Set the optimizer's learning rate until `finish`, which sets it back."""
         self._held.set_learning_rate(rate)
 
-    def release_with(self, owner):
-        """Release when `owner` is gone: a fit that ends in an exception tells its callbacks nothing."""
-        attach.release_with(owner, self._held)
+    def release_with(self, callbacks):
+        """Release when the fit of a `keras.callbacks.CallbackList` ends in an exception."""
+        self._held.release_with(callbacks)
 
     def penalty(self):
         """`rho / 2 * ||W - Z + U||^2` over all compressed weights: a float32 scalar to add to a loop's own loss."""
@@ -209,7 +209,7 @@ class Engine:
         self._timeline = self.plan.timeline(self.name, int(state["epochs"]))
         self.attach()
         self.epoch, self._progress = int(state["epoch"]), Progress(*map(float, state["progress"]))
-        for i, (name, slot) in enumerate(self.slots.items()):
+        for i, slot in enumerate(self.slots.values()):
             slot.target.assign(state[f"target/{i}"])
             slot.rho.assign(state[f"rho/{i}"])
         names = list(self.variables)
@@ -241,8 +241,7 @@ class Engine:
         for name, slot in self.slots.items():
             state = admm.start(arrays[name], sets[name])
             slot.rho.assign(self.plan.rho)
-            self._duals[name] = state.u
-            slot.aim(state.z, held=self._frozen(name))
+            self._aim(name, state)
 
     def _frozen(self, name):
         return ~self._supports[name] if self.plan.masked_progressive and name in self._supports else None
@@ -255,29 +254,33 @@ class Engine:
         states, residuals = {}, []
         rho = float(ops.convert_to_numpy(next(iter(self.slots.values())).rho))
         for name, w in arrays.items():
-            states[name], residual = admm.step(w, self._state(name), sets[name])
+            states[name], residual = admm.step(w, self._state(name, w), sets[name])
             residuals.append(residual)
         residuals = admm.total(residuals)
         factor = rho_factor(self.plan.rho_growth, rho, residuals)
         for name, slot in self.slots.items():
             state = admm.rescaled(states.pop(name), factor if self.plan.rescale_dual else 1.0)
             slot.rho.assign(rho * factor)
-            slot.aim(state.z - state.u, held=self._frozen(name))
-            self._duals[name] = state.u
+            self._aim(name, state)
         norm = float(np.hypot.reduce([np.linalg.norm(w.ravel()) for w in arrays.values()])) or 1.0
         self._progress = self._progress._replace(
             admm_primal=residuals.primal / norm, admm_dual=rho * residuals.dual / norm, admm_rho=rho
         )
 
+    def _aim(self, name, state):
+        self._duals[name] = state.u
+        free = None if self.plan.pull_kept else state.z != 0
+        self.slots[name].aim(state.z - state.u, held=self._frozen(name), free=free)
+
     def _joint_sets(self, arrays, moment, fraction):
         # The set may span all tensors (one budget), so it is chosen by what is projected: W + U, not W.
         return self.plan.steps[moment.step].sets({n: w + self._duals[n] for n, w in arrays.items()}, fraction)
 
-    def _state(self, name):
-        """Z is not kept beside U: it is the target plus U, and 0 where the weight is held."""
+    def _state(self, name, w):
+        """Z is not kept beside U: it is the target plus U, 0 where the weight is held, the weight where it is free."""
         target = ops.convert_to_numpy(self.slots[name].target)
-        target = np.where(target == attach.HELD, 0, target)
-        return admm.ADMMState(z=target + self._duals[name], u=self._duals[name])
+        z = np.where(target == attach.FREE, w, target + self._duals[name])
+        return admm.ADMMState(z=np.where(target == attach.HELD, 0, z), u=self._duals[name])
 
     def _project(self, arrays, step):
         """W <- P(W), and remember what it kept."""

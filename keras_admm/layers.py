@@ -165,8 +165,9 @@ class _MaskedReads(keras.StatelessScope):
         variable, value = update
         with self._left():
             variable.assign(value)
-        if id(variable) in self._masks:
-            super().add_update((variable, _masked(value, self._masks[id(variable)])))
+            # Read anew: the gradient is that of the variable after the update, as without a mask.
+            if id(variable) in self._masks:
+                super().add_update((variable, _masked(variable, self._masks[id(variable)])))
 
     def add_loss(self, loss):
         outer = self.original_scope
@@ -350,7 +351,7 @@ def _values(layer):
 def _wrapped(layer, plain):
     kernels = {id(v) for v in _kernels(layer)} if isinstance(layer, keras.layers.Layer) else set()
     masks = [value != 0 for v, value in _values(layer) if id(v) in kernels]
-    return plain if all(mask.all() for mask in masks) else Masked(plain, masks, name=layer.name)
+    return plain if all(mask.all() for mask in masks) else Masked(plain, masks)
 
 
 def _copy_state(old, new):

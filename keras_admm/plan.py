@@ -89,6 +89,7 @@ class Plan(NamedTuple):
         rescale_dual: bool, whether U shrinks as rho grows (Boyd) or stays as it is (the ADMM pruning authors).
         masked_progressive: bool, whether weights that a step zeroed stay zero in the ADMM epochs of the next.
         penalty: `"gradient"`, `"proximal"` or `"loss"`; see `attach.Hold`.
+        pull_kept: bool, whether the weights that Z keeps are pulled to where Z has them, or Z follows them.
     """
 
     steps: tuple
@@ -98,6 +99,7 @@ class Plan(NamedTuple):
     rescale_dual: bool = True
     masked_progressive: bool = True
     penalty: str = "gradient"
+    pull_kept: bool = True
 
     def check(self, name):
         """Raises the sentence that says what is wrong with this plan."""

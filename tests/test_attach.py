@@ -202,7 +202,7 @@ class Held(Pull):
 
     def on_train_begin(self, logs=None):
         super().on_train_begin()
-        attach.release_with(attach.running_callbacks(), self.hold)
+        self.hold.release_with(attach.running_callbacks())
 
 
 class Fails(keras.callbacks.Callback):

@@ -22,7 +22,11 @@ BACKEND = keras.backend.backend()
 
 def dense_model(optimizer="adam", units=(10, 6), **compile_kwargs):
     model = keras.Sequential([keras.Input((8,)), *(keras.layers.Dense(u) for u in units)])
-    model.compile(optimizer, "mse", **{"jit_compile": BACKEND == "jax" and not compile_kwargs.get("run_eagerly"), **compile_kwargs})
+    model.compile(
+        optimizer,
+        "mse",
+        **{"jit_compile": BACKEND == "jax" and not compile_kwargs.get("run_eagerly"), **compile_kwargs},
+    )
     return model
 
 

@@ -219,7 +219,7 @@ def unmasked(model):
     return [v for v in model.variables if id(v) not in own]
 
 
-@pytest.mark.parametrize("kind", ["Bidirectional, states", "custom"])
+@pytest.mark.parametrize("kind", ["Bidirectional, states", "custom", "spectral"])
 def test_masks_of_ones_train_as_none(kind):
     """Statistics, seeds, losses of layers and the training flag go through as if the mask were not there."""
     plain, x = pruned(kind)
@@ -244,7 +244,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_zeros_outlast_optimizers(optimizer):
-    model, x = pruned("Conv1D")
+    model, x = pruned("Dense")  # of rank 2, as Muon leaves others to Adam
     masked = mask(model)
     keep = masks(masked)
     tune(masked, x, OPTIMIZERS[optimizer](), epochs=2)
@@ -308,6 +308,12 @@ def test_parts_in_float32_get_weights_that_are_not_rounded():
     assert outputs(model, np.ones((4, 1), "float32"))[0][0] == np.float32(1.001)
 
 
+def test_wrapper_adds_nothing_of_its_own():
+    """No cast of the inputs, and a Keras mask only where the layer passes one on."""
+    assert "float16" in str(Masked(layers.Lambda(lambda x: x, autocast=False))(ops.ones((2,), "float16")).dtype)
+    assert Masked(layers.Dense(2)).supports_masking and not Masked(Gated(2)).supports_masking
+
+
 def test_frozen_layers_are_masked_and_stay_frozen(tmp_path):
     model, x = pruned("graph")
     expected = outputs(model, x)
@@ -339,7 +345,12 @@ def test_part_frozen_after_masking_loads(tmp_path):
 def test_shared_layers_stay_shared():
     masked = mask(pruned("graph")[0])
     assert len(masked_layers(masked)) == 5
-    assert len([layer for layer in masked.layers if layer.name == "shared"]) == 1
+    shared, x = layers.Dense(2, **ONES), keras.Input((2,))
+    across = mask(keras.Model(x, sequential(shared, shape=(2,))(shared(x))))
+    assert not masked_layers(across)
+    weights.write(shared.kernel, np.eye(2, dtype="float32"))
+    across = mask(keras.Model(x, sequential(shared, shape=(2,))(shared(x))))
+    assert len(masked_layers(across)) == 1
 
 
 def test_compiled_model_stays_so_and_copy_is_not():

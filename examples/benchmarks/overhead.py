@@ -141,15 +141,17 @@ def tfmot_sparsity():
         return tensorflow_model_optimization.sparsity.keras
 
 
-def measured(steps, count, rounds):
+def measured(steps, count, args):
     """CPU seconds of `count` steps of each variant in each round: an array (variant, round)."""
     for step in steps.values():
         for _ in range(WARM_UP):
             step()
     names = list(steps)
-    seconds = np.empty((len(names), rounds))
-    for r in range(rounds):
-        for i in np.roll(np.arange(len(names)), r):
+    # Not in one order, for each variant leaves the caches that the next one finds.
+    shuffled = np.random.default_rng(args.seed).permutation
+    seconds = np.empty((len(names), args.rounds))
+    for r in range(args.rounds):
+        for i in shuffled(len(names)):
             gc.collect()
             began = time.process_time()
             for _ in range(count):
@@ -158,10 +160,10 @@ def measured(steps, count, rounds):
     return seconds
 
 
-def show(title, steps, count, rounds):
-    seconds = measured(steps, count, rounds)
+def show(title, steps, count, args):
+    seconds = measured(steps, count, args)
     plain = seconds[0]
-    print(f"\n{title}: {count} steps of each in {rounds} rounds, a plain step {1e3 * np.median(plain) / count:.1f} ms")
+    print(f"\n{title}: {count} steps of each in {args.rounds} rounds, a plain step {1e3 * np.median(plain) / count:.1f} ms")
     print(f"{'ratio to plain':<24}{'median':>8}{'quartiles':>14}{'min..max':>14}{'all':>7}")
     for name, variant in list(zip(steps, seconds, strict=True))[1:]:
         ratios = variant / plain
@@ -219,12 +221,12 @@ def main():
         for jit in args.jit:
             engines, steps = keras_variants(network, args, jit == "on")
             title = f"{network.name}, Keras 3, penalty {args.penalty!r}, jit_compile {jit}"
-            show(title, steps, network.steps, args.rounds)
+            show(title, steps, network.steps, args)
             for engine in engines:
                 engine.finish()
         # Enough for TFMOT's update of every 100th step to be among them.
         count = max(network.steps, -(-100 // args.rounds))
-        show(f"{network.name}, tf_keras", tfmot_variants(network, args.seed), count, args.rounds)
+        show(f"{network.name}, tf_keras", tfmot_variants(network, args.seed), count, args)
         show_memory(network, args.seed)
 
 

@@ -1,0 +1,35 @@
+"""The examples of docstrings and README run."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_admm
+
+HERE = Path(__file__).parent
+MODULES = ["keras_admm", *(m.name for m in pkgutil.walk_packages(keras_admm.__path__, "keras_admm."))]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not m.endswith("__main__")])
+def test_docstrings(module):
+    failed, _ = doctest.testmod(importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def test_readme(tmp_path, monkeypatch):
+    """Its Python blocks, in order, on a small model of the reader's."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (HERE.parent / "README.md").read_text(), flags=re.DOTALL)
+    assert blocks
+    rng = np.random.default_rng(0)
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(4)])
+    model.compile("adam", "mse", jit_compile=False)
+    names = {"model": model, "x": rng.normal(size=(64, 8)), "y": rng.normal(size=(64, 4)), "keras": keras}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)

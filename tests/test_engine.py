@@ -1,0 +1,241 @@
+"""The same run in loops written by hand, one for each backend, and with a Keras optimizer in a loop."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_admm import Engine, Plan, Step, weights
+from keras_admm.constraints import Sparse, Support
+from keras_admm.plan import Pruning
+
+pytestmark = pytest.mark.every_backend
+
+BACKEND = keras.backend.backend()
+RATE = 0.05
+
+
+def model_and_data():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(10), keras.layers.Dense(6)])
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(32, 8)).astype("float32"), rng.normal(size=(32, 6)).astype("float32")
+    return model, [(x[i : i + 8], y[i : i + 8]) for i in range(0, 32, 8)]
+
+
+def tensorflow_loop(model, engine, data):
+    import tensorflow as tf
+
+    @tf.function
+    def train_step(x, y):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x, training=True) - y) ** 2) + engine.penalty()
+        variables = [v.value for v in model.trainable_variables]
+        for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+            variable.assign_sub(RATE * gradient)
+        engine.hold()
+
+    while not engine.done:
+        for x, y in data:
+            train_step(x, y)
+        yield engine.end_epoch()
+
+
+def jax_loop(model, engine, data):
+    import jax
+
+    moving = [v for slot in engine.slots.values() for v in slot]  # arguments of the step, or JAX compiles them in
+
+    def loss_of(trained, moved, x, y):
+        mapping = [*zip(model.trainable_variables, trained, strict=True), *zip(moving, moved, strict=True)]
+        with keras.StatelessScope(state_mapping=mapping):
+            return ops.mean((model(x, training=True) - y) ** 2) + engine.penalty()
+
+    @jax.jit
+    def train_step(trained, moved, x, y):
+        gradients = jax.grad(loss_of)(trained, moved, x, y)
+        return [w - RATE * g for w, g in zip(trained, gradients, strict=True)]
+
+    while not engine.done:
+        for x, y in data:
+            trained = [v.value for v in model.trainable_variables]
+            for variable, value in zip(
+                model.trainable_variables, train_step(trained, [v.value for v in moving], x, y), strict=True
+            ):
+                variable.assign(value)
+            engine.hold()
+        yield engine.end_epoch()
+
+
+def torch_loop(model, engine, data):
+    import torch
+
+    optimizer = torch.optim.SGD([v.value for v in model.trainable_variables], RATE)
+    while not engine.done:
+        for x, y in data:
+            optimizer.zero_grad()
+            loss = torch.mean((model(x, training=True) - torch.from_numpy(y)) ** 2) + engine.penalty()
+            loss.backward()
+            optimizer.step()
+            engine.hold()
+        yield engine.end_epoch()
+
+
+LOOPS = {"tensorflow": tensorflow_loop, "jax": jax_loop, "torch": torch_loop}
+PLAN = Plan((Step(Pruning(0.5), 2, 1), Step(Pruning(0.9, start=0.5), 2, 2)), rho=0.1)
+
+
+def fit(model, data, plan):
+    """The same run in `fit`."""
+    import keras_admm as ka
+
+    model.compile(keras.optimizers.SGD(RATE), "mse", jit_compile=False)
+    x, y = (np.concatenate(part) for part in zip(*data, strict=True))
+    callback = ka.ADMM(list(plan.steps), rho=plan.rho, penalty=plan.penalty)
+    return model.fit(x, y, batch_size=8, epochs=7, shuffle=False, verbose=0, callbacks=[callback]).history
+
+
+def test_a_loop_of_ones_own_does_what_fit_does():
+    model, data = model_and_data()
+    same = keras.models.clone_model(model)
+    same.set_weights(model.get_weights())
+    engine = Engine(model, PLAN, optimizer=None)
+    engine.begin()
+    progress = list(LOOPS[BACKEND](model, engine, data))
+    assert engine.finish()
+    history = fit(same, data, PLAN)
+    assert [p.sparsity for p in progress] == pytest.approx(history["sparsity"])
+    assert [p.admm_primal for p in progress] == pytest.approx(history["admm_primal"], rel=1e-3, abs=1e-6)
+    assert [p.admm_dual for p in progress] == pytest.approx(history["admm_dual"], rel=1e-3, abs=1e-6)
+    for mine, theirs in zip(model.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-4)
+        np.testing.assert_array_equal(mine == 0, theirs == 0)
+
+
+def test_a_keras_optimizer_needs_nothing_in_the_loop():
+    model, data = model_and_data()
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
+    engine = Engine(model, PLAN)
+    engine.begin()
+    while not engine.done:
+        for x, y in data:
+            model.train_on_batch(x, y)
+        progress = engine.end_epoch()
+    assert engine.finish()
+    assert progress.sparsity == pytest.approx(0.9)
+    assert not [v.name for v in model.optimizer.variables if "admm" in v.name]
+
+
+def moves(plan, epochs=4):
+    """The state after each epoch of an engine whose weights nobody trains."""
+    model, _ = model_and_data()
+    engine = Engine(model, plan, optimizer=None)
+    engine.begin(epochs)
+    states = []
+    for _ in range(epochs):
+        slots = engine.slots.values()
+        states.append([float(ops.convert_to_numpy(slot.rho)) for slot in slots][0])
+        engine.end_epoch()
+    engine.finish()
+    return states
+
+
+@pytest.mark.parametrize(
+    "growth, expected",
+    [(1.0, [0.1, 0.1, 0.1, 0.1]), (1.3, [0.1, 0.13, 0.169, 0.2197]), ("balance", [0.1, 0.2])],
+)
+def test_rho_moves(growth, expected):
+    """Of weights that stand still the primal residual stays and the dual one is 0 at first, so balancing doubles."""
+    plan = Plan((Step(Sparse(0.5), retrain_epochs=0),), rho=0.1, rho_growth=growth)
+    assert moves(plan)[: len(expected)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rescale, factor", [(True, 0.5), (False, 1.0)])
+def test_the_dual_is_rescaled_by_choice(rescale, factor):
+    model, _ = model_and_data()
+    plan = Plan((Step(Sparse(0.5), 3, 0),), rho_growth=2.0, rescale_dual=rescale)
+    engine = Engine(model, plan, optimizer=None)
+    engine.begin()
+    w = weights.read(model.layers[0].kernel)
+    engine.end_epoch()
+    z = Sparse(0.5)(w)
+    slot = next(iter(engine.slots.values()))
+    np.testing.assert_allclose(ops.convert_to_numpy(slot.target), z - factor * (w - z), atol=1e-6)
+    engine.finish()
+
+
+def test_z_follows_kept_weights_by_choice():
+    model, _ = model_and_data()
+    plan = Plan((Step(Sparse(0.5), 2, 0),), rho=1.0, pull_kept=False)
+    engine = Engine(model, plan, optimizer=None)
+    engine.begin()
+    (name, slot), *_ = engine.slots.items()
+    w = weights.read(engine.variables[name])
+    kept = Sparse(0.5)(w) != 0
+    pull = ops.convert_to_numpy(slot.pull(w + 1))
+    assert (pull[kept] == 0).all()
+    np.testing.assert_allclose(pull[~kept], w[~kept] + 1, rtol=1e-5)
+    assert float(ops.convert_to_numpy(slot.penalty(w))) == pytest.approx(0.5 * np.sum(w[~kept] ** 2), rel=1e-5)
+    engine.finish()
+
+
+def test_update_every_counts_epochs():
+    model, _ = model_and_data()
+    plan = Plan((Step(Sparse(0.5), 5, 0),), rho=1.0, rho_growth=2.0, update_every=2)
+    engine = Engine(model, plan, optimizer=None)
+    engine.begin()
+    seen = []
+    for _ in range(5):
+        seen.append(float(ops.convert_to_numpy(next(iter(engine.slots.values())).rho)))
+        engine.end_epoch()
+    assert seen == [1, 1, 2, 2, 4]
+    engine.finish()
+
+
+def test_other_sets_serve_as_well():
+    """A set given by name; its support is what retraining may move."""
+    model, _ = model_and_data()
+    names = list(weights.select(model))
+    masks = {n: np.random.default_rng(0).random(v.shape) < 0.5 for n, v in weights.select(model).items()}
+    engine = Engine(model, Plan((Step({n: Support(masks[n]) for n in names}, 1, 1),)), optimizer=None)
+    engine.begin()
+    engine.end_epoch(), engine.end_epoch()
+    engine.finish()
+    for name, variable in weights.select(model).items():
+        assert ((weights.read(variable) != 0) == masks[name]).all()
+
+
+def test_state_goes_on_where_it_stood():
+    model, data = model_and_data()
+    engine = Engine(model, PLAN, optimizer=None)
+    engine.begin()
+    loop = LOOPS[BACKEND](model, engine, data)
+    for _ in range(4):
+        next(loop)
+    state, values = engine.state_dict(), model.get_weights()
+    assert all(v.dtype != object for v in state.values())
+    straight = list(loop)[-1]
+    model.set_weights(values)
+    again = Engine(model, PLAN, optimizer=None)
+    again.load_state_dict(state)
+    resumed = list(LOOPS[BACKEND](model, again, data))
+    assert len(resumed) == 3 and resumed[-1] == pytest.approx(straight)
+    with pytest.raises(ValueError, match="can only be resumed by the run that saved it. Received.*Give a fresh"):
+        Engine(model, PLAN._replace(rho=0.5), optimizer=None).load_state_dict(state)
+
+
+def test_weights_that_are_no_longer_finite_are_named():
+    model, _ = model_and_data()
+    engine = Engine(model, PLAN, optimizer=None)
+    engine.begin()
+    kernel = model.layers[1].kernel
+    weights.write(kernel, np.full(kernel.shape, np.inf))
+    with pytest.raises(
+        FloatingPointError, match="must stay finite. Received: NaN or infinity in .*dense_1/kernel. Lower"
+    ):
+        engine.end_epoch()
+    engine.release()
+
+
+def test_an_uncompiled_model_gets_a_sentence():
+    with pytest.raises(ValueError, match="must be compiled.*Received: model .* without one. Call model.compile"):
+        Engine(model_and_data()[0], PLAN)

@@ -1,0 +1,55 @@
+"""The examples, run as their users run them, in small."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data"
+
+
+def run(script, *arguments, backend="tensorflow"):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / script), *map(str, arguments)],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory):
+    """The real images where they are, made-up ones of the same shapes elsewhere; few, for the examples' paths alone."""
+    path = tmp_path_factory.mktemp("data") / "mnist.npz"
+    rng = np.random.default_rng(0)
+    if (DATA / "mnist.npz").exists():
+        with np.load(DATA / "mnist.npz") as real:
+            arrays = {key: real[key][:1600] for key in real.files}
+    else:
+        images = {f"x_{part}": rng.integers(0, 256, (1600, 28, 28), dtype=np.uint8) for part in ("train", "test")}
+        arrays = {**images, **{f"y_{part}": rng.integers(0, 10, 1600) for part in ("train", "test")}}
+    np.savez(path, **arrays)
+    return path
+
+
+def test_quickstart(tmp_path):
+    out = run("quickstart.py", "--plot", tmp_path / "plot.png")
+    assert re.search(r"total +38,160 +1,908 +0.9500 +20.0x", out)
+    dense, pruned = map(float, re.search(r"dense ([\d.]+)%, pruned 20x ([\d.]+)%", out).groups())
+    assert dense > 95 and pruned > dense - 1.5
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("script", ["mnist_lenet5.py", "mnist_lenet300.py"])
+def test_mnist(script, mnist):
+    few = ["--dense-epochs", 1, "--admm-epochs", 2, "--retrain-epochs", 1, "--validation", 400]
+    out = run(script, "--data", mnist, "--rate", 20, *few)
+    kept = {"mnist_lenet5.py": "21,525", "mnist_lenet300.py": "13,310"}[script]
+    assert re.search(rf"20.0x +[\d.]+% +[\d.]+% +{kept}", out)

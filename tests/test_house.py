@@ -1,0 +1,105 @@
+"""Who may import whom, and what `import keras_admm` loads: nothing of weight that Keras had not."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "keras_admm"
+
+# Each room's floor. A room may import its own floor where the table below says so, and any floor beneath it.
+FLOORS = {
+    "constraints": 0,
+    "allocate": 0,
+    "schedules": 0,
+    "admm": 0,
+    "regularizers": 0,
+    "weights": 1,
+    "attach": 1,
+    "plan": 2,
+    "backup": 2,
+    "engine": 2,
+    "layers": 2,
+    "callbacks": 3,
+    "report": 3,
+    "plots": 4,
+}
+AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one another
+HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization", "ai_edge_litert"}
+
+
+def imports(source):
+    """Every module that a source imports, with whether it does so at its top level."""
+    tree = ast.parse(source)
+    top = set(tree.body)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "keras_admm" else [node.module]
+            yield from ((name, node in top) for name in names)
+        elif isinstance(node, ast.Import):
+            yield from ((a.name, node in top) for a in node.names)
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def faults(name, source):
+    """What in a room's source breaks the table."""
+    for module, top in imports(source):
+        first = module.split(".")[0]
+        if first in HEAVY and top:
+            yield f"{name} imports {module} at its top level"
+        if first == "keras_admm" and "." in module:
+            other = module.split(".")[1]
+            same = FLOORS[other] == FLOORS[name] and FLOORS[name] not in AMONG_THEMSELVES and other != name
+            if FLOORS[other] > FLOORS[name] or same:
+                yield f"{name} (floor {FLOORS[name]}) imports {other} (floor {FLOORS[other]})"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down(path):
+    name = room(path)
+    if name not in ("__init__",):
+        assert name in FLOORS, f"{name} has no floor: give it one"
+        assert not list(faults(name, path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "name, source, broken",
+    [
+        ("admm", "from keras_admm.engine import Engine", True),
+        ("callbacks", "from keras_admm.report import report", True),
+        ("callbacks", "from keras_admm import attach", False),
+        ("attach", "import tensorflow", True),
+        ("attach", "def f():\n    import tensorflow", False),
+    ],
+)
+def test_the_table_can_fail(name, source, broken):
+    assert bool(list(faults(name, source))) == broken
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_importing_loads_the_backend_alone_and_changes_nothing(backend):
+    code = (
+        "import os, sys\n"
+        "import keras\n"
+        "environment, loaded = dict(os.environ), set(sys.modules)\n"
+        "import keras_admm\n"
+        "assert dict(os.environ) == environment\n"
+        "print(*[m for m in sys.argv[1:] if m in sys.modules.keys() - loaded])\n"
+        "print(*[m for m in ('tensorflow', 'torch', 'tf_keras') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, *HEAVY],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    ours, frameworks = run.stdout.split("\n")[:2]
+    assert ours == ""
+    assert set(frameworks.split()) <= {backend}
