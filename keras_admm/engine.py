@@ -4,32 +4,14 @@ The engine knows nothing of `fit`: whoever ends an epoch calls `end_epoch`. `ker
 """
 
 import json
-from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_admm import admm, attach, weights
+from keras_admm.progress import Progress, check_finite, sparsity
 from keras_admm.schedules import rho_factor
-
-
-class Progress(NamedTuple):
-    """The figures of one epoch, under the names in which they are logged.
-
-    Attributes:
-        sparsity: share of exact zeros in the compressed weights.
-        admm_primal: `||W - Z|| / ||W||`, how far the weights are from the set.
-        admm_dual: `rho * ||Z - Z_previous|| / ||W||`, how much the target still moves.
-        admm_rho: the penalty in force in this epoch.
-        admm_step: which progressive step, from 1.
-    """
-
-    sparsity: float
-    admm_primal: float
-    admm_dual: float
-    admm_rho: float
-    admm_step: float
 
 
 class Engine:
@@ -137,7 +119,7 @@ class Engine:
             FloatingPointError: when a weight is no longer finite; nothing has been moved then.
         """
         arrays = self._read()
-        _check_finite(self.name, arrays)
+        check_finite(self.name, arrays)
         moment = self._timeline[self.epoch]
         last = moment.epoch + 1 == moment.epochs
         if moment.phase == "admm":
@@ -147,7 +129,7 @@ class Engine:
                 arrays = self._project(arrays, self.plan.steps[moment.step])
         else:
             self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
-        self._progress = self._progress._replace(sparsity=_sparsity(arrays), admm_step=float(moment.step + 1))
+        self._progress = self._progress._replace(sparsity=sparsity(arrays), admm_step=float(moment.step + 1))
         self.epoch += 1
         if last and not self.done:
             self._enter(arrays)
@@ -306,17 +288,3 @@ def _compiled_optimizer(name, model):
             f"{model.name!r} without one. Call model.compile(...), or pass optimizer=None and use penalty() and hold()."
         )
     return optimizer
-
-
-def _check_finite(name, arrays):
-    for weight, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise FloatingPointError(
-                f"{name}: the weights must stay finite. Received: NaN or infinity in {weight}. "
-                "Lower the learning rate or rho, or clip the gradients."
-            )
-
-
-def _sparsity(arrays):
-    size = sum(a.size for a in arrays.values())
-    return 1 - sum(np.count_nonzero(a) for a in arrays.values()) / size

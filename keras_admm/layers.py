@@ -21,7 +21,8 @@ class Masked(keras.layers.Wrapper):
 
     It keeps a mask for each kernel and embedding of the layer (biases and normalisation are left alone) among its
     non-trainable weights, and multiplies it in at every call. After each update by a Keras optimizer the stored
-    weight is zero under the mask as well. It is called as the inner layer is, with the same arguments.
+    weight is zero under the mask as well (but not where `use_ema` writes averages over it). It is called as the
+    inner layer is, with the same arguments.
 
     On JAX a compiled `fit` knows the masks of when it was traced: call `compile` again after masks have moved
     (`load_weights`, `set_weights`).
@@ -138,7 +139,7 @@ class _Mask(keras.Variable):
     def assign(self, value):
         value = super().assign(value)
         if self._constant is not None:
-            self._constant = np.array(ops.convert_to_numpy(value))
+            self._constant = ops.convert_to_numpy(value)
         return value
 
     def in_optimizer(self):

@@ -19,6 +19,7 @@ FLOORS = {
     "regularizers": 0,
     "weights": 1,
     "attach": 1,
+    "progress": 0,
     "plan": 2,
     "backup": 2,
     "engine": 2,
@@ -53,7 +54,7 @@ def faults(name, source):
         first = module.split(".")[0]
         if first in HEAVY and top:
             yield f"{name} imports {module} at its top level"
-        if first == "keras_admm" and "." in module:
+        if first == "keras_admm" and "." in module and module.split(".")[1] in FLOORS:
             other = module.split(".")[1]
             same = FLOORS[other] == FLOORS[name] and FLOORS[name] not in AMONG_THEMSELVES and other != name
             if FLOORS[other] > FLOORS[name] or same:

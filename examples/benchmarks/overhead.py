@@ -163,7 +163,8 @@ def measured(steps, count, args):
 def show(title, steps, count, args):
     seconds = measured(steps, count, args)
     plain = seconds[0]
-    print(f"\n{title}: {count} steps of each in {args.rounds} rounds, a plain step {1e3 * np.median(plain) / count:.1f} ms")
+    milliseconds = 1e3 * np.median(plain) / count
+    print(f"\n{title}: {count} steps of each in {args.rounds} rounds, a plain step {milliseconds:.1f} ms")
     print(f"{'ratio to plain':<24}{'median':>8}{'quartiles':>14}{'min..max':>14}{'all':>7}")
     for name, variant in list(zip(steps, seconds, strict=True))[1:]:
         ratios = variant / plain

@@ -1,0 +1,56 @@
+"""What one variable's training is bent by: a target, a strength, and zeros that are held."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_admm.regularizers import ADMMRegularizer
+
+# Stand in the target for "this weight is held at zero" and "this weight is not pulled", so that one tensor carries
+# all. Finite, unlike NaN, so that no numeric check trips over the branch that is not taken; no weight comes near.
+HELD = np.float32(1e30)
+FREE = np.float32(-1e30)
+
+
+class Slot(NamedTuple):
+    """What one variable's training is bent by.
+
+    Attributes:
+        target: float32 variable of the weight's shape: `Z - U`, or `HELD` where the weight is held at zero, or
+            `FREE` where it is not pulled.
+        rho: float32 scalar variable, the strength of the pull.
+    """
+
+    target: keras.Variable
+    rho: keras.Variable
+
+    @property
+    def held(self):
+        return ops.equal(self.target, HELD)
+
+    @property
+    def pulled(self):
+        return ops.less(ops.abs(self.target), HELD)
+
+    def aim(self, target, held=None, free=None):
+        """Move the target; hold weights at zero where `held` is true, and pull none where `free` is. Between epochs."""
+        if free is not None:
+            target = np.where(free, FREE, target)
+        self.target.assign(target if held is None else np.where(held, HELD, target))
+
+    def pull(self, w):
+        """`rho * (w - target)` where the weight is pulled, 0 elsewhere: float32."""
+        return ops.where(self.pulled, ADMMRegularizer(self.target, self.rho).gradient(w), 0.0)
+
+    def penalty(self, w):
+        """`rho / 2 * sum((w - target)^2)` over the pulled weights: a float32 scalar."""
+        w = ops.cast(ops.convert_to_tensor(w), "float32")
+        target = ops.where(self.pulled, ops.convert_to_tensor(self.target), w)
+        return ADMMRegularizer(target, self.rho)(w)
+
+    def zero(self, w):
+        """`w` with the held weights at zero."""
+        w = ops.convert_to_tensor(w)
+        return ops.where(self.held, ops.zeros((), dtype=w.dtype), w)

@@ -1,0 +1,39 @@
+"""The figures of a run, epoch by epoch."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Progress(NamedTuple):
+    """The figures of one epoch, under the names in which they are logged.
+
+    Attributes:
+        sparsity: share of exact zeros in the compressed weights.
+        admm_primal: `||W - Z|| / ||W||`, how far the weights are from the set.
+        admm_dual: `rho * ||Z - Z_previous|| / ||W||`, how much the target still moves.
+        admm_rho: the penalty in force in this epoch.
+        admm_step: which progressive step, from 1.
+    """
+
+    sparsity: float
+    admm_primal: float
+    admm_dual: float
+    admm_rho: float
+    admm_step: float
+
+
+def check_finite(name, arrays):
+    """Raises a FloatingPointError that names the first array with a NaN or an infinity in it."""
+    for weight, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise FloatingPointError(
+                f"{name}: the weights must stay finite. Received: NaN or infinity in {weight}. "
+                "Lower the learning rate or rho, or clip the gradients."
+            )
+
+
+def sparsity(arrays):
+    """The share of exact zeros in a dict of arrays."""
+    size = sum(a.size for a in arrays.values())
+    return 1 - sum(np.count_nonzero(a) for a in arrays.values()) / size
