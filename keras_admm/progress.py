@@ -36,4 +36,4 @@ def check_finite(name, arrays):
 def sparsity(arrays):
     """The share of exact zeros in a dict of arrays."""
     size = sum(a.size for a in arrays.values())
-    return 1 - sum(np.count_nonzero(a) for a in arrays.values()) / size
+    return float(1 - sum(np.count_nonzero(a) for a in arrays.values()) / size)

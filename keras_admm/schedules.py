@@ -22,7 +22,7 @@ def tighten(start, end, fraction, path=None):
 
     >>> round(tighten(0.0, 0.99, 0.5, "geometric"), 6)
     0.9
-    >>> tighten(0.0, 0.8, 0.5, "cubic")
+    >>> round(tighten(0.0, 0.8, 0.5, "cubic"), 6)
     0.7
     """
     check_path("tighten", path)
