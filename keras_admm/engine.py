@@ -67,7 +67,6 @@ class Engine:
         self._timeline = []
         self._held = None
         self._duals = {}
-        self._supports = {}
         self._progress = Progress(0.0, 0.0, 0.0, 0.0, 1.0)
 
     def begin(self, epochs=None):
@@ -153,9 +152,10 @@ class Engine:
     def finish(self):
         """Detach from the model. Returns whether it holds the promised set; if so, exactly."""
         if self._timeline and self.in_last_set:
-            for name, support in self._supports.items():
+            for name in self.slots:
                 # Averages that the optimizer wrote back at the end know nothing of the zeros.
-                weights.write(self.variables[name], np.where(support, weights.read(self.variables[name]), 0))
+                w = weights.read(self.variables[name])
+                weights.write(self.variables[name], np.where(self._zeroed(name), 0, w))
         self.release()
         return self.in_last_set
 
@@ -177,8 +177,6 @@ class Engine:
             state[f"target/{i}"], state[f"rho/{i}"] = ops.convert_to_numpy(slot.target), ops.convert_to_numpy(slot.rho)
             if name in self._duals:
                 state[f"u/{i}"] = self._duals[name]
-            if name in self._supports:
-                state[f"support/{i}"] = self._supports[name]
         return state
 
     def load_state_dict(self, state):
@@ -194,9 +192,7 @@ class Engine:
         for i, slot in enumerate(self.slots.values()):
             slot.target.assign(state[f"target/{i}"])
             slot.rho.assign(state[f"rho/{i}"])
-        names = list(self.variables)
-        self._duals = {n: state[f"u/{i}"] for i, n in enumerate(names) if f"u/{i}" in state}
-        self._supports = {n: state[f"support/{i}"] for i, n in enumerate(names) if f"support/{i}" in state}
+        self._duals = {n: state[f"u/{i}"] for i, n in enumerate(self.variables) if f"u/{i}" in state}
 
     def _fingerprint(self):
         shapes = {name: list(v.shape) for name, v in self.variables.items()}
@@ -214,19 +210,15 @@ class Engine:
         if self.epoch:
             self._held.renew_slots()
         if moment.phase == "retrain":
-            for name, slot in self.slots.items():
-                slot.rho.assign(0.0)
-                slot.aim(np.zeros_like(arrays[name]), held=~self._supports[name])
-            self._duals = {}
-            return
+            return  # the projection has set all that it needs
         sets = self.plan.steps[moment.step].sets(arrays, 0.0)
         for name, slot in self.slots.items():
-            state = admm.start(arrays[name], sets[name])
             slot.rho.assign(self.plan.rho)
-            self._aim(name, state)
+            self._aim(name, admm.start(arrays[name], sets[name]))
 
-    def _frozen(self, name):
-        return ~self._supports[name] if self.plan.masked_progressive and name in self._supports else None
+    def _zeroed(self, name):
+        """Booleans: the weights that are held at zero."""
+        return ops.convert_to_numpy(self.slots[name].target) == attach.HELD
 
     def _move(self, arrays, moment):
         """One ADMM step of every weight."""
@@ -251,8 +243,9 @@ class Engine:
 
     def _aim(self, name, state):
         self._duals[name] = state.u
+        held = self._zeroed(name) if self.plan.masked_progressive else None
         free = None if self.plan.pull_kept else state.z != 0
-        self.slots[name].aim(state.z - state.u, held=self._frozen(name), free=free)
+        self.slots[name].aim(state.z - state.u, held=held, free=free)
 
     def _joint_sets(self, arrays, moment, fraction):
         # The set may span all tensors (one budget), so it is chosen by what is projected: W + U, not W.
@@ -265,13 +258,15 @@ class Engine:
         return admm.ADMMState(z=np.where(target == attach.HELD, 0, z), u=self._duals[name])
 
     def _project(self, arrays, step):
-        """W <- P(W), and remember what it kept."""
+        """W <- P(W), and from here on what it made zero is held there."""
         sets = step.sets(arrays, 1.0)
-        projected = {}
+        projected = {name: sets[name](w) for name, w in arrays.items()}
         for name, w in arrays.items():
-            self._supports[name] = np.asarray(_support(sets[name], w))
-            projected[name] = sets[name](w)
             weights.write(self.variables[name], projected[name])
+            if self._held is not None:
+                self.slots[name].rho.assign(0.0)
+                self.slots[name].aim(np.zeros_like(w), held=~np.asarray(_support(sets[name], w)))
+        self._duals = {}
         return projected
 
 

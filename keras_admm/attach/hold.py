@@ -37,7 +37,8 @@ class Hold:
         self.penalty = penalty
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self._variables = dict(variables)
-        self._lent = False
+        own_rate = getattr(self._optimizer, "_learning_rate", None)
+        self._rate = float(ops.convert_to_numpy(own_rate)) if isinstance(own_rate, keras.Variable) else None
         self._undo = contextlib.ExitStack()
         with self._undo as undo:
             self.slots = self._make_slots(undo)
@@ -74,10 +75,7 @@ class Hold:
 
     def set_learning_rate(self, rate):
         """Set the optimizer's learning rate; `release` sets it back."""
-        if not self._lent:
-            self._lent = True
-            own = float(ops.convert_to_numpy(self._optimizer.learning_rate))
-            self._undo.callback(setattr, self._optimizer, "learning_rate", own)
+        self._undo.callback(setattr, self._optimizer, "learning_rate", self._rate)
         self._optimizer.learning_rate = float(rate)
 
     def _make_slots(self, undo):

@@ -131,6 +131,8 @@ class ADMM(keras.callbacks.Callback):
         newest = self._backup.newest() if self._backup else None
         if newest is not None:
             attach.resume_at(self.model, newest)
+        if newest == self.params["epochs"]:  # killed after its last epoch: no epoch will begin
+            self._begin_or_resume(newest)
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._began:
