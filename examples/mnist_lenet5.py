@@ -104,6 +104,7 @@ def arguments(**defaults):
     parser.add_argument("--l1", type=float, default=3e-5, help="of Keras's own L1 regularizer, on the kernels")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--limit", type=int, help="train on so many images only, to compare settings quickly")
     parser.add_argument("--validation", type=int, default=5000, help="images of the training set to choose by")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dense-weights", help="path of an .npz of dense weights: read if it is there, else written")
@@ -127,6 +128,7 @@ def main(network=lenet5, title="LeNet-5", **defaults):
     args = arguments(**defaults)
     keras.utils.set_random_seed(args.seed)
     train, validation, test = data.mnist(args.data, args.validation)
+    train = tuple(part[: args.limit] for part in train)
     began = time.time()
     dense = dense_model(args, network, train, validation)
     size = ka.report(dense).total.weights
