@@ -125,6 +125,23 @@ def test_a_keras_optimizer_needs_nothing_in_the_loop():
     assert not [v.name for v in model.optimizer.variables if "admm" in v.name]
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one loop's way of calling a Keras optimizer is enough")
+def test_a_keras_optimizer_of_the_loops_own():
+    import tensorflow as tf
+
+    model, data = model_and_data()
+    optimizer = keras.optimizers.Adam(0.01)
+    engine = Engine(model, PLAN, optimizer=optimizer)
+    engine.begin()
+    while not engine.done:
+        for x, y in data:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+            optimizer.apply(tape.gradient(loss, model.trainable_weights), model.trainable_weights)
+        progress = engine.end_epoch()
+    assert engine.finish() and progress.sparsity == pytest.approx(0.9)
+
+
 def moves(plan, epochs=4):
     """The state after each epoch of an engine whose weights nobody trains."""
     model, _ = model_and_data()

@@ -35,10 +35,12 @@ class Hold:
     def __init__(self, model, variables, penalty, optimizer):
         self.model = model
         self.penalty = penalty
+        self._outer = optimizer
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self._variables = dict(variables)
         own_rate = getattr(self._optimizer, "_learning_rate", None)
         self._rate = float(ops.convert_to_numpy(own_rate)) if isinstance(own_rate, keras.Variable) else None
+        self._rate_is_lent = False
         self._undo = contextlib.ExitStack()
         with self._undo as undo:
             self.slots = self._make_slots(undo)
@@ -75,7 +77,9 @@ class Hold:
 
     def set_learning_rate(self, rate):
         """Set the optimizer's learning rate; `release` sets it back."""
-        self._undo.callback(setattr, self._optimizer, "learning_rate", self._rate)
+        if not self._rate_is_lent:
+            self._undo.callback(setattr, self._optimizer, "learning_rate", self._rate)
+            self._rate_is_lent = True
         self._optimizer.learning_rate = float(rate)
 
     def _make_slots(self, undo):
@@ -83,7 +87,7 @@ class Hold:
             make = keras.Variable
         else:
             if not self._optimizer.built:
-                self.model.optimizer.build(self.model.trainable_variables)
+                self._outer.build(self.model.trainable_variables)
             make = self._add_variable
             self._own = list(self._optimizer._variables)
             undo.callback(_drop, self._optimizer._variables, before=self._own)
@@ -123,7 +127,7 @@ class Hold:
         # Past Keras's attribute tracking: a hook is not a part of the optimizer's state.
         object.__setattr__(optimizer, "apply", types.MethodType(bent_apply, optimizer))
         undo.callback(optimizer.__dict__.pop, "apply", None)
-        for saveable in {id(o): o for o in (optimizer, self.model.optimizer)}.values():
+        for saveable in {id(o): o for o in (optimizer, self._outer)}.values():
             for method in ("save_own_variables", "load_own_variables"):
                 object.__setattr__(saveable, method, self._without_ours(getattr(saveable, method)))
                 undo.callback(saveable.__dict__.pop, method, None)
