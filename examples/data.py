@@ -33,6 +33,29 @@ def cifar10(path=None, validation=5000, seed=0):
     return _three(x, y.ravel(), test[0], test[1].ravel(), validation, seed)
 
 
+class Shifted(keras.utils.PyDataset):
+    """Batches in an order of their own, every image moved by up to `pixels` either way, anew in each epoch."""
+
+    def __init__(self, x, y, batch_size, pixels, seed=0):
+        super().__init__()
+        self.y, self.batch_size, self.pixels = y, batch_size, pixels
+        padded = np.pad(x[..., 0], ((0, 0), (pixels, pixels), (pixels, pixels)))
+        self.windows = np.lib.stride_tricks.sliding_window_view(padded, x.shape[1:3], axis=(1, 2))
+        self.rng = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self):
+        return len(self.y) // self.batch_size
+
+    def __getitem__(self, index):
+        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        down, right = self.rng.integers(0, 2 * self.pixels + 1, (2, len(chosen)))
+        return self.windows[chosen, down, right][..., None], self.y[chosen]
+
+    def on_epoch_end(self):
+        self.order = self.rng.permutation(len(self.y))
+
+
 def _download(dataset):
     try:
         return dataset.load_data()

@@ -155,7 +155,7 @@ class Engine:
             for name in self.slots:
                 # Averages that the optimizer wrote back at the end know nothing of the zeros.
                 w = weights.read(self.variables[name])
-                weights.write(self.variables[name], np.where(self._zeroed(name), 0, w))
+                weights.write(self.variables[name], np.where(self._held.zeroed(name), 0, w))
         self.release()
         return self.in_last_set
 
@@ -172,6 +172,7 @@ class Engine:
     def state_dict(self):
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
         state = {"plan": np.array(self._fingerprint()), "epoch": np.array(self.epoch)}
+        state["mode"] = np.array(self._held.mode)
         state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
         for i, (name, slot) in enumerate(self.slots.items()):
             state[f"target/{i}"], state[f"rho/{i}"] = ops.convert_to_numpy(slot.target), ops.convert_to_numpy(slot.rho)
@@ -188,6 +189,7 @@ class Engine:
             )
         self._timeline = self.plan.timeline(self.name, int(state["epochs"]))
         self.attach()
+        self._held.bend(str(state["mode"]))
         self.epoch, self._progress = int(state["epoch"]), Progress(*map(float, state["progress"]))
         for i, slot in enumerate(self.slots.values()):
             slot.target.assign(state[f"target/{i}"])
@@ -212,13 +214,12 @@ class Engine:
         if moment.phase == "retrain":
             return  # the projection has set all that it needs
         sets = self.plan.steps[moment.step].sets(arrays, 0.0)
+        keeps_zeros = moment.step > 0 and self.plan.masked_progressive
+        held = {name: self._held.zeroed(name) if keeps_zeros else None for name in self.slots}
+        self._held.bend("both" if keeps_zeros or not self.plan.pull_kept else "pull")
         for name, slot in self.slots.items():
             slot.rho.assign(self.plan.rho)
-            self._aim(name, admm.start(arrays[name], sets[name]))
-
-    def _zeroed(self, name):
-        """Booleans: the weights that are held at zero."""
-        return ops.convert_to_numpy(self.slots[name].target) == attach.HELD
+            self._aim(name, admm.start(arrays[name], sets[name]), held[name])
 
     def _move(self, arrays, moment):
         """One ADMM step of every weight."""
@@ -235,17 +236,16 @@ class Engine:
         for name, slot in self.slots.items():
             state = admm.rescaled(states.pop(name), factor if self.plan.rescale_dual else 1.0)
             slot.rho.assign(rho * factor)
-            self._aim(name, state)
+            self._aim(name, state, self._held.zeroed(name))
         norm = float(np.hypot.reduce([np.linalg.norm(w.ravel()) for w in arrays.values()])) or 1.0
         self._progress = self._progress._replace(
             admm_primal=residuals.primal / norm, admm_dual=rho * residuals.dual / norm, admm_rho=rho
         )
 
-    def _aim(self, name, state):
+    def _aim(self, name, state, held):
         self._duals[name] = state.u
-        held = self._zeroed(name) if self.plan.masked_progressive else None
         free = None if self.plan.pull_kept else state.z != 0
-        self.slots[name].aim(state.z - state.u, held=held, free=free)
+        self._held.aim(name, state.z - state.u, held, free)
 
     def _joint_sets(self, arrays, moment, fraction):
         # The set may span all tensors (one budget), so it is chosen by what is projected: W + U, not W.
@@ -261,11 +261,13 @@ class Engine:
         """W <- P(W), and from here on what it made zero is held there."""
         sets = step.sets(arrays, 1.0)
         projected = {name: sets[name](w) for name, w in arrays.items()}
+        if self._held is not None:
+            self._held.bend("hold")
         for name, w in arrays.items():
             weights.write(self.variables[name], projected[name])
             if self._held is not None:
                 self.slots[name].rho.assign(0.0)
-                self.slots[name].aim(np.zeros_like(w), held=~np.asarray(_support(sets[name], w)))
+                self._held.aim(name, np.zeros_like(w), held=~np.asarray(_support(sets[name], w)))
         self._duals = {}
         return projected
 

@@ -36,19 +36,20 @@ def batches(n=16):
 class Pull(keras.callbacks.Callback):
     """Pulls the kernel to a target that moves with every epoch, holds some weights, and records the kernel."""
 
-    def __init__(self, penalty="gradient", held=None, move=True):
+    def __init__(self, penalty="gradient", held=None, move=True, mode=None):
         super().__init__()
-        self.penalty, self.held, self.move = penalty, held, move
+        self.penalty, self.held, self.move, self.mode = penalty, held, move, mode
         self.targets = np.random.default_rng(2).normal(size=(10, 6, 5)).astype("float32")
         self.kernels = []
 
     def on_train_begin(self, logs=None):
         self.hold = Hold(self.model, weights.select(self.model), self.penalty, self.model.optimizer)
-        (self.slot,) = self.hold.slots.values()
+        self.hold.bend(self.mode or ("pull" if self.held is None else "both"))
+        ((self.name, self.slot),) = self.hold.slots.items()
 
     def on_epoch_begin(self, epoch, logs=None):
         moved = epoch if self.move else 0
-        self.slot.aim(self.targets[moved], self.held)
+        self.hold.aim(self.name, self.targets[moved], self.held)
         self.slot.rho.assign(0.5 + 0.25 * moved)
         self.kernels.append(weights.read(self.model.layers[0].kernel))
 
@@ -77,7 +78,8 @@ if BACKEND != "torch":  # there torch.compile takes minutes, and Keras has no st
     "penalty, setup",
     [*(("gradient", s) for s in SETUPS), ("proximal", "plain"), ("proximal", "bfloat16"), ("proximal", "eager")],
 )
-def test_the_pull_is_exact(setup, penalty):
+@pytest.mark.parametrize("mode", ["pull", "both"])
+def test_the_pull_is_exact(setup, penalty, mode):
     """W follows W <- T + decay * (W - T) to the digit, while T and rho move with the epochs."""
     how = SETUPS[setup]
     optimizer = keras.optimizers.SGD(RATE, **how.get("optimizer", {}))
@@ -87,7 +89,7 @@ def test_the_pull_is_exact(setup, penalty):
     x, y = batches()
     if how.get("before"):
         model.fit(x, y, verbose=0)
-    pull = Pull(penalty)
+    pull = Pull(penalty, mode=mode)
     model.fit(x, y, epochs=4, batch_size=4, verbose=0, callbacks=[pull])
     moves = 4 * (how.get("moves", 1) if penalty == "gradient" else 1)
     for epoch in range(4 if how.get("last", True) else 3):
@@ -132,14 +134,14 @@ def test_the_hook_equals_the_penalty_in_the_loss(name):
     )
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_held_weights_stay_exactly_zero(name):
+@pytest.mark.parametrize("mode, name", [*(("hold", n) for n in OPTIMIZERS), ("both", "Adam"), ("both", "Muon")])
+def test_held_weights_stay_exactly_zero(name, mode):
     held = np.random.default_rng(4).random((6, 5)) < 0.7
     optimizer = OPTIMIZERS[name]()
     model = model_of(optimizer, "mse")
     kernel = model.layers[0].kernel
     weights.write(kernel, np.where(held, 0, weights.read(kernel)))
-    pull = Pull(held=held)
+    pull = Pull(held=held, mode=mode)
     model.fit(*batches(), epochs=3, batch_size=4, verbose=0, callbacks=[pull])
     last = -1 if not optimizer.use_ema else -2  # Keras writes the averages after the last epoch
     for seen in pull.kernels[:last]:

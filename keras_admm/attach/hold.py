@@ -12,11 +12,16 @@ import types
 import weakref
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_admm.attach.slot import Slot
+from keras_admm.attach.slot import FREE, HELD, Slot
 
 PENALTIES = ("gradient", "loss", "proximal")
+
+# What a training step is compiled for, so that each phase pays for its own arithmetic alone: nothing; a pull to the
+# target; weights held at zero, the target then being their mask; or all that a slot can say (see `Slot`).
+MODES = ("rest", "pull", "hold", "both")
 
 
 class Hold:
@@ -35,6 +40,8 @@ class Hold:
     def __init__(self, model, variables, penalty, optimizer):
         self.model = model
         self.penalty = penalty
+        # A loop of one's own compiles its step once, for all phases.
+        self.mode = "both" if optimizer is None else "rest"
         self._outer = optimizer
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self._variables = dict(variables)
@@ -47,12 +54,38 @@ class Hold:
             if self._optimizer is not None:
                 self._hook_optimizer(undo)
                 self._fill_variable_slots(undo)
-                self._renew_train_function(undo)
+                undo.callback(model.make_train_function, force=True)
+                self._renew_train_function()
             self._undo = undo.pop_all()
 
     def release(self):
         """Leave the model, its variables and its optimizer as they were found. Safe to call again."""
         self._undo.close()
+
+    def bend(self, mode):
+        """Set one of `MODES`: the next steps are compiled anew for it. The targets must then be aimed again."""
+        if self._optimizer is None or mode == self.mode:
+            return
+        self.mode = mode
+        after = {"rest": False, "pull": self.penalty == "proximal", "hold": True, "both": True}[mode]
+        for name, variable in self._variables.items():
+            constraint = self._constraints[name]
+            variable.constraint = self._after_update(self.slots[name], constraint) if after else constraint
+        self._renew_train_function()
+
+    def aim(self, name, target, held=None, free=None):
+        """Move a target; hold weights at zero where `held` is true, and pull none where `free` is. Between epochs."""
+        if self.mode == "hold":
+            target = np.where(held, np.float32(0), np.float32(1))
+        elif self.mode == "both":
+            target = target if free is None else np.where(free, FREE, target)
+            target = target if held is None else np.where(held, HELD, target)
+        self.slots[name].target.assign(target)
+
+    def zeroed(self, name):
+        """Booleans: the weights of a variable that are held at zero."""
+        target = ops.convert_to_numpy(self.slots[name].target)
+        return target == (0 if self.mode == "hold" else HELD)
 
     def renew_slots(self):
         """Give the optimizer the state it would have if it were new, learning rate and step count aside.
@@ -116,14 +149,13 @@ class Hold:
         share = 1.0 / _num_replicas(self.model)
         apply = optimizer.apply
 
-        def bent_apply(self, grads, trainable_variables=None):
-            own = list(self._trainable_variables if trainable_variables is None else trainable_variables)
+        def bent_apply(its, grads, trainable_variables=None):
+            own = list(its._trainable_variables if trainable_variables is None else trainable_variables)
             # With a loss scale of the optimizer's own, the gradients that come in are still scaled.
-            scale = (getattr(self, "loss_scale_factor", None) or 1.0) * share
-            bent = [_bend(g, v, by_key.get(key(v)), scale * adds_pull) for g, v in zip(grads, own, strict=True)]
+            scale = (getattr(its, "loss_scale_factor", None) or 1.0) * share
+            bent = [self._bent(g, v, by_key.get(key(v)), scale) for g, v in zip(grads, own, strict=True)]
             return apply(bent, own)
 
-        adds_pull = float(self.penalty == "gradient")
         # Past Keras's attribute tracking: a hook is not a part of the optimizer's state.
         object.__setattr__(optimizer, "apply", types.MethodType(bent_apply, optimizer))
         undo.callback(optimizer.__dict__.pop, "apply", None)
@@ -148,19 +180,45 @@ class Hold:
         return call
 
     def _fill_variable_slots(self, undo):
+        self._constraints = {name: variable.constraint for name, variable in self._variables.items()}
         for name, variable in self._variables.items():
-            slot, constraint, regularizer = self.slots[name], variable.constraint, variable.regularizer
-            undo.callback(setattr, variable, "constraint", constraint)
-            variable.constraint = _after_update(slot, constraint, proximal=self.penalty == "proximal")
+            undo.callback(setattr, variable, "constraint", variable.constraint)
             if self.penalty == "loss":
-                undo.callback(setattr, variable, "regularizer", regularizer)
-                variable.regularizer = _in_loss(slot, regularizer)
+                undo.callback(setattr, variable, "regularizer", variable.regularizer)
+                variable.regularizer = _in_loss(self.slots[name], variable.regularizer)
 
-    def _renew_train_function(self, undo):
-        model = self.model
-        undo.callback(model.make_train_function, force=True)
-        model.make_train_function(force=True)
-        model.train_function = _released_on_error(model.train_function, self.release)
+    def _renew_train_function(self):
+        # Past a guard of `release_with`, which is for the fits of others.
+        type(self.model).make_train_function(self.model, force=True)
+        self.model.train_function = _released_on_error(self.model.train_function, self.release)
+
+    def _bent(self, gradient, variable, slot, scale):
+        """A gradient as it is in this mode."""
+        if slot is None or self.mode == "rest":
+            return gradient
+        # TensorFlow gives the gradient of an embedding as rows; the pull is on all of it.
+        gradient = ops.zeros_like(variable) if gradient is None else ops.convert_to_tensor(gradient)
+        dtype = keras.backend.standardize_dtype(gradient.dtype)
+        if self.mode == "hold":
+            return gradient * ops.cast(slot.target, dtype)
+        if self.penalty == "gradient":
+            pull = slot.pull(variable) if self.mode == "both" else slot.regularizer.gradient(variable)
+            gradient = ops.cast(ops.cast(gradient, "float32") + (pull if scale == 1 else scale * pull), dtype)
+        return slot.zero(gradient) if self.mode == "both" else gradient
+
+    def _after_update(self, slot, constraint):
+        """What becomes of a weight after its update, in this mode."""
+
+        def after_update(w):
+            w = ops.convert_to_tensor(w if constraint is None else constraint(w))
+            if self.mode == "hold":
+                return w * ops.cast(slot.target, w.dtype)
+            if self.penalty == "proximal":
+                pull = slot.pull(w) if self.mode == "both" else slot.regularizer.gradient(w)
+                w = ops.cast(ops.cast(w, "float32") - pull / (1.0 + slot.rho), w.dtype)
+            return slot.zero(w) if self.mode == "both" else w
+
+        return after_update
 
     def release_with(self, callbacks):
         """Release when the fit of a `CallbackList` ends in an exception, which it tells its callbacks nothing of.
@@ -176,35 +234,6 @@ class Hold:
 
         object.__setattr__(model, "make_train_function", make_train_function)
         self._undo.callback(model.__dict__.pop, "make_train_function", None)
-
-
-def _bend(gradient, variable, slot, scale):
-    if slot is None:
-        return gradient
-    if gradient is None:
-        gradient = ops.zeros_like(variable)
-    dtype = keras.backend.standardize_dtype(gradient.dtype)
-    if scale:
-        gradient = ops.cast(_dense(gradient), "float32") + scale * slot.pull(variable)
-    return ops.cast(slot.zero(_dense(gradient)), dtype)
-
-
-def _dense(gradient):
-    # TensorFlow gives the gradient of an embedding as rows; the pull is on all of it.
-    return ops.convert_to_tensor(gradient)
-
-
-def _after_update(slot, constraint, proximal):
-    def after_update(w):
-        if constraint is not None:
-            w = constraint(w)
-        w = ops.convert_to_tensor(w)
-        if proximal:
-            moved = ops.cast(w, "float32") - slot.pull(w) / (1.0 + slot.rho)
-            w = ops.cast(moved, w.dtype)
-        return slot.zero(w)
-
-    return after_update
 
 
 def _in_loss(slot, regularizer):

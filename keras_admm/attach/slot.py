@@ -34,15 +34,13 @@ class Slot(NamedTuple):
     def pulled(self):
         return ops.less(ops.abs(self.target), HELD)
 
-    def aim(self, target, held=None, free=None):
-        """Move the target; hold weights at zero where `held` is true, and pull none where `free` is. Between epochs."""
-        if free is not None:
-            target = np.where(free, FREE, target)
-        self.target.assign(target if held is None else np.where(held, HELD, target))
+    @property
+    def regularizer(self):
+        return ADMMRegularizer(self.target, self.rho)
 
     def pull(self, w):
         """`rho * (w - target)` where the weight is pulled, 0 elsewhere: float32."""
-        return ops.where(self.pulled, ADMMRegularizer(self.target, self.rho).gradient(w), 0.0)
+        return ops.where(self.pulled, self.regularizer.gradient(w), 0.0)
 
     def penalty(self, w):
         """`rho / 2 * sum((w - target)^2)` over the pulled weights: a float32 scalar."""
