@@ -3,7 +3,8 @@
 The network is the one of the ADMM authors (arXiv:1804.03294): conv 5x5x20, conv 5x5x50, dense 500, dense 10, with
 ReLU and pooling, 430,500 weights. A dense model is trained, then one `fit` for each rate starts from it: ADMM
 whose count of kept weights falls by a constant factor from epoch to epoch, then retraining with the zeros held.
-Validation images come from the training set; the test set is only printed.
+Training images, the dense model's too, are moved by up to a pixel; `--shift 0` leaves them in place. Validation
+images come from the training set; the test set is only printed.
 """
 
 import argparse
@@ -98,8 +99,8 @@ def arguments(**defaults):
     parser.add_argument("--data", help="path of mnist.npz; without it Keras downloads it")
     parser.add_argument("--rate", type=float, nargs="+", default=[300, 167, 71], help="dense weights per kept weight")
     parser.add_argument("--dense-epochs", type=int, default=12)
-    parser.add_argument("--admm-epochs", type=int, nargs="+", default=[60, 30, 20], help="one for each rate")
-    parser.add_argument("--retrain-epochs", type=int, nargs="+", default=[20, 12, 10], help="one for each rate")
+    parser.add_argument("--admm-epochs", type=int, nargs="+", default=[60, 25, 14], help="one for each rate")
+    parser.add_argument("--retrain-epochs", type=int, nargs="+", default=[20, 12, 8], help="one for each rate")
     parser.add_argument("--pull-kept", action="store_true", help="pull kept weights too, as the papers do")
     parser.add_argument("--penalty", default="proximal", choices=["gradient", "proximal", "loss"])
     parser.add_argument("--rho", type=float, default=0.01)

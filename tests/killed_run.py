@@ -60,7 +60,13 @@ def main():
     model = keras.Sequential([keras.Input((8,)), dense(10, activation="relu"), keras.layers.Dropout(0.2), dense(6)])
     model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
     callbacks = [
-        ka.ADMMPrune([0.5, 0.9], path="geometric", rho=0.01, backup_dir=f"{args.folder}/admm"),
+        ka.ADMMPrune(
+            [0.5, 0.9],
+            path="geometric",
+            rho=0.01,
+            learning_rate={"retrain": 0.005},
+            backup_dir=f"{args.folder}/admm",
+        ),
         keras.callbacks.BackupAndRestore(f"{args.folder}/keras"),
         Watch(args),
     ]
@@ -70,6 +76,7 @@ def main():
         "epochs": len(history["sparsity"]),
         "kept": int(sum(np.count_nonzero(v) for v in values if v.ndim == 2)),
         "sparsity": history["sparsity"][-3:],
+        "rate": round(float(model.optimizer.learning_rate), 6),
         "steps": history["admm_step"][-3:],
         "weights": hashlib.sha256(b"".join(v.tobytes() for v in values)).hexdigest(),
     }

@@ -100,5 +100,6 @@ def test_a_killed_run_ends_where_the_uninterrupted_one_does(tmp_path, uninterrup
     assert run.returncode == -signal.SIGKILL
     resumed = finish(tmp_path)
     assert resumed["epochs"] < uninterrupted["epochs"]
-    for figure in ("kept", "sparsity", "steps", "weights"):
+    assert resumed["rate"] == 0.01  # the user's own, lent to the phases
+    for figure in ("kept", "sparsity", "steps", "rate", "weights"):
         assert resumed[figure] == uninterrupted[figure], figure
