@@ -17,3 +17,19 @@ def seeded():
     keras.utils.set_random_seed(0)
     yield
     keras.backend.clear_session()
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: "test_backends" in item.nodeid)  # last: they run beside the others
+
+
+def pytest_collection_finish(session):
+    if any("test_backends" in item.nodeid for item in session.items) and not session.config.option.collectonly:
+        from backends import OTHERS, Run
+
+        session.config.backends = {backend: Run(backend) for backend in OTHERS}
+
+
+def pytest_unconfigure(config):
+    for run in getattr(config, "backends", {}).values():
+        run.process.kill()
