@@ -163,8 +163,8 @@ def pruning_steps(name, sparsity, allocation, min_keep, structure, path, admm_ep
     check_how(name, allocation)
     check_min_keep(name, min_keep)
     check_path(name, path)
-    admm = _per_step(name, "admm_epochs", admm_epochs, len(sparsities), least=1)
-    retrain = _per_step(name, "retrain_epochs", retrain_epochs, len(sparsities), least=0)
+    admm = per_step(name, "admm_epochs", admm_epochs, len(sparsities), least=1)
+    retrain = per_step(name, "retrain_epochs", retrain_epochs, len(sparsities), least=0)
     goals = [
         Pruning(end, start, allocation, min_keep, structure, path)
         for start, end in zip([0.0, *sparsities], sparsities, strict=False)
@@ -182,7 +182,8 @@ def _ascending(name, sparsity):
     return sparsities
 
 
-def _per_step(name, argument, epochs, count, least):
+def per_step(name, argument, epochs, count, least):
+    """The epochs of each step, from one number for all or a list; raises the sentence that says what is wrong."""
     values = list(epochs) if isinstance(epochs, (list, tuple)) else [epochs] * count
     good = all(e is None or (isinstance(e, int) and not isinstance(e, bool) and e >= least) for e in values)
     if not good or len(values) != count:

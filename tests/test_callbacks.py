@@ -158,6 +158,11 @@ def test_epochs_are_divided_or_given():
         assert sum(non_zeros(model).values()) == 70
 
 
+def test_epochs_are_given_for_each_constraint():
+    prune = ka.ADMM([ka.constraints.Sparse(0.5), ka.constraints.Sparse(0.9)], admm_epochs=[1, 2], retrain_epochs=[0, 1])
+    assert [step[1:] for step in prune.plan.steps] == [(1, 0), (2, 1)]
+
+
 def test_a_fit_that_begins_later_runs_all_phases():
     model = dense_model()
     model.fit(*batches(), epochs=6, initial_epoch=4, verbose=0, callbacks=[ka.ADMMPrune(0.5)])

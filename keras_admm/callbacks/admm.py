@@ -8,7 +8,7 @@ import numpy as np
 from keras_admm import attach, weights
 from keras_admm.backup import Backup
 from keras_admm.engine import Engine
-from keras_admm.plan import Plan, Step
+from keras_admm.plan import Plan, Step, per_step
 
 # What must see the weights after the end of an ADMM phase has projected them, and what must see our logs.
 AFTER_PROJECTION = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
@@ -106,7 +106,10 @@ class ADMM(keras.callbacks.Callback):
             if isinstance(constraints, (list, tuple)) and not isinstance(constraints, Step)
             else [constraints]
         )
-        steps = tuple(t if isinstance(t, Step) else Step(t, admm_epochs, retrain_epochs) for t in targets)
+        admm = per_step(name, "admm_epochs", admm_epochs, len(targets), least=1)
+        retrain = per_step(name, "retrain_epochs", retrain_epochs, len(targets), least=0)
+        each = zip(targets, admm, retrain, strict=True)
+        steps = tuple(t if isinstance(t, Step) else Step(t, a, r) for t, a, r in each)
         self.plan = Plan(steps, update_every, rho, rho_growth, rescale_dual, masked_progressive, penalty, pull_kept)
         self.plan.check(name)
         self.layers = layers
