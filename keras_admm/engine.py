@@ -22,7 +22,7 @@ class Engine:
     them `W` is projected on `S`, and the retraining epochs stay inside its support.
 
     Args:
-        model: a built `keras.Model`.
+        model: a built `keras.Model`, or a model of tf_keras.
         plan: a `keras_admm.plan.Plan`.
         layers: what to compress; see `keras_admm.weights.select`.
         exclude: what to leave out.
@@ -58,11 +58,8 @@ class Engine:
         self.name = name
         self.variables = weights.select(model, layers, exclude)
         self._optimizer = _compiled_optimizer(name, model) if optimizer == "compiled" else optimizer
-        if plan.penalty == "loss" and self._optimizer is not None and keras.backend.backend() == "jax":
-            raise ValueError(
-                f"{name}: penalty='loss' needs the TensorFlow or torch backend, for JAX compiles a regularizer's "
-                "target into the step. Received: the jax backend. Use penalty='gradient' or 'proximal'."
-            )
+        if plan.penalty == "loss" and self._optimizer is not None:
+            _check_loss_takes_penalty(name, model)
         self.epoch = 0
         self._timeline = []
         self._held = None
@@ -275,6 +272,16 @@ class Engine:
 def _support(constraint, w):
     """What may move while the weight retrains inside the set: by default what the set has not made zero."""
     return constraint.support(w) if hasattr(constraint, "support") else constraint(w) != 0
+
+
+def _check_loss_takes_penalty(name, model):
+    if keras.backend.backend() == "jax" or weights.is_tf_keras(model):
+        received = "a tf_keras model" if weights.is_tf_keras(model) else "the jax backend"
+        raise ValueError(
+            f"{name}: penalty='loss' needs a Keras 3 model on the TensorFlow or torch backend: JAX compiles a "
+            "regularizer's target into the step, tf_keras reads no regularizer after the layer was built. Received: "
+            f"{received}. Use penalty='gradient' or 'proximal'."
+        )
 
 
 def _compiled_optimizer(name, model):

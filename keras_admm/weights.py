@@ -15,14 +15,15 @@ def select(model, layers=None, exclude=None):
     """The variables to compress, by name.
 
     Args:
-        model: a built `keras.Model`, of any kind.
+        model: a built model of any kind, of Keras 3 or of tf_keras.
         layers: what to take: a name, a pattern (shell wildcards, fitted to the variable's path or to one part of it
             between slashes), a layer, a variable, a callable `variable -> bool`, or a list of these. By default
             every trainable kernel and embedding of rank 2 and more; biases and normalisation are never in it.
         exclude: what to leave out, said in the same way.
 
     Returns:
-        A dict of unique names to trainable `keras.Variable`s. A variable that layers share is in it once.
+        A dict of unique names to trainable variables: `keras.Variable`s, for tf_keras `tf.Variable`s. A variable
+        that layers share is in it once.
 
     Raises:
         ValueError: for an unbuilt model, a pattern that fits nothing, a quantized variable, a weight that is not
@@ -30,9 +31,10 @@ def select(model, layers=None, exclude=None):
     """
     _check_built(model)
     named = _named(model)
-    chosen = (
-        {n: v for n, v in named.items() if v.trainable and is_kernel(v)} if layers is None else _chosen(named, layers)
-    )
+    # Asked of the model: in tf_keras the variables of a frozen layer do not know that they are frozen.
+    trainable = {id(v) for v in model.trainable_variables}
+    by_rule = {n: v for n, v in named.items() if id(v) in trainable and is_kernel(v)}
+    chosen = by_rule if layers is None else _chosen(named, layers)
     left_out = _chosen(named, exclude) if exclude is not None else {}
     chosen = {name: v for name, v in chosen.items() if name not in left_out}
     _check_quantized(named if layers is None else chosen, left_out)
@@ -42,13 +44,18 @@ def select(model, layers=None, exclude=None):
             f"exclude={exclude!r}, which leave none of {sorted(named)}. Choose others."
         )
     for name, variable in chosen.items():
-        _check_variable(name, variable)
+        _check_variable(name, variable, id(variable) in trainable)
     return chosen
+
+
+def is_tf_keras(thing):
+    """Whether a model, a layer or a callback is of tf_keras, which is not imported to find out."""
+    return any(c.__module__.split(".")[0] == "tf_keras" for c in type(thing).__mro__)
 
 
 def is_kernel(variable):
     """The default rule: a kernel or an embedding of rank 2 and more, or a weight of a custom layer like one."""
-    name = variable.name
+    name = _path(variable).split("/")[-1]
     if len(variable.shape) < 2 or any(word in name for word in NOT_KERNELS):
         return False
     return any(word in name for word in KERNELS) or sum(size > 1 for size in variable.shape) > 1
@@ -77,13 +84,18 @@ def _named(model):
         if id(variable) in seen:
             continue
         seen.add(id(variable))
-        name = path = getattr(variable, "path", variable.name)
+        name = path = _path(variable)
         count = 1
         while name in named:
             count += 1
             name = f"{path}_{count}"
         named[name] = variable
     return named
+
+
+def _path(variable):
+    """Where a variable is: `model/layer/kernel`, in tf_keras `layer/kernel` (and its names end in `:0`)."""
+    return getattr(variable, "path", None) or variable.name.split(":")[0]
 
 
 def _chosen(named, wanted):
@@ -103,9 +115,9 @@ def _matches(item, name, variable):
     if isinstance(item, str):
         # A layer's name stands for its kernels; the full path for whatever variable it names.
         return fits(item, name) and (is_kernel(variable) or item == name)
-    if isinstance(item, keras.layers.Layer):
+    if hasattr(item, "variables"):
         return is_kernel(variable) and any(variable is v for v in item.variables)
-    if isinstance(item, keras.Variable):
+    if hasattr(item, "assign"):
         return variable is item
     if callable(item):
         return bool(item(variable))
@@ -116,6 +128,11 @@ def _matches(item, name, variable):
 
 
 def _check_built(model):
+    if is_tf_keras(model) and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"{model.name}: a model of tf_keras needs the TensorFlow backend. Received: the "
+            f"{keras.backend.backend()} backend. Set KERAS_BACKEND=tensorflow before Keras is imported."
+        )
     if not getattr(model, "built", False) or not model.variables:
         raise ValueError(
             f"{model.name}: the model must be built before its weights can be compressed. Received: a model without "
@@ -125,16 +142,17 @@ def _check_built(model):
 
 def _check_quantized(named, left_out):
     for name, variable in named.items():
-        quantized = "int" in str(variable.dtype) or "float8" in str(variable.dtype)
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        quantized = "int" in dtype or "float8" in dtype
         if quantized and is_kernel(variable) and name not in left_out:
             raise ValueError(
                 f"{name}: a variable must be a float one to be trained to a constraint. Received: dtype="
-                f"{variable.dtype}, a quantized variable. Compress before model.quantize(), or exclude it."
+                f"{dtype}, a quantized variable. Compress before model.quantize(), or exclude it."
             )
 
 
-def _check_variable(name, variable):
-    if not variable.trainable:
+def _check_variable(name, variable, trainable):
+    if not trainable:
         raise ValueError(
             f"{name}: only trainable variables can be compressed. Received: a variable with trainable=False. "
             "Set its layer's trainable to True, or exclude it."

@@ -1,4 +1,4 @@
-"""Runs of the tests marked `every_backend` in processes of their own, beside this one: two cores have room for both."""
+"""Runs of marked tests in processes of their own, beside the main one: two cores have room for both."""
 
 import os
 import subprocess
@@ -9,17 +9,19 @@ from pathlib import Path
 import keras
 
 HERE = Path(__file__).parent
-OTHERS = [b for b in ("tensorflow", "jax", "torch") if b != keras.backend.backend()]
+# The marks of the tests that have a run of their own, and its backend.
+RUNS = [("every_backend", b) for b in ("tensorflow", "jax", "torch") if b != keras.backend.backend()]
+RUNS += [("tensorflow_only", "tensorflow")]
 
 
 class Run:
-    """One backend's tests, from now on."""
+    """The tests of one mark on one backend, from now on."""
 
-    def __init__(self, backend):
+    def __init__(self, mark, backend):
         # A file, for a pipe that nobody reads until the end would fill up and stop the run.
         self.output = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-m", "every_backend", "-x", "-p", "no:cacheprovider", str(HERE)],
+            [sys.executable, "-m", "pytest", "-m", mark, "-x", "-p", "no:cacheprovider", str(HERE)],
             env={**os.environ, "KERAS_BACKEND": backend},
             stdout=self.output,
             stderr=subprocess.STDOUT,

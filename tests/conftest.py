@@ -19,17 +19,21 @@ def seeded():
     keras.backend.clear_session()
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: "test_backends" in item.nodeid)  # last: they run beside the others
+    if any("test_backends" in item.nodeid for item in items) and not config.option.markexpr:
+        elsewhere = [item for item in items if item.get_closest_marker("tensorflow_only")]
+        items[:] = [item for item in items if item not in elsewhere]
+        config.hook.pytest_deselected(items=elsewhere)
 
 
 def pytest_collection_finish(session):
     if any("test_backends" in item.nodeid for item in session.items) and not session.config.option.collectonly:
-        from backends import OTHERS, Run
+        from backends import RUNS, Run
 
-        session.config.backends = {backend: Run(backend) for backend in OTHERS}
+        session.config.runs = {run: Run(*run) for run in RUNS}
 
 
 def pytest_unconfigure(config):
-    for run in getattr(config, "backends", {}).values():
+    for run in getattr(config, "runs", {}).values():
         run.process.kill()

@@ -1,5 +1,6 @@
 """State files: whole or not at all; and runs that are killed."""
 
+import functools
 import json
 import os
 import signal
@@ -62,17 +63,17 @@ def test_nothing_is_unpickled(tmp_path):
     assert Backup(tmp_path).load(1) is None
 
 
-def start(folder, *options):
+def start(folder, library, *options):
     return subprocess.Popen(
         [sys.executable, str(HERE / "killed_run.py"), str(folder), *options],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "KERAS_LIBRARY": library},
     )
 
 
-def finish(folder, *options):
-    run = start(folder, *options)
+def finish(folder, library):
+    run = start(folder, library)
     out, _ = run.communicate(timeout=300)
     assert run.returncode == 0
     return json.loads(out.splitlines()[-1])
@@ -80,14 +81,22 @@ def finish(folder, *options):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    return finish(tmp_path_factory.mktemp("whole"))
+    return functools.cache(lambda library: finish(tmp_path_factory.mktemp("whole"), library))
 
 
-@pytest.mark.parametrize("kill", ["inside a write", "inside epoch 3", "at any moment"])
-def test_a_killed_run_ends_where_the_uninterrupted_one_does(tmp_path, uninterrupted, kill):
+@pytest.mark.parametrize(
+    "library, kill",
+    [
+        ("keras", "inside a write"),
+        ("keras", "inside epoch 3"),
+        ("keras", "at any moment"),
+        ("tf_keras", "inside epoch 3"),
+    ],
+)
+def test_a_killed_run_ends_where_the_uninterrupted_one_does(tmp_path, uninterrupted, library, kill):
     """Same zeros, phases and weights: on TensorFlow's CPU kernels, with the data in order."""
     option = {"inside a write": "--die-in-write=4", "inside epoch 3": "--die-in-epoch=3"}.get(kill)
-    run = start(tmp_path, *([option] if option else ["--slow"]))
+    run = start(tmp_path, library, *([option] if option else ["--slow"]))
     if option:
         run.communicate(timeout=300)
     else:
@@ -98,8 +107,8 @@ def test_a_killed_run_ends_where_the_uninterrupted_one_does(tmp_path, uninterrup
                 break
         run.communicate(timeout=300)
     assert run.returncode == -signal.SIGKILL
-    resumed = finish(tmp_path)
-    assert resumed["epochs"] < uninterrupted["epochs"]
+    resumed, whole = finish(tmp_path, library), uninterrupted(library)
+    assert resumed["epochs"] < whole["epochs"]
     assert resumed["rate"] == 0.01  # the user's own, lent to the phases
     for figure in ("kept", "sparsity", "steps", "rate", "weights"):
-        assert resumed[figure] == uninterrupted[figure], figure
+        assert resumed[figure] == whole[figure], figure

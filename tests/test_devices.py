@@ -53,6 +53,8 @@ together, residuals = run(build())
 """
 )
 
+TF_KERAS = TENSORFLOW.replace("import keras,", "import tf_keras as keras,")
+
 COMPARE = """
 assert sum(np.count_nonzero(w) for w in together if w.ndim == 2) == 14
 np.testing.assert_allclose(residuals, alone_residuals, rtol=1e-3)
@@ -62,7 +64,7 @@ print("equal")
 """
 
 
-@pytest.mark.parametrize("backend, code", [("tensorflow", TENSORFLOW), ("jax", JAX)])
+@pytest.mark.parametrize("backend, code", [("tensorflow", TENSORFLOW), ("tensorflow", TF_KERAS), ("jax", JAX)])
 def test_two_devices_do_what_one_does(backend, code):
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
     run = subprocess.run(

@@ -1,21 +1,24 @@
 """Bends the training of a live, compiled model, and undoes it without a trace.
 
-The only room that knows Keras's insides. The penalty's gradient is added, and the gradients of held weights are
-taken away, in the `apply` of the model's own optimizer instance: where every backend, every `train_step` and every
-kind of precision must pass. The state lives in optimizer variables, so that JAX carries it through its compiled
-step and nothing is traced again when it moves. A second pass in the variable's constraint slot zeroes held weights
-after the update, whatever the optimizer did to them.
+The penalty's gradient is added, and the gradients of held weights are taken away, in the `apply` of the model's own
+optimizer instance (`apply_gradients` in tf_keras): where every backend, every `train_step` and every kind of
+precision must pass. The state lives in optimizer variables, so that JAX carries it through its compiled step and
+nothing is traced again when it moves. A second pass in the variable's constraint slot zeroes held weights after the
+update, whatever the optimizer did to them.
 """
 
 import contextlib
-import types
 import weakref
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_admm.attach.keras_optimizer import KerasOptimizer
 from keras_admm.attach.slot import FREE, HELD, Slot
+from keras_admm.attach.strategy import num_replicas, strategy_scope
+from keras_admm.attach.tf_keras_optimizer import TFKerasOptimizer
+from keras_admm.weights import is_tf_keras
 
 PENALTIES = ("gradient", "loss", "proximal")
 
@@ -28,12 +31,12 @@ class Hold:
     """A model whose training is bent, until `release`.
 
     Args:
-        model: a built `keras.Model`.
+        model: a built `keras.Model`, or a model of tf_keras.
         variables: dict of names to the variables that are bent.
         penalty: how the pull enters. `"gradient"`: added to the gradient that the optimizer is given.
             `"proximal"`: after each update, `w <- (w + rho * target) / (1 + rho)`, decoupled from the optimizer as
             AdamW decouples its decay. `"loss"`: an `ADMMRegularizer` in the variable's regularizer slot, so that
-            it shows in `loss` (not on JAX). `None`: not at all; the loop adds it itself.
+            it shows in `loss` (not on JAX, nor in tf_keras). `None`: not at all; the loop adds it itself.
         optimizer: a `keras.Optimizer` to hook, or None to leave all to the loop.
     """
 
@@ -42,17 +45,15 @@ class Hold:
         self.penalty = penalty
         # A loop of one's own compiles its step once, for all phases.
         self.mode = "both" if optimizer is None else "rest"
-        self._outer = optimizer
-        self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        self._optimizer = optimizer_of(model, optimizer) if optimizer is not None else None
         self._variables = dict(variables)
-        own_rate = getattr(self._optimizer, "_learning_rate", None)
-        self._rate = float(ops.convert_to_numpy(own_rate)) if isinstance(own_rate, keras.Variable) else None
+        self._rate = self._optimizer.learning_rate if optimizer is not None else None
         self._rate_is_lent = False
         self._undo = contextlib.ExitStack()
         with self._undo as undo:
             self.slots = self._make_slots(undo)
             if self._optimizer is not None:
-                self._hook_optimizer(undo)
+                self._optimizer.hook([(v, self.slots[n]) for n, v in self._variables.items()], self._bent, undo)
                 self._fill_variable_slots(undo)
                 undo.callback(model.make_train_function, force=True)
                 self._renew_train_function()
@@ -70,7 +71,8 @@ class Hold:
         after = {"rest": False, "pull": self.penalty == "proximal", "hold": True, "both": True}[mode]
         for name, variable in self._variables.items():
             constraint = self._constraints[name]
-            variable.constraint = self._after_update(self.slots[name], constraint) if after else constraint
+            bent = self._after_update(self.slots[name], constraint) if after else constraint
+            self._optimizer.set_constraint(variable, bent)
         self._renew_train_function()
 
     def aim(self, name, target, held=None, free=None):
@@ -93,20 +95,8 @@ class Hold:
         Moments gathered before a projection would push the weights back; averages (`use_ema`) would bring back
         what the projection took.
         """
-        optimizer = self._optimizer
-        if optimizer is None:
-            return
-        with _strategy_scope(self.model):
-            new = type(optimizer).from_config(optimizer.get_config())
-            new.build(optimizer._trainable_variables)
-        lasting = {id(optimizer._iterations), id(optimizer._learning_rate)}
-        for variable, fresh in zip(self._own, new._variables, strict=True):
-            if id(variable) not in lasting:
-                variable.assign(ops.convert_to_numpy(fresh))
-        if optimizer.use_ema:
-            averages = optimizer._model_variables_moving_average
-            for average, variable in zip(averages, optimizer._trainable_variables, strict=True):
-                average.assign(ops.convert_to_numpy(variable))
+        if self._optimizer is not None:
+            self._optimizer.renew()
 
     def set_learning_rate(self, rate):
         """Set the optimizer's learning rate; `release` sets it back."""
@@ -116,73 +106,22 @@ class Hold:
         self._optimizer.learning_rate = float(rate)
 
     def _make_slots(self, undo):
-        if self._optimizer is None:
-            make = keras.Variable
-        else:
-            if not self._optimizer.built:
-                self._outer.build(self.model.trainable_variables)
-            make = self._add_variable
-            self._own = list(self._optimizer._variables)
-            undo.callback(_drop, self._optimizer._variables, before=self._own)
-        with _strategy_scope(self.model):
+        make = keras.Variable if self._optimizer is None else self._optimizer.make_variables(undo)
+        with strategy_scope(self.model):
             return {n: self._make_slot(make, v) for n, v in self._variables.items()}
 
     def _make_slot(self, make, variable):
         layout = {"layout": variable._layout} if getattr(variable, "_layout", None) is not None else {}
+        zeros = {"initializer": "zeros", "dtype": "float32"}
         return Slot(
-            target=make(initializer="zeros", shape=variable.shape, dtype="float32", name="admm_target", **layout),
-            rho=make(initializer="zeros", shape=(), dtype="float32", name="admm_rho"),
+            target=make(shape=tuple(variable.shape), name="admm_target", **zeros, **layout),
+            rho=make(shape=(), name="admm_rho", **zeros),
         )
-
-    def _add_variable(self, **kwargs):
-        return self._optimizer.add_variable(**kwargs)
-
-    def _hook_optimizer(self, undo):
-        optimizer = self._optimizer
-        if "apply" in optimizer.__dict__:
-            raise ValueError(
-                f"{self.model.name}: one run at a time can hold a model's optimizer. Received: an optimizer that "
-                "another one holds. Put the steps into one callback, or release the other one first."
-            )
-        key = optimizer._var_key
-        by_key = {key(v): self.slots[name] for name, v in self._variables.items()}
-        share = 1.0 / _num_replicas(self.model)
-        apply = optimizer.apply
-
-        def bent_apply(its, grads, trainable_variables=None):
-            own = list(its._trainable_variables if trainable_variables is None else trainable_variables)
-            # With a loss scale of the optimizer's own, the gradients that come in are still scaled.
-            scale = (getattr(its, "loss_scale_factor", None) or 1.0) * share
-            bent = [self._bent(g, v, by_key.get(key(v)), scale) for g, v in zip(grads, own, strict=True)]
-            return apply(bent, own)
-
-        # Past Keras's attribute tracking: a hook is not a part of the optimizer's state.
-        object.__setattr__(optimizer, "apply", types.MethodType(bent_apply, optimizer))
-        undo.callback(optimizer.__dict__.pop, "apply", None)
-        for saveable in {id(o): o for o in (optimizer, self._outer)}.values():
-            for method in ("save_own_variables", "load_own_variables"):
-                object.__setattr__(saveable, method, self._without_ours(getattr(saveable, method)))
-                undo.callback(saveable.__dict__.pop, method, None)
-
-    def _without_ours(self, method):
-        """A file that is saved in mid-run, or read there, must look as if we were not in the optimizer."""
-
-        def call(store):
-            variables = self._optimizer._variables
-            everything = list(variables)
-            _drop(variables, before=self._own)
-            try:
-                method(store)
-            finally:
-                del variables[:]
-                variables.extend(everything)
-
-        return call
 
     def _fill_variable_slots(self, undo):
         self._constraints = {name: variable.constraint for name, variable in self._variables.items()}
         for name, variable in self._variables.items():
-            undo.callback(setattr, variable, "constraint", variable.constraint)
+            undo.callback(self._optimizer.set_constraint, variable, variable.constraint)
             if self.penalty == "loss":
                 undo.callback(setattr, variable, "regularizer", variable.regularizer)
                 variable.regularizer = _in_loss(self.slots[name], variable.regularizer)
@@ -203,6 +142,7 @@ class Hold:
             return gradient * ops.cast(slot.target, dtype)
         if self.penalty == "gradient":
             pull = slot.pull(variable) if self.mode == "both" else slot.regularizer.gradient(variable)
+            scale = scale / num_replicas(self.model)
             gradient = ops.cast(ops.cast(gradient, "float32") + (pull if scale == 1 else scale * pull), dtype)
         return slot.zero(gradient) if self.mode == "both" else gradient
 
@@ -236,6 +176,11 @@ class Hold:
         self._undo.callback(model.__dict__.pop, "make_train_function", None)
 
 
+def optimizer_of(model, optimizer):
+    """What bends an optimizer, of the library that the model is of."""
+    return TFKerasOptimizer(model, optimizer) if is_tf_keras(model) else KerasOptimizer(model, optimizer)
+
+
 def _in_loss(slot, regularizer):
     return lambda w: slot.penalty(w) + (regularizer(w) if regularizer is not None else 0.0)
 
@@ -251,25 +196,3 @@ def _released_on_error(train_function, release):
             raise
 
     return guarded
-
-
-def _drop(variables, before):
-    known = {id(v) for v in before}
-    keep = [v for v in variables if id(v) in known]
-    # TensorFlow's tracked list compares elements when a slice is assigned.
-    del variables[:]
-    variables.extend(keep)
-
-
-def _strategy(model):
-    return getattr(model, "distribute_strategy", None) if keras.backend.backend() == "tensorflow" else None
-
-
-def _strategy_scope(model):
-    strategy = _strategy(model)
-    return strategy.scope() if strategy is not None else contextlib.nullcontext()
-
-
-def _num_replicas(model):
-    strategy = _strategy(model)
-    return strategy.num_replicas_in_sync if strategy is not None else 1

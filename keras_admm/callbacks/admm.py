@@ -11,8 +11,8 @@ from keras_admm.engine import Engine
 from keras_admm.plan import Plan, Step, per_step
 
 # What must see the weights after the end of an ADMM phase has projected them, and what must see our logs.
-AFTER_PROJECTION = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
-AFTER_LOGS = (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
+AFTER_PROJECTION = ("ModelCheckpoint", "BackupAndRestore")
+AFTER_LOGS = ("CSVLogger", "TensorBoard")
 PHASES = ("admm", "retrain")
 
 
@@ -120,10 +120,17 @@ class ADMM(keras.callbacks.Callback):
         self.verbose = verbose
         self.engine = None
 
+    def _implements_no_batch_hooks(self):
+        return False
+
+    # tf_keras asks every callback whether it wants to hear of batches.
+    _implements_train_batch_hooks = _implements_test_batch_hooks = _implements_no_batch_hooks
+    _implements_predict_batch_hooks = _implements_no_batch_hooks
+
     def on_train_begin(self, logs=None):
         self.engine = Engine(self.model, self.plan, self.layers, self.exclude, name=type(self).__name__)
         self.plan.timeline(self.engine.name, self.params["epochs"])
-        _check_rate_is_settable(self.engine.name, self.learning_rate, self.model.optimizer)
+        _check_rate_is_settable(self.engine.name, self.learning_rate, self.model)
         callbacks = attach.running_callbacks()
         self._neighbours = [c for c in callbacks.callbacks if c is not self]
         self._check_order(callbacks.callbacks)
@@ -179,13 +186,13 @@ class ADMM(keras.callbacks.Callback):
         earlier = callbacks[: callbacks.index(self)]
         for callback in earlier:
             kind = type(callback).__name__
-            if isinstance(callback, AFTER_PROJECTION):
+            if attach.is_kind(callback, *AFTER_PROJECTION):
                 raise ValueError(
                     f"{self.engine.name}: it must stand before {kind} in the list of callbacks, which else saves "
                     "weights that the end of an epoch has yet to project. "
                     f"Received: {kind} first. Change their order."
                 )
-            if isinstance(callback, AFTER_LOGS):
+            if attach.is_kind(callback, *AFTER_LOGS):
                 warnings.warn(
                     f"{self.engine.name}: it must stand before {kind} in the list of callbacks for its logs to "
                     f"reach it. Received: {kind} first. Change their order.",
@@ -230,10 +237,7 @@ class ADMM(keras.callbacks.Callback):
     def _forget_best(self):
         # A new phase is a new problem: the best of the one before, not yet in the set, must not win over it.
         for callback in self._neighbours:
-            if isinstance(callback, (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau)):
-                callback.on_train_begin()
-            elif isinstance(callback, keras.callbacks.ModelCheckpoint):
-                callback.best = None
+            attach.forget_best(callback)
 
     def _set_learning_rate(self):
         moment = self.engine.moment
@@ -269,10 +273,10 @@ def _checked_rates(name, rates):
     return rates
 
 
-def _check_rate_is_settable(name, rates, optimizer):
-    own = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
-    if rates and not isinstance(own, keras.Variable):
+def _check_rate_is_settable(name, rates, model):
+    if rates and attach.optimizer_of(model, model.optimizer).learning_rate is None:
         raise ValueError(
-            f"{name}: a learning rate per phase needs an optimizer compiled with a float as its rate. "
-            f"Received: {own!r}. Compile with a float, or leave `learning_rate` to the optimizer's own schedule."
+            f"{name}: a learning rate per phase needs an optimizer compiled with a float as its rate. Received: a "
+            f"{type(model.optimizer).__name__} with a schedule. Compile with a float, or leave `learning_rate` to the "
+            "optimizer's own schedule."
         )

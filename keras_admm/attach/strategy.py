@@ -1,0 +1,21 @@
+"""The `tf.distribute` strategy that a model lives under, if any: both Keras libraries know it by the same name."""
+
+import contextlib
+
+import keras
+
+
+def strategy_scope(model):
+    """The scope in which a model's new variables are made."""
+    strategy = _strategy(model)
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
+
+
+def num_replicas(model):
+    """How many replicas each add their gradient before the sum is applied."""
+    strategy = _strategy(model)
+    return strategy.num_replicas_in_sync if strategy is not None else 1
+
+
+def _strategy(model):
+    return getattr(model, "distribute_strategy", None) if keras.backend.backend() == "tensorflow" else None
