@@ -24,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import data
 import keras
 import numpy as np
+import show
 
 import keras_admm as ka
 
@@ -197,9 +198,7 @@ def main():
         name, kept = f"{weights / table.total.kept:.1f}x", table.total.kept
         lines.append((name, accuracy(model, validation), accuracy(model, test), kept, time.time() - began))
     print(f"ResNet-20 on CIFAR-10, {len(train[0]):,} images, {keras.backend.backend()} backend, seed {args.seed}")
-    print(f"{'rate':>8}{'validation':>12}{'test':>9}{'kept':>9}{'minutes':>9}")
-    for name, valid, tested, kept, seconds in lines:
-        print(f"{name:>8}{valid:>11.2f}%{tested:>8.2f}%{kept:>9,}{seconds / 60:>9.1f}")
+    print(show.rates(lines))
 
 
 if __name__ == "__main__":

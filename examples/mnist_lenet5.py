@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import data
 import keras
 import numpy as np
+import show
 
 import keras_admm as ka
 
@@ -150,9 +151,7 @@ def main(network=lenet5, title="LeNet-5", **defaults):
         lines.append((f"{size / kept:.1f}x", *figures))
     kind = f"shifts of {args.shift}, penalty {args.penalty}, kept weights {'pulled' if args.pull_kept else 'free'}"
     print(f"{title} on MNIST, {keras.backend.backend()} backend, seed {args.seed}, {kind}")
-    print(f"{'rate':>8}{'validation':>12}{'test':>9}{'kept':>9}{'minutes':>9}")
-    for name, valid, tested, kept, seconds in lines:
-        print(f"{name:>8}{valid:>11.2f}%{tested:>8.2f}%{kept:>9,}{seconds / 60:>9.1f}")
+    print(show.rates(lines))
 
 
 if __name__ == "__main__":

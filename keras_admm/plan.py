@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_admm.allocate import allocate, check_how, check_min_keep
 from keras_admm.attach import PENALTIES
-from keras_admm.constraints import Sparse, Support
+from keras_admm.constraints import Sparse, Support, check_structure, group_norms
 from keras_admm.constraints.sparse import check_sparsity
 from keras_admm.regularizers import check_rho
 from keras_admm.schedules import check_growth, check_path, tighten
@@ -55,11 +55,18 @@ class Pruning(NamedTuple):
         if isinstance(how, Mapping):
             how = {p: tighten(min(self.start, s), s, fraction, self.path) for p, s in how.items()}
         sparsity = tighten(self.start, self.sparsity, fraction, self.path)
-        counts = allocate(arrays, sparsity, how, self.min_keep)
+        groups = {n: self._groups(n, a) for n, a in arrays.items()}
+        counts = allocate(groups, sparsity, how, self.min_keep)
         return {
-            n: Sparse(1 - counts[n] / a.size, self.structure) if counts[n] else Support(np.zeros(a.shape))
-            for n, a in arrays.items()
+            n: Sparse(1 - counts[n] / g.size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
+            for n, g in groups.items()
         }
+
+    def _groups(self, name, array):
+        try:
+            return group_norms(array, self.structure)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
 
 
 class Moment(NamedTuple):
@@ -163,6 +170,7 @@ def pruning_steps(name, sparsity, allocation, min_keep, structure, path, admm_ep
     check_how(name, allocation)
     check_min_keep(name, min_keep)
     check_path(name, path)
+    check_structure(name, structure)
     admm = per_step(name, "admm_epochs", admm_epochs, len(sparsities), least=1)
     retrain = per_step(name, "retrain_epochs", retrain_epochs, len(sparsities), least=0)
     goals = [

@@ -285,7 +285,7 @@ BAD = {
     "penalty": (lambda: ka.ADMMPrune(0.5, penalty="l2"), "must be one of .*Received: penalty='l2'. Choose"),
     "path": (lambda: ka.ADMMPrune(0.5, path="linear"), "None, 'geometric' or 'cubic'. Received: path='linear'. Use"),
     "allocation": (lambda: ka.ADMMPrune(0.5, allocation="fair"), "must be one of .*Received: 'fair'. Use"),
-    "structure": (lambda: ka.constraints.Sparse(0.5, "rows"), "must be one of .*Received: structure='rows'. Choose"),
+    "structure": (lambda: ka.constraints.Sparse(0.5, "rows"), "must be 'element' or.*Received: structure='rows'"),
     "min_keep": (lambda: ka.ADMMPrune(0.5, min_keep=-1), "an integer >= 0. Received: min_keep=-1. Use"),
     "admm_epochs": (lambda: ka.ADMMPrune(0.5, admm_epochs=0), "an integer >= 1.*Received: admm_epochs=0. Leave"),
     "epochs per step": (lambda: ka.ADMMPrune([0.5, 0.9], retrain_epochs=[1]), "for each of the 2 step.*Received"),

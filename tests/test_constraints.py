@@ -1,6 +1,8 @@
 """The laws of every set: one row a set, every row gets every law."""
 
 import itertools
+import math
+import re
 
 import keras
 import numpy as np
@@ -21,6 +23,8 @@ SETS = {
     "none kept": (Sparse(0.99), lambda y: np.count_nonzero(y) == 0),
     "all kept": (Sparse(0.0), lambda y: True),
     "support": (Support(MASK), lambda y: not y[~MASK].any()),
+    "blocks": (Sparse(0.5, "block(3,1)"), lambda y: np.count_nonzero(y.any(axis=1)) <= 1),
+    "input blocks": (Sparse(0.6, "block(1,2)"), lambda y: np.count_nonzero(y.any(axis=0)) <= 1),
 }
 TENSORS = {
     "random": np.random.default_rng(0).normal(size=(2, 3)),
@@ -120,6 +124,39 @@ def test_config_round_trip(name):
     assert keras.constraints.serialize(again) == config
     x = TENSORS["random"].astype("float32")
     np.testing.assert_array_equal(constraint(x), again(x))
+
+
+RISING = np.arange(1, 37, dtype="float32")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "structure, shape, kept",
+    [
+        # kernels are (..., inputs, outputs); the largest block holds the last weight
+        ("block(1,4)", (4, 6), lambda y: y[:, 5]),
+        ("block(2,2)", (4, 6), lambda y: y[2:, 4:]),
+        ("block(3,1)", (4, 6), lambda y: y[3, 3:]),
+        ("block(3,2)", (3, 2, 6), lambda y: y[2, :, 3:]),
+    ],
+)
+def test_blocks_are_of_outputs_by_inputs(structure, shape, kept, way):
+    x = RISING[: math.prod(shape)].reshape(shape)
+    y = projected(Sparse(0.9, structure), x, way)
+    np.testing.assert_array_equal(kept(y), kept(x))
+    assert np.count_nonzero(y) == kept(x).size
+
+
+@pytest.mark.parametrize("shape", [(4,), (6, 3), (3, 3, 6, 1)])
+def test_blocks_that_do_not_fit_get_a_sentence(shape):
+    with pytest.raises(ValueError, match=rf"inputs\) of 4. Received: a tensor of shape {re.escape(str(shape))}"):
+        Sparse(0.5, "block(1,4)")(np.ones(shape))
+
+
+@pytest.mark.parametrize("structure", ["block(0,4)", "block(1)", "filters", None])
+def test_an_unknown_structure_gets_a_sentence(structure):
+    with pytest.raises(ValueError, match="must be 'element' or 'block"):
+        Sparse(0.5, structure)
 
 
 def test_as_a_kernel_constraint():

@@ -53,3 +53,14 @@ def test_mnist(script, mnist):
     out = run(script, "--data", mnist, "--rate", 20, *few)
     kept = {"mnist_lenet5.py": "21,525", "mnist_lenet300.py": "13,310"}[script]
     assert re.search(rf"20.0x +[\d.]+% +[\d.]+% +{kept}", out)
+
+
+def test_fast_on_cpu():
+    out = run("fast_on_cpu.py", "--width", 64, "--size", 32, "--runs", 3)
+    assert re.search(r"Dense, 1x4 zeros 90% +0.9\d\d? ", out) and "MobileNetV2, zeros 95%, for_xnnpack" in out
+
+
+def test_tfhub_compress():
+    out = run("tfhub_compress.py", "--dense-epochs", 1, "--epochs", 4)
+    served = re.findall(r"^.*(?:KerasLayer|TFSMLayer) +[\d,]+ +([\d,]+) +([\d,]+) ", out, re.MULTILINE)
+    assert len(served) == 3 and all(kept == again for kept, again in served)

@@ -18,6 +18,7 @@ FLOORS = {
     "admm": 0,
     "regularizers": 0,
     "weights": 1,
+    "files": 1,
     "attach": 1,
     "progress": 0,
     "plan": 2,
@@ -26,10 +27,15 @@ FLOORS = {
     "layers": 2,
     "callbacks": 3,
     "report": 3,
+    "latency": 3,
+    "export": 3,
     "plots": 4,
+    "cli": 4,
+    "__main__": 5,
 }
 AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one another
-HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization", "ai_edge_litert"}
+HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization"}
+HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "tensorflow_hub"}
 
 
 def imports(source):

@@ -1,9 +1,10 @@
 """Epochs laid out by hand."""
 
+import numpy as np
 import pytest
 
 from keras_admm.constraints import Sparse
-from keras_admm.plan import Plan, Step
+from keras_admm.plan import Plan, Pruning, Step
 
 
 def letters(lengths, epochs):
@@ -49,3 +50,16 @@ def test_constraints_are_one_for_all_or_by_name_or_made():
     assert Step(one).sets(arrays, 0.0) == {"a": one, "b": one}
     assert Step({"a": one, "b": one}).sets(arrays, 0.0) == {"a": one, "b": one}
     assert Step(lambda arrays, fraction: {n: fraction for n in arrays}).sets(arrays, 0.5) == {"a": 0.5, "b": 0.5}
+
+
+def test_a_budget_of_blocks_is_counted_in_blocks():
+    """Norms by hand: of the blocks of 2 inputs, a's are 5, 1 and b's 13, 0, 0, 2; three of the six stay."""
+    arrays = {"a": np.array([[3, 0], [4, 1]]), "b": np.array([[5, 0, 0, 0], [12, 0, 0, 2]])}
+    sets = Pruning(0.5, structure="block(1,2)")(arrays, 1.0)
+    assert sets["a"](arrays["a"]).tolist() == [[3, 0], [4, 0]]
+    assert sets["b"](arrays["b"]).tolist() == [[5, 0, 0, 0], [12, 0, 0, 2]]
+
+
+def test_a_layer_that_blocks_do_not_fit_is_named():
+    with pytest.raises(ValueError, match=r"head/kernel: structure 'block\(1,4\)': .*Exclude its layer"):
+        Pruning(0.5, structure="block(1,4)")({"head/kernel": np.ones((3, 3))}, 0.0)

@@ -13,9 +13,7 @@ TFMOT's mask update of every 100th step: the column `all`, which divides the tim
 
 import argparse
 import gc
-import importlib.metadata
 import os
-import platform
 import shlex
 import sys
 import time
@@ -32,12 +30,14 @@ import numpy as np
 import tensorflow as tf
 from cifar_resnet20 import resnet20
 from mnist_lenet5 import lenet5
+from show import machine
 
 import keras_admm as ka
 
 BATCH = 64
 SPARSITY = 0.9
 WARM_UP = 5
+PACKAGES = ("keras", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
 
 
 class Network(NamedTuple):
@@ -191,15 +191,6 @@ def show_memory(network, seed):
     engine.finish()
 
 
-def machine():
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    packages = ("keras", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
-    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
-    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
-
-
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ["LeNet-5", "ResNet-20"]
@@ -217,7 +208,7 @@ def main():
     args = arguments()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    print(f"{machine()}\nseed {args.seed}, batch {BATCH}, sparsity {SPARSITY}; {shlex.join(sys.argv)}")
+    print(f"{machine(*PACKAGES)}\nseed {args.seed}, batch {BATCH}, sparsity {SPARSITY}; {shlex.join(sys.argv)}")
     for network in networks(args):
         for jit in args.jit:
             engines, steps = keras_variants(network, args, jit == "on")

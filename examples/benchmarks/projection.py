@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from overhead import machine
+from overhead import PACKAGES, machine
 
 from keras_admm.constraints import Sparse
 
@@ -86,7 +86,7 @@ def main():
     args = arguments()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    print(f"{machine()}\nseed {args.seed}, sparsity {SPARSITY}; {shlex.join(sys.argv)}")
+    print(f"{machine(*PACKAGES)}\nseed {args.seed}, sparsity {SPARSITY}; {shlex.join(sys.argv)}")
     expected, before = {}, None
     for millions in args.millions:
         growth = millions / before if before else 1.0

@@ -36,7 +36,7 @@ class KerasOptimizer:
 
     def make_variables(self, undo):
         """What makes a variable that a compiled step can read; `undo` takes away what was made."""
-        undo.callback(_drop, self._inner._variables, before=self._own)
+        undo.callback(self._set_variables, self._own)
         return self._inner.add_variable
 
     def hook(self, slots, bent, undo):
@@ -85,16 +85,18 @@ class KerasOptimizer:
         """A file that is saved in mid-run, or read there, must look as if we were not in the optimizer."""
 
         def call(store):
-            variables = self._inner._variables
-            everything = list(variables)
-            _drop(variables, before=self._own)
+            everything = list(self._inner._variables)
+            self._set_variables(self._own)
             try:
                 method(store)
             finally:
-                del variables[:]
-                variables.extend(everything)
+                self._set_variables(everything)
 
         return call
+
+    def _set_variables(self, variables):
+        # A new list: a TensorFlow model one of whose lists has lost elements cannot be exported any more.
+        self._inner._variables = list(variables)
 
 
 def check_free(model, optimizer, method):
@@ -112,11 +114,3 @@ def take_state(variables, others, but=()):
     for variable, other in zip(variables, others, strict=True):
         if id(variable) not in lasting:
             variable.assign(ops.convert_to_numpy(ops.convert_to_tensor(other)))
-
-
-def _drop(variables, before):
-    known = {id(v) for v in before}
-    keep = [v for v in variables if id(v) in known]
-    # TensorFlow's tracked list compares elements when a slice is assigned.
-    del variables[:]
-    variables.extend(keep)

@@ -16,8 +16,9 @@ class ADMMPrune(ADMM):
         allocation: how the budget is divided over the tensors at every update: `"global"` (one threshold over the
             model), `"uniform"`, `"erk"`, `"lamp"`, a mapping of name patterns to sparsities (others get
             `sparsity`), or a callable; see `keras_admm.allocate`.
-        structure: what is zeroed as one; `"element"`: each weight by itself.
-        min_keep: int, the least number of weights that a tensor keeps.
+        structure: what is zeroed as one; `"element"`: each weight by itself; `"block(h,w)"`: blocks of `h` outputs by
+            `w` inputs, counted and allocated as blocks. See `keras_admm.constraints.Sparse`.
+        min_keep: int, the least number of weights (of blocks) that a tensor keeps.
         path: how the target tightens within a step. `None`: the step's sparsity from the start. `"geometric"`: the
             kept count falls by a constant factor at every update, best for extreme sparsities. `"cubic"`: TFMOT's
             polynomial decay.

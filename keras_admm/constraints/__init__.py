@@ -6,3 +6,5 @@ same shape and dtype. It serves ADMM as its projection, and any Keras layer as a
 
 from keras_admm.constraints.sparse import Sparse as Sparse
 from keras_admm.constraints.sparse import Support as Support
+from keras_admm.constraints.views import check_structure as check_structure
+from keras_admm.constraints.views import group_norms as group_norms

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm.constraints.projection import largest
-from keras_admm.constraints.views import VIEWS
+from keras_admm.constraints.views import check_structure, view
 
 
 def check_sparsity(name, sparsity):
@@ -33,13 +33,16 @@ class Sparse(keras.constraints.Constraint):
 
     Args:
         sparsity: float in `[0, 1)`, the share of zeros.
-        structure: what is kept or zeroed as one. `"element"`: each weight by itself.
+        structure: what is kept or zeroed as one. `"element"`: each weight by itself. `"block(h,w)"`: blocks of `h`
+            outputs (the kernel's last axis) by `w` inputs (the axis before it); `"block(1,4)"` is the one that
+            LiteRT has a sparse kernel for.
 
     Returns when called:
         A tensor of the shape and dtype of its input, which may be a NumPy array or a tensor of the backend.
 
     Raises:
-        ValueError: for a sparsity outside `[0, 1)` or an unknown structure.
+        ValueError: for a sparsity outside `[0, 1)` or an unknown structure; when called, for blocks that do not fit
+            the tensor.
 
     Example:
 
@@ -53,19 +56,13 @@ class Sparse(keras.constraints.Constraint):
 
     def __init__(self, sparsity, structure="element"):
         self.sparsity = check_sparsity("Sparse", sparsity)
-        if structure not in VIEWS:
-            raise ValueError(
-                f"Sparse: `structure` must be one of {sorted(VIEWS)}. Received: structure={structure!r}. "
-                "Choose one of these."
-            )
-        self.structure = structure
+        self.structure = check_structure("Sparse", structure)
 
     def support(self, x):
         """Booleans of the shape of `x`: true where the nearest member keeps the weight."""
-        view = VIEWS[self.structure](x.shape)
-        reshape = np.reshape if isinstance(x, np.ndarray) else ops.reshape
-        keep = largest(reshape(x, view.folded), round((1 - self.sparsity) * view.folded[1]))
-        return reshape(keep, view.kept)
+        seen = view(self.structure, x.shape)
+        groups = seen.fold(x)
+        return seen.spread(largest(groups, round((1 - self.sparsity) * groups.shape[1])), x.shape)
 
     def __call__(self, x):
         return _restrict(x, self.support(x))

@@ -1,0 +1,210 @@
+"""Sets of tensors whose weights lie on a few levels: a scale times fixed multiples."""
+
+import abc
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_admm.constraints import floats
+from keras_admm.constraints.scale import best_scale
+from keras_admm.constraints.summary import chunks, summarize
+
+ROOM = 1 << 22  # points that a scale's sweep may try: about half a second
+SAMPLE = 64  # weights that are looked at before all of them are
+
+
+def check_bits(name, bits, least, most):
+    """Returns `bits` as an int, or raises the sentence that says what is wrong with it."""
+    if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)):
+        raise TypeError(
+            f"{name}: `bits` must be a whole number. Received: bits={bits!r}. Pass an int from {least} to {most}."
+        )
+    if not least <= bits <= most:
+        raise ValueError(
+            f"{name}: `bits` must be from {least} to {most} here. Received: bits={bits!r}. "
+            "One bit holds two levels, such as those of Binary(); with 0 among the levels it takes two."
+        )
+    return int(bits)
+
+
+def check_choice(name, argument, value, choices):
+    """Returns `value`, or raises the sentence that names the choices."""
+    if value not in choices:
+        raise ValueError(
+            f"{name}: `{argument}` must be one of {', '.join(map(repr, choices))}. "
+            f"Received: {argument}={value!r}. Choose one of these."
+        )
+    return value
+
+
+class OnLevels(keras.constraints.Constraint, abc.ABC):
+    """Tensors whose weights are a scale times members of a fixed ladder, or minus that.
+
+    The scale is rounded to so few binary digits that every level is a number of the tensor's dtype, exactly: levels
+    are then equally spaced to the last bit, an integer kernel gives the same numbers, and a tensor on levels is its own
+    nearest member.
+
+    Attributes:
+        ladder: float64 array, what the non-negative levels are multiples of, rising. 0 is its first where it is a
+            level for every weight.
+        digits: int, how many binary digits the ladder's members have.
+        keep_zeros: bool, whether weights that are exactly 0 stay so, on a ladder without 0.
+        scope: `"tensor"`, or `"channel"` for a scale of its own for each index of the last axis.
+    """
+
+    ladder: np.ndarray
+    digits: int
+    keep_zeros: bool
+    scope: str
+
+    @abc.abstractmethod
+    def climb(self, units):
+        """The nearest member of the ladder for each weight's magnitude in units of the scale; in place if it can."""
+
+    def __call__(self, x):
+        return floats.on_host(type(self).__name__, self._project, x, getattr(self, "in_step", None))
+
+    def scale(self, values, counts, room):
+        """The best scale for magnitudes and how often each occurs; see `scale.best_scale`."""
+        return best_scale(values, counts, self.ladder, room)
+
+    @property
+    def zeros_apart(self):
+        """Whether a zero stays zero whatever the scale."""
+        return bool(self.keep_zeros or self.ladder[0] == 0)
+
+    def _project(self, x, dtype):
+        self._check_holds(dtype)
+        if self.scope == "tensor" or x.ndim < 2:
+            return self._nearest(x, dtype, ROOM)
+        channels = np.ascontiguousarray(x.reshape(-1, x.shape[-1]).T)
+        room = max(ROOM // len(channels), 1 << 13)
+        done = np.stack([self._nearest(channel, dtype, room) for channel in channels])
+        return np.ascontiguousarray(done.T).reshape(x.shape)
+
+    def _nearest(self, x, dtype, room):
+        on_levels = self._as_it_is(x, dtype)
+        if on_levels is not None:
+            return on_levels
+        values, counts = summarize(x, max(room // max(len(self.ladder) - 1, 1), 512), zeros=not self.zeros_apart)
+        scale = self.scale(np.abs(values), counts, room)
+        return self._assign(x, self._rounded(scale, dtype))
+
+    def _as_it_is(self, x, dtype):
+        """The tensor itself if it is on levels, else None: then its largest weight is on some rung."""
+        sample = np.abs(x.reshape(-1)[:: max(x.size // SAMPLE, 1)], dtype="float64")
+        largest = float(np.max(np.abs(sample), initial=0))
+        return None if largest == 0 else self._on_a_rung(x, sample, dtype)
+
+    def _on_a_rung(self, x, sample, dtype):
+        largest = max(float(np.max(x)), -float(np.min(x)))
+        rungs = self.ladder[self.ladder > 0]
+        for value in np.unique(sample[sample > 0]):
+            rungs = rungs[np.fmod(value * rungs, largest) == 0]
+        for rung in rungs[::-1]:
+            same = self._assign(x, largest / rung)
+            if np.array_equal(same, x):
+                return same
+        return None
+
+    def _rounded(self, scale, dtype):
+        """The scale in so few digits that all levels are exact, and none above the largest number."""
+        top = self.ladder[-1]
+        count = floats.digits(dtype) - self.digits
+        near = float(floats.rounded(min(scale, floats.largest(dtype) / top), count, dtype))
+        if near * top > floats.largest(dtype):
+            near = float(floats.rounded(near * (1 - 2.0**-count), count, dtype))
+        return max(near, floats.smallest(dtype)) if scale else 0.0
+
+    def _assign(self, x, scale):
+        y = np.empty(x.size, "float32")
+        for whole, part in zip(chunks(x.reshape(-1)), chunks(y), strict=True):
+            self._assign_chunk(whole, part, scale)
+        return y.reshape(x.shape)
+
+    def _assign_chunk(self, x, y, scale):
+        if scale == 0:
+            y[:] = 0
+            return
+        np.abs(x, out=y)
+        y /= np.float32(scale)
+        y[:] = self.climb(y)
+        y *= np.float32(scale)
+        np.copysign(y, x, out=y, where=y != 0)
+        if self.keep_zeros:
+            y[x == 0] = 0
+
+    def _check_holds(self, dtype):
+        if floats.digits(dtype) <= self.digits:
+            raise ValueError(
+                f"{type(self).__name__}: the levels must be numbers of the tensor's dtype. Received: {len(self.ladder)} "
+                f"levels a side for {dtype}, whose numbers have {floats.digits(dtype)} binary digits. Pass fewer bits, "
+                "or keep the weights in float32."
+            )
+
+
+@keras.saving.register_keras_serializable("keras_admm")
+class Levels(OnLevels):
+    """Tensors on symmetric, equally spaced levels.
+
+    Called with `x` it returns the nearest member, `argmin_{q, n} ||q n - x||`, `n` whole numbers: with `zero=True` from
+    `-(2^(bits-1) - 1)` to `2^(bits-1) - 1`, as symmetric integers of so many bits have them; with `zero=False` the set
+    of the authors for a pruned tensor: its zeros stay 0, every other weight goes to `±1 ... ±2^(bits-1)`. Between two
+    levels equally near, the one nearer to 0 is taken.
+
+    The scale `q` is exact up to 4 million weights times levels: every scale at which a weight changes its level is
+    tried. Beyond, the same is done on a histogram (bins at most 1/2,048 of their value wide), and for more than 9
+    bits by a scan over scales, then assignment and scale in turn to a fixed point.
+
+    Args:
+        bits: int from 1 to 16; from 2 with 0 among the levels.
+        zero: bool, whether 0 is a level.
+        scope: `"tensor"` for one scale, `"channel"` for one for each output channel (the last axis).
+        fit: `"least_squares"`, or `"max"`: `q = max|w| / (2^(bits-1) - 1)`, the grid of integer kernels, which
+            then hold the weights exactly; the outermost levels are `2^(bits-1) - 1` in either case of `zero`.
+
+    Returns when called:
+        A tensor of the shape and dtype of its input, which may be a NumPy array or a tensor of the backend. In a
+        compiled step (as a `kernel_constraint`) only `fit="max"` can be: the scale of least squares is found on the
+        host.
+
+    Raises:
+        TypeError: for bits that are not a whole number.
+        ValueError: for bits outside their range or an unknown choice; when called, for a tensor that is not finite, or
+            whose dtype cannot hold so many levels.
+
+    Example:
+
+    >>> import numpy as np
+    >>> Levels(3)(np.array([0.1, -2.0, 1.1, 2.9, 0.0], "float32"))
+    array([ 0., -2.,  1.,  3.,  0.], dtype=float32)
+
+    Reference: the levels of Ye et al., "Progressive Weight Pruning of Deep Neural Networks using ADMM",
+    arXiv:1810.07378, and "A Unified Framework of DNN Weight Pruning and Weight Clustering/Quantization Using ADMM",
+    arXiv:1811.01907, who scan for the interval once; the interval of least squares at each projection.
+    """
+
+    def __init__(self, bits, zero=True, scope="tensor", fit="least_squares"):
+        self.zero = bool(zero)
+        self.fit = check_choice("Levels", "fit", fit, ("least_squares", "max"))
+        self.bits = check_bits("Levels", bits, least=1 if not zero and fit == "least_squares" else 2, most=16)
+        self.scope = check_choice("Levels", "scope", scope, ("tensor", "channel"))
+        self.keep_zeros = not self.zero
+        count = 2 ** (self.bits - 1) - (self.zero or fit == "max")
+        self.ladder = np.arange(0 if self.zero else 1, count + 1, dtype="float64")
+        self.digits = (count - 1).bit_length()
+
+    def climb(self, units):
+        # Not rint, which takes halves to even: the level nearer to 0.
+        units -= np.float32(0.5)
+        np.ceil(units, out=units)
+        return np.clip(units, self.ladder[0], self.ladder[-1], out=units, dtype="float32")
+
+    def scale(self, values, counts, room):
+        if self.fit == "max":
+            return float(np.float32(values.max(initial=0)) / np.float32(self.ladder[-1]))
+        return super().scale(values, counts, room)
+
+    def get_config(self):
+        return {"bits": self.bits, "zero": self.zero, "scope": self.scope, "fit": self.fit}

@@ -1,0 +1,115 @@
+"""Levels that have a name: two, three, or powers of two."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_admm.constraints.levels import OnLevels, check_bits, check_choice
+
+
+@keras.saving.register_keras_serializable("keras_admm")
+class Binary(OnLevels):
+    """Tensors of two values, `+q` and `-q`.
+
+    Called with `x` it returns the nearest member, `argmin_{q, s} ||q s - x||`, `s` of signs: `sign(x) * mean|x|`. The
+    sign of 0 is +1.
+
+    Args:
+        scope: `"tensor"` for one scale, `"channel"` for one for each output channel (the last axis).
+        keep_zeros: bool. True, for a pruned tensor: its zeros stay 0, and the mean is of the others.
+
+    Example:
+
+    >>> import numpy as np
+    >>> Binary()(np.array([0.5, -1.5, 1.0], "float32"))
+    array([ 1., -1.,  1.], dtype=float32)
+
+    Reference: Rastegari et al., "XNOR-Net", arXiv:1603.05279, section 3.1, for the minimiser; by ADMM, Ye et al.,
+    "Progressive DNN Compression", arXiv:1903.09769.
+    """
+
+    ladder = np.array([1.0])
+    digits = 0
+
+    def __init__(self, scope="tensor", keep_zeros=False):
+        self.scope = check_choice("Binary", "scope", scope, ("tensor", "channel"))
+        self.keep_zeros = bool(keep_zeros)
+
+    def climb(self, units):
+        return 1.0
+
+    def get_config(self):
+        return {"scope": self.scope, "keep_zeros": self.keep_zeros}
+
+
+@keras.saving.register_keras_serializable("keras_admm")
+class Ternary(OnLevels):
+    """Tensors of three values, `+q`, 0 and `-q`.
+
+    Called with `x` it returns the nearest member, `argmin_{q, t} ||q t - x||`, `t` of -1, 0 and 1: the `k` largest
+    magnitudes go to their mean, with the `k` that makes `(sum of the k largest)^2 / k` greatest.
+
+    Args:
+        scope: `"tensor"` for one scale, `"channel"` for one for each output channel (the last axis).
+
+    Example:
+
+    >>> import numpy as np
+    >>> Ternary()(np.array([0.1, -1.5, 0.5, 0.2], "float32"))
+    array([ 0. , -1.5,  0. ,  0. ], dtype=float32)
+
+    Reference: Li et al., "Ternary Weight Networks", arXiv:1605.04711, whose threshold is a rule of thumb for this one.
+    """
+
+    ladder = np.array([0.0, 1.0])
+    digits = 0
+    keep_zeros = False
+
+    def __init__(self, scope="tensor"):
+        self.scope = check_choice("Ternary", "scope", scope, ("tensor", "channel"))
+
+    def climb(self, units):
+        return units > 0.5
+
+    def get_config(self):
+        return {"scope": self.scope}
+
+
+@keras.saving.register_keras_serializable("keras_admm")
+class PowersOfTwo(OnLevels):
+    """Tensors on levels each twice the one before, so that a product with a weight is a shift of bits.
+
+    Called with `x` it returns the nearest member, `argmin_{q, n} ||q n - x||`, `n` from the powers of two: with
+    `zero=True` 0 and `±2^0 ... ±2^(2^(bits-1) - 2)`; with `zero=False`, for a pruned tensor, its zeros stay 0 and
+    every other weight goes to `±2^0 ... ±2^(2^(bits-1) - 1)`. The scale `q` is found as that of `Levels`.
+
+    Args:
+        bits: int from 1 to 6; from 2 with 0 among the levels. Six bits span 9 decimal orders of magnitude.
+        zero: bool, whether 0 is a level.
+        scope: `"tensor"` for one scale, `"channel"` for one for each output channel (the last axis).
+
+    Example:
+
+    >>> import numpy as np
+    >>> PowersOfTwo(3)(np.array([1.0, -2.0, 4.5, 0.2], "float32"))
+    array([ 1., -2.,  4.,  0.], dtype=float32)
+
+    Reference: Zhou et al., "Incremental Network Quantization", arXiv:1702.03044, whose scale is a power of two itself.
+    """
+
+    digits = 0
+
+    def __init__(self, bits, zero=True, scope="tensor"):
+        self.zero = bool(zero)
+        self.bits = check_bits("PowersOfTwo", bits, least=2 if zero else 1, most=6)
+        self.scope = check_choice("PowersOfTwo", "scope", scope, ("tensor", "channel"))
+        self.keep_zeros = not self.zero
+        powers = 2.0 ** np.arange(2 ** (self.bits - 1) - self.zero)
+        self.ladder = np.concatenate([[0.0], powers]) if self.zero else powers
+
+    def climb(self, units):
+        middles = ((self.ladder[1:] + self.ladder[:-1]) / 2).astype("float32")
+        return self.ladder[np.searchsorted(middles, units)]
+
+    def get_config(self):
+        return {"bits": self.bits, "zero": self.zero, "scope": self.scope}

@@ -1,0 +1,56 @@
+"""The values of a tensor with how often each occurs: all of them, or those of a histogram."""
+
+import numpy as np
+
+CHUNK = 1 << 18  # weights that are worked on at once: they stay in the processor's cache
+SHIFT = 12  # of a float's 23 digits these are dropped: 2,048 bins for each power of two
+
+
+def summarize(x, most, zeros=True):
+    """What a fit needs to know of a tensor.
+
+    Up to `most` weights it is exact. Beyond, one pass counts and sums the weights in bins 1/2,048 to 1/4,096 of their
+    value wide, and bins are joined in pairs until no more than `most` are in use; a bin stands for its mean.
+
+    Args:
+        x: float32 NumPy array.
+        most: int, how many values may be returned.
+        zeros: bool, whether the zeros count.
+
+    Returns:
+        `(values, counts)`, float64, values in rising order.
+    """
+    x = x.reshape(-1)
+    if x.size > most:
+        return _histogram(x, most, zeros)
+    values, counts = np.unique(x if zeros else x[x != 0], return_counts=True)
+    return values.astype("float64"), counts.astype("float64")
+
+
+def chunks(x):
+    """A flat array, piece by piece."""
+    return (x[start : start + CHUNK] for start in range(0, x.size, CHUNK))
+
+
+def _histogram(x, most, zeros):
+    bins = 1 << (32 - SHIFT)
+    counts, sums = np.zeros(bins), np.zeros(bins)
+    for chunk in chunks(x):
+        chunk = chunk if zeros else chunk[chunk != 0]
+        if chunk.size:
+            keys = _keys(chunk)
+            low, high = int(keys.min()), int(keys.max()) + 1
+            keys -= low
+            counts[low:high] += np.bincount(keys)
+            sums[low:high] += np.bincount(keys, weights=chunk)
+    while np.count_nonzero(counts) > most:
+        counts, sums = counts.reshape(-1, 2).sum(1), sums.reshape(-1, 2).sum(1)
+    used = counts > 0
+    return sums[used] / counts[used], counts[used]
+
+
+def _keys(x):
+    """The bin of each weight. Floats order as their bits do, the negative ones backwards."""
+    bits = x.view("int32")
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return (ordered >> SHIFT).astype(np.intp) + (1 << (31 - SHIFT))

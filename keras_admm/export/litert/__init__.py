@@ -1,0 +1,7 @@
+"""The way to LiteRT (TensorFlow Lite): a .tflite file, run and compared before it is called done."""
+
+from keras_admm.export.litert.flatbuffer import Tensor as Tensor
+from keras_admm.export.litert.flatbuffer import tensors as tensors
+from keras_admm.export.litert.kernels import Kernel as Kernel
+from keras_admm.export.litert.report import LiteRTReport as LiteRTReport
+from keras_admm.export.litert.write import litert as litert

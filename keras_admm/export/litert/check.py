@@ -1,0 +1,102 @@
+"""Runs a written .tflite file and holds its outputs against the model's."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_admm.export.litert.flatbuffer import INSTALL
+
+BATCH = 32
+
+
+class Difference(NamedTuple):
+    """How far two lists of outputs are apart.
+
+    Attributes:
+        difference: the largest absolute difference of two outputs.
+        scale: the largest absolute output of the model.
+        relative: at most over the model's outputs, the difference divided by that output's own scale.
+    """
+
+    difference: float
+    scale: float
+    relative: float
+
+
+def model_outputs(model, nest, arrays, batch):
+    """What the model gives: one array for each output."""
+    size = batch or BATCH
+    parts = []
+    for start in range(0, len(arrays[0]), size):
+        inputs = keras.tree.pack_sequence_as(nest, [a[start : start + size] for a in arrays])
+        parts.append([np.asarray(o) for o in keras.tree.flatten(model(inputs))])
+    return [np.concatenate(p) for p in zip(*parts, strict=True)]
+
+
+def file_outputs(path, inputs, arrays):
+    """What the file gives, run as it is deployed: sample by sample, or in the batches that the model is bound to.
+
+    Raises:
+        ValueError: if LiteRT cannot run the file.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise ImportError(f"litert: the interpreter that runs .tflite files is in ai-edge-litert. {INSTALL}") from error
+    size = inputs[0].shape[0] or 1
+    try:
+        # The runner keeps no reference to its interpreter.
+        interpreter = Interpreter(model_path=str(path), num_threads=1)
+        runner = interpreter.get_signature_runner()
+        parts = [
+            _run(runner, {i.name: a[start : start + size] for i, a in zip(inputs, arrays, strict=True)})
+            for start in range(0, len(arrays[0]), size)
+        ]
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            "litert: the written file must run. Received: an error of LiteRT's interpreter, "
+            f"{str(error)[:300]}. Choose another `quantize`, or sparse=False."
+        ) from error
+    return [np.concatenate(p) for p in zip(*parts, strict=True)]
+
+
+def compare(expected, found):
+    """The `Difference` of two lists of outputs.
+
+    Raises:
+        ValueError: for an output that is not finite.
+    """
+    apart, scales = [], []
+    for ours, theirs in zip(expected, found, strict=True):
+        ours, theirs = ours.astype("float64"), theirs.astype("float64")
+        if not np.isfinite(theirs).all() or not np.isfinite(ours).all():
+            raise ValueError(
+                "litert: the outputs must be finite. Received: NaN or infinite values from the "
+                f"{'model' if not np.isfinite(ours).all() else 'written file'}. Check the model on this data."
+            )
+        apart.append(np.abs(ours - theirs).max())
+        scales.append(np.abs(ours).max())
+    relative = [a / s if s else a for a, s in zip(apart, scales, strict=True)]
+    return Difference(float(max(apart)), float(max(scales)), float(max(relative)))
+
+
+def _run(runner, batch):
+    details = runner.get_input_details()
+    outputs = runner(**{name: _coded(values, details[name]) for name, values in batch.items()})
+    kinds = runner.get_output_details()
+    ordered = sorted(outputs, key=lambda name: int(name.rpartition("_")[2]))
+    return [_decoded(outputs[name], kinds[name]) for name in ordered]
+
+
+def _coded(values, detail):
+    scale, zero = detail["quantization"]
+    if not scale or values.dtype == detail["dtype"]:
+        return values.astype(detail["dtype"])
+    span = np.iinfo(detail["dtype"])
+    return np.clip(np.round(values / scale) + zero, span.min, span.max).astype(detail["dtype"])
+
+
+def _decoded(values, detail):
+    scale, zero = detail["quantization"]
+    return (values.astype("float32") - zero) * scale if scale and detail["dtype"] != np.float32 else values

@@ -1,0 +1,69 @@
+"""The same hand-over in a process where Keras runs on TensorFlow, for models that do not."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_admm.export.litert.report import LiteRTReport
+
+CODE = "import sys; from keras_admm.export.litert.fresh import answer; answer(sys.argv[1])"
+
+
+def in_fresh_process(model, path, given, options):
+    """What `litert` returns or raises there.
+
+    Args:
+        model: a Keras model on JAX or torch, which must survive saving and loading.
+        path: of the file to write.
+        given: a dict of the data arguments, each a list of arrays.
+        options: a dict of the others.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        model.save(folder / "model.keras")
+        np.savez(
+            folder / "data.npz", **{f"{name}/{i}": a for name, list_ in given.items() for i, a in enumerate(list_)}
+        )
+        (folder / "job.json").write_text(json.dumps({"path": str(Path(path).resolve()), **options}))
+        run = subprocess.run(
+            [sys.executable, "-c", CODE, str(folder)], env=_environment(), capture_output=True, text=True
+        )
+        if run.returncode:
+            raise ValueError(
+                f"{model.name}: a model on {keras.backend.backend()} is rebuilt on TensorFlow to be exported, so that "
+                f"its layers must load there. Received: {run.stderr.strip().splitlines()[-1][:300]}. Register custom "
+                "layers, or build the model with KERAS_BACKEND=tensorflow."
+            )
+        told = json.loads((folder / "answer.json").read_text())
+    if "error" in told:
+        raise ValueError(told["error"])
+    return LiteRTReport.from_dict(told)
+
+
+def _environment():
+    where = os.pathsep.join(filter(None, sys.path))
+    return {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": where}
+
+
+def answer(folder):
+    """Does the job that lies in a folder, and leaves the answer there."""
+    from keras_admm.export.litert.write import litert
+
+    folder = Path(folder)
+    job = json.loads((folder / "job.json").read_text())
+    model = keras.models.load_model(folder / "model.keras", compile=False)
+    given = {}
+    with np.load(folder / "data.npz") as arrays:
+        for key in arrays.files:
+            given.setdefault(key.partition("/")[0], []).append(arrays[key])
+    try:
+        told = litert(model, **job, **given).to_dict()
+    except ValueError as error:
+        told = {"error": str(error)}
+    (folder / "answer.json").write_text(json.dumps(told))

@@ -1,0 +1,228 @@
+"""The hand-over to LiteRT: convert, run, compare, and only then put the file in its place."""
+
+import gzip
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import keras
+
+from keras_admm.export.litert import check, data, flatbuffer
+from keras_admm.export.litert import quantize as recipes
+from keras_admm.export.litert.convert import check_recurrent, convert, is_quantization_aware, save
+from keras_admm.export.litert.fresh import in_fresh_process
+from keras_admm.export.litert.kernels import kernels
+from keras_admm.export.litert.report import LiteRTReport
+from keras_admm.files import whole
+from keras_admm.weights import is_tf_keras
+
+CHECKED = 64  # samples of the representative data that the file is checked on
+TOGETHER = 32  # samples that the AI Edge Quantizer sees at once: it takes the mean of the batches' ranges
+WORTH = 0.3  # share of zeros from which the converter leaves them out
+CONVERTER = (None, "float16", "dynamic_int8", "int8")
+TOLERANCE = {None: 1e-3, "float16": 1e-2, "int8": 0.25, "int4": 0.75}
+
+
+def litert(
+    model,
+    path,
+    quantize=None,
+    representative_data=None,
+    sparse="auto",
+    check_data=None,
+    tolerance=None,
+    integer_io=False,
+):
+    """Writes a model as a .tflite file for LiteRT, and runs it before it is called done.
+
+    The zeros and levels of a compressed model stay as they are: every scheme here is symmetric around 0. The file is
+    run by LiteRT's interpreter, sample by sample, and compared with the model; a difference beyond the tolerance is an
+    error and leaves no file. A Keras model on JAX or torch is rebuilt on TensorFlow in a process of its own.
+
+    Args:
+        model: a built `keras.Model`, or a tf_keras one; also one that TFMOT has made quantization-aware, whose learned
+            ranges are then used (with `quantize=None`).
+        path: of the file to write.
+        quantize: None (float32), `"float16"`, `"dynamic_int8"` (int8 weights, float activations), `"int8"` (all of
+            it in int8), `"int4"` (int4 weights: the recipe `"dynamic_wi4_afp32"`), or a recipe of the AI Edge
+            Quantizer by its own name, such as `"weight_only_wi4_afp32"`.
+        representative_data: for `"int8"` and the static recipes, a few hundred typical inputs: an array, a list or
+            dict of arrays for several inputs, or a dataset or iterable of batches, of which 512 samples are taken.
+        sparse: leave the zeros out of the file? `"auto"` tries it for float32 and does it if the file gets smaller;
+            True does it; False does not. With any quantization it would compute wrong results, and is refused.
+        check_data: what to compare the outputs on, like `representative_data`, whose first 64 samples are the
+            default; without either, seeded random values.
+        tolerance: the largest allowed difference of an output, relative to the largest of the model's outputs. By
+            default 1e-3 in float32, 0.01 in float16, 0.25 with int8 and 0.75 with int4 or int2 weights: a guard
+            against wrong files, not a promise of accuracy.
+        integer_io: for `"int8"`: inputs and outputs in int8 as well, to be scaled by the caller. By default they
+            stay float32.
+
+    Returns:
+        A `LiteRTReport`; `print` it for tables of tensors, bytes, zeros, and which layers a sparse kernel will run.
+
+    Raises:
+        ValueError: for an unbuilt model, data of the wrong shape, int8 without data, a path that cannot be written,
+            a model that the converter cannot take, or a file whose outputs differ.
+        ImportError: without ai-edge-litert, or ai-edge-quantizer for its recipes.
+
+    Example:
+
+    ```
+    report = keras_admm.export.litert(model, "model.tflite", quantize="int8", representative_data=x[:500])
+    print(report)
+    ```
+    """
+    flatbuffer.schema()
+    learned = _check(model, quantize, sparse, representative_data, integer_io)
+    options = {"quantize": quantize, "sparse": sparse, "tolerance": tolerance, "integer_io": integer_io}
+    nest = data.structure(model, representative_data if check_data is None else check_data)
+    inputs = keras.tree.flatten(nest)
+    given = {"representative_data": representative_data, "check_data": check_data}
+    given = {name: data.arrays(name, d, inputs) for name, d in given.items() if d is not None}
+    check_recurrent(model, quantize)
+    with whole(path) as target:
+        if not is_tf_keras(model) and keras.backend.backend() != "tensorflow":
+            report = in_fresh_process(model, target, given, options)
+        else:
+            report = _write(model, target, nest, given, options, learned)
+    return report._replace(path=str(path))
+
+
+def _check(model, quantize, sparse, representative_data, integer_io):
+    """Whether the model brings learned ranges; or what is wrong with the arguments."""
+    if not getattr(model, "built", False):
+        raise ValueError(
+            f"{model.name}: the model must be built to be exported. Received: a model without variables. "
+            "Call model.build(input_shape), or the model on a batch of data, first."
+        )
+    if quantize not in (*CONVERTER, "int4"):
+        recipes.recipe(quantize)
+    learned = is_tf_keras(model) and is_quantization_aware(model)
+    if learned and quantize:
+        raise ValueError(
+            f"{model.name}: a quantization-aware model brings its own ranges. Received: quantize={quantize!r}. "
+            "Leave `quantize` at None."
+        )
+    _check_scheme("learned" if learned else quantize, sparse, representative_data, integer_io)
+    return learned
+
+
+def _check_scheme(quantize, sparse, representative_data, integer_io):
+    if sparse not in ("auto", True, False):
+        raise ValueError(f"litert: `sparse` must be 'auto', True or False. Received: sparse={sparse!r}. Choose one.")
+    if sparse is True and quantize:
+        raise ValueError(
+            "litert: sparse encoding goes with float32 alone: with quantized weights LiteRT fails to prepare the file "
+            f"or computes wrong results. Received: sparse=True, quantize={quantize!r}. Leave `sparse` at 'auto'; "
+            "gzip makes the quantized file as small."
+        )
+    if (quantize == "int8" or recipes.needs_data(quantize or "")) and representative_data is None:
+        raise ValueError(
+            f"litert: quantize={quantize!r} needs `representative_data` to find the range of each layer. "
+            "Received: None. Pass a few hundred typical inputs, or quantize='dynamic_int8'."
+        )
+    if integer_io and quantize != "int8":
+        raise ValueError(
+            f"litert: integer inputs and outputs go with quantize='int8'. Received: integer_io=True, "
+            f"quantize={quantize!r}. Leave `integer_io` at False."
+        )
+
+
+def _write(model, target, nest, given, options, learned):
+    inputs = keras.tree.flatten(nest)
+    seen = given.get("representative_data")
+    batch = inputs[0].shape[0]
+    few = max(CHECKED // (batch or 1), 1) * (batch or 1)
+    data_for_check = given.get("check_data") or (seen and [a[:few] for a in seen]) or data.random(inputs)
+    expected = check.model_outputs(model, nest, data_for_check, batch)
+    together = 1 if options["quantize"] == "int8" else TOGETHER
+    samples = seen and _samples(inputs, seen, batch or min(together, len(seen[0])))
+    limit = _tolerance(options, learned)
+
+    def put(content):
+        Path(target).write_bytes(content)
+        return _compared(expected, check.file_outputs(target, inputs, data_for_check), limit)
+
+    with tempfile.TemporaryDirectory() as folder:
+        save(model, nest, folder)
+        make = partial(_made, folder, target, options, samples, learned)
+        difference, sizes, sentence = _chosen(make, put, target, options, learned)
+    return _report(target, options, learned, difference, limit, len(data_for_check[0]), sizes, sentence)
+
+
+def _made(folder, target, options, samples, learned, sparse=False):
+    """The bytes of one form of the file."""
+    quantize = options["quantize"]
+    if quantize in CONVERTER:
+        return convert(folder, quantize, samples, options["integer_io"], sparse, learned)
+    Path(target).write_bytes(convert(folder))
+    return recipes.quantized(target, recipes.INT4 if quantize == "int4" else quantize, samples)
+
+
+def _chosen(make, put, target, options, learned):
+    """Writes the dense file or the sparse one; returns the difference, both sizes, and why."""
+    dense = make()
+    sizes = {"dense": len(dense)}
+    if options["quantize"] or learned:
+        return put(dense), sizes, "stored; leaving them out of a quantized file would make it compute wrongly"
+    if options["sparse"] is False:
+        return put(dense), sizes, "stored, as asked for"
+    Path(target).write_bytes(dense)
+    if not any(t.zeros >= WORTH * t.size and len(t.shape) in (2, 4) for t in flatbuffer.tensors(target)):
+        if options["sparse"] is True:
+            raise ValueError(
+                "litert: to leave zeros out, a tensor must have at least 30% of them. Received: sparse=True and a "
+                "model without such. Prune it first, or leave `sparse` at 'auto'."
+            )
+        return put(dense), sizes, "stored; no tensor has 30% of them, from which on they can be left out"
+    coded = make(sparse=True)
+    sizes["sparse"] = len(coded)
+    saved = f"{sizes['sparse']:,} bytes without them, {sizes['dense']:,} with"
+    if options["sparse"] is True or len(coded) < len(dense):
+        return put(coded), sizes, f"left out of the file: {saved}"
+    return put(dense), sizes, f"stored, which takes less: {saved}"
+
+
+def _samples(inputs, arrays, batch):
+    return [
+        {item.name: a[i : i + batch] for item, a in zip(inputs, arrays, strict=True)}
+        for i in range(0, len(arrays[0]) - batch + 1, batch)
+    ]
+
+
+def _tolerance(options, learned):
+    if options["tolerance"] is not None:
+        return options["tolerance"]
+    quantize = options["quantize"]
+    if quantize in TOLERANCE and not learned:
+        return TOLERANCE[quantize]
+    return TOLERANCE["int4" if any(few in str(quantize) for few in ("wi4", "wi2")) else "int8"]
+
+
+def _compared(expected, found, limit):
+    difference = check.compare(expected, found)
+    if difference.relative > limit:
+        raise ValueError(
+            f"litert: the file's outputs must be within {limit:g} of the model's, relative to the largest of them. "
+            f"Received: a relative difference of {difference.relative:.3g}; no file is left. Quantize less, give "
+            "more typical `representative_data` or `check_data`, or a larger `tolerance`."
+        )
+    return difference
+
+
+def _report(target, options, learned, difference, limit, samples, sizes, sentence):
+    content = Path(target).read_bytes()
+    return LiteRTReport(
+        path=str(target),
+        quantize="learned" if learned else options["quantize"] or "float32",
+        bytes=len(content),
+        gzip_bytes=len(gzip.compress(content, 9, mtime=0)),
+        **difference._asdict(),
+        tolerance=limit,
+        samples=samples,
+        sizes=sizes,
+        sparse=sentence,
+        tensors=flatbuffer.tensors(target),
+        kernels=kernels(flatbuffer.read(target)),
+    )

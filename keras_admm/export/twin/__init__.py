@@ -1,0 +1,87 @@
+"""A Keras 3 model as a tf_keras model that computes the same."""
+
+import keras
+
+from keras_admm.export.twin.activations import custom_objects as custom_objects
+from keras_admm.export.twin.layers import is_graph
+from keras_admm.export.twin.replay import Replay
+from keras_admm.layers import Masked, strip
+from keras_admm.weights import is_tf_keras
+
+
+def to_tf_keras(model):
+    """The same model in tf_keras, for what knows nothing of Keras 3: TFMOT, `hub.KerasLayer`, older code.
+
+    The graph of the model is run once more with layers of tf_keras. Models inside the model become part of the
+    graph; shared layers stay shared; inputs and outputs keep their structure, layers their names and `trainable`
+    flags (tf_keras has none for a single variable); regularizers and constraints of Keras's own come along.
+    `keras_admm.layers.Masked` becomes the layer that it wraps, its weights multiplied by the masks.
+
+    A file of the twin loads without Keras 3. Only where the model has an activation that tf_keras computes in
+    another way or lacks (hard_sigmoid, hard_silu, hard_tanh, celu, squareplus and the like), load it by
+    `tf_keras.models.load_model(path, custom_objects=keras_admm.export.twin.custom_objects())`, and do not save it as
+    .h5: tf_keras cannot load activations that are not its own from there.
+
+    Args:
+        model: a built Keras 3 Sequential or Functional model.
+
+    Returns:
+        A tf_keras Functional model, not compiled, with equal outputs and bit-equal weights.
+
+    Raises:
+        TypeError: for what is not a Keras 3 model.
+        ValueError: for a model that is subclassed or not built, or one with layers or operations that have no
+            counterpart in tf_keras: all of them are named, before anything is built.
+        ImportError: without tf_keras (`pip install tf_keras`).
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="relu", name="head")])
+    >>> twin = to_tf_keras(model)
+    >>> type(twin).__module__.split(".")[0], [layer.name for layer in twin.layers][1:]
+    ('tf_keras', ['head'])
+    """
+    return translated(model)[0]
+
+
+def translated(model):
+    """`to_tf_keras(model)`, and the pairs of (Keras 3 layer, tf_keras layer) in it.
+
+    The layers of a model with `Masked` in it are those of `keras_admm.layers.strip(model)`.
+    """
+    _check(model)
+    if any(isinstance(layer, Masked) for layer in model._flatten_layers()):
+        model = strip(model)
+    replay = Replay(model)
+    if replay.refused:
+        raise ValueError(
+            f"{model.name}: every layer and operation must have a counterpart in tf_keras. Received, without one:\n"
+            + "\n".join(replay.refused)
+        )
+    return replay.build(), replay.pairs
+
+
+def _check(model):
+    if is_tf_keras(model):
+        raise TypeError(
+            f"model: a Keras 3 model is expected. Received: {model.name}, a tf_keras model already. Use it."
+        )
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model: a Keras 3 model is expected. Received: {model!r}. Pass a keras.Model.")
+    if not is_graph(model):
+        raise ValueError(
+            f"{model.name}: only a Sequential or Functional model has a graph to follow. Received: a "
+            f"{type(model).__name__}, with a `call` of its own. Build it as keras.Model(inputs, outputs)."
+        )
+    if not model.built:
+        raise ValueError(
+            f"{model.name}: the model must be built before it can be made again in tf_keras. Received: a model without "
+            "variables. Call model.build(input_shape), or the model on a batch of data, first."
+        )
+    try:
+        import tf_keras  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "to_tf_keras: tf_keras is needed. Received: a Python without it. Run `pip install tf_keras`."
+        ) from error

@@ -1,0 +1,187 @@
+"""Models and arrays in files: opened without running code of theirs, written whole or not at all."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_admm import weights
+
+LAMBDA = re.compile(r'"class_name":\s*"(Lambda|__lambda__)"')
+
+
+def load(path):
+    """Opens a model, uncompiled, by the Keras that wrote it.
+
+    Args:
+        path: a `.keras` or `.h5` file of Keras 3 or tf_keras, or the folder of a tf_keras SavedModel.
+
+    Returns:
+        A `keras.Model`, or a model of tf_keras.
+
+    Raises:
+        ValueError: for what is no such thing, for weights without an architecture, or for a model with a Lambda
+            layer, whose code would run.
+    """
+    path = Path(path)
+    version, config = _described(path)
+    if LAMBDA.search(config):
+        raise ValueError(
+            f"{path}: a model must not bring code of its own (it is opened in safe mode). Received: a model with a "
+            "Lambda layer. If you trust it, load it in Python with safe_mode=False and call keras_admm there."
+        )
+    load_model = _tf_keras(path).models.load_model if version < 3 else keras.models.load_model
+    safe = {} if path.is_dir() else {"safe_mode": True}
+    try:
+        return load_model(str(path), compile=False, **safe)
+    except Exception as error:  # Keras raises of every kind for files that are damaged or foreign
+        raise ValueError(
+            f"{path}: the file must hold a model that Keras {version} can open in safe mode. "
+            f"Received: {type(error).__name__}: {str(error).strip()[:300]}"
+        ) from error
+
+
+def save(model, path):
+    """Writes a model whole or not at all: a `.keras` file, or for tf_keras also the folder of a SavedModel.
+
+    Raises:
+        ValueError: for another ending, or a folder that is there already.
+    """
+    path = Path(path)
+    if path.suffix != ".keras" and (path.suffix or not weights.is_tf_keras(model)):
+        raise ValueError(
+            f"{path}: a model's file must end in .keras (tf_keras: or have no ending, for the folder of a SavedModel). "
+            f"Received: {path.name!r}. Choose such a name."
+        )
+    with whole(path) as partial:
+        model.save(str(partial))
+
+
+def save_saved_model(model, path):
+    """Writes the folder of a SavedModel for serving, whole or not at all.
+
+    Raises:
+        ValueError: on another backend than TensorFlow, or for a folder that is there already.
+    """
+    if not weights.is_tf_keras(model) and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"{path}: a SavedModel is written on the TensorFlow backend. Received: the {keras.backend.backend()} "
+            "backend. Run again with KERAS_BACKEND=tensorflow."
+        )
+    quiet = {} if weights.is_tf_keras(model) else {"verbose": False}
+    with whole(path) as partial:
+        model.export(str(partial), **quiet)
+
+
+def load_array(path):
+    """Reads an array, without pickles.
+
+    Args:
+        path: `FILE.npy`, `FILE.npz` with one array, or `FILE.npz:NAME`.
+
+    Raises:
+        ValueError: for a missing or foreign file, or a name that is not in it.
+    """
+    file, _, name = path.rpartition(":") if ".npz:" in path else (path, "", "")
+    try:
+        loaded = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"{file}: the data must be an .npy or .npz file of numbers. Received: {error}. Write it with numpy.save."
+        ) from error
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        names = loaded.files
+        name = name or (names[0] if len(names) == 1 else "")
+        if name not in names:
+            raise ValueError(
+                f"{file}: one of its arrays must be named. Received: {path!r}, where there are {names}. "
+                f"Write {file}:NAME."
+            )
+        return loaded[name]
+
+
+@contextlib.contextmanager
+def whole(path):
+    """A path beside `path` to write to, moved there when what is written is whole."""
+    path = Path(path).absolute()
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder is never written over. Received: one that is there. Choose another path.")
+    try:
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".partial-"))
+    except OSError as error:
+        raise ValueError(
+            f"{path}: it must be in a folder that can be written. Received: {path.parent} ({error.strerror}). "
+            "Make the folder, or choose another."
+        ) from error
+    try:
+        yield folder / path.name
+        os.replace(folder / path.name, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _described(path):
+    """The major version of the Keras that wrote a model, and its architecture as JSON; neither from code."""
+    import h5py
+
+    if not path.exists():
+        raise ValueError(f"{path}: the model must be there. Received: a path to nothing. Look for a typing error.")
+    if path.is_dir():
+        return _of_saved_model(path)
+    if zipfile.is_zipfile(path):
+        return _of_archive(path)
+    if h5py.is_hdf5(path):
+        with h5py.File(path) as file:
+            return _checked(path, file.attrs.get("keras_version", "2"), file.attrs.get("model_config"))
+    raise _foreign(path, "a file of another kind")
+
+
+def _of_archive(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+            return _checked(path, version, archive.read("config.json").decode())
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise _foreign(path, "a zip file without a model's description") from error
+
+
+def _of_saved_model(path):
+    described = path / "keras_metadata.pb"
+    if not (path / "saved_model.pb").exists():
+        raise _foreign(path, "a folder without saved_model.pb")
+    if not described.exists():
+        raise _foreign(path, "a SavedModel without keras_metadata.pb, made to be served and not to be trained")
+    return 2, described.read_bytes().decode("latin-1")
+
+
+def _checked(path, version, config):
+    if not config:
+        raise _foreign(path, "weights without an architecture")
+    return int(str(version).split(".")[0]), str(config)
+
+
+def _foreign(path, what):
+    return ValueError(
+        f"{path}: the model must be a .keras or .h5 file, or the folder of a tf_keras SavedModel. Received: {what}. "
+        "Save it with model.save('model.keras')."
+    )
+
+
+def _tf_keras(path):
+    try:
+        import tf_keras
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: tf_keras must be installed to open what it wrote. Received: an environment without it. "
+            "Run: pip install tf_keras"
+        ) from error
+    return tf_keras

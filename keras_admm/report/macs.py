@@ -1,0 +1,216 @@
+"""How often each weight of a model is used for one sample, told by the shapes of a symbolic run."""
+
+import contextlib
+import math
+
+import keras
+
+from keras_admm import weights
+
+
+def uses(model):
+    """Counts how often each weight is used, one sample given.
+
+    Nothing is computed: the model is called on symbolic inputs, and each layer's call tells its shapes.
+
+    Args:
+        model: a built `keras.Model`, or a model of tf_keras.
+
+    Returns:
+        A dict of `id(variable)` to an int, or to `None` where it cannot be known (a variable of a layer with no rule
+        is not in it), and a sentence that says why the run could not be made, empty if it was.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((5, 4)), keras.layers.Dense(2)])
+    >>> counted, _ = uses(model)
+    >>> counted[id(model.layers[0].kernel)]
+    5
+    """
+    inputs = _inputs(model)
+    if inputs is None or None in _shape(inputs, flat=True):
+        return {}, "MACs cannot be known: the shape of the model's inputs is open."
+    record = Record()
+    try:
+        with record.attached(model._flatten_layers()):
+            _run(model, inputs)
+    except Exception as error:  # whatever a layer of the user's raises on symbolic inputs
+        return {}, f"MACs cannot be known: the model cannot be run on symbolic inputs ({type(error).__name__})."
+    return record.uses, ""
+
+
+class Record:
+    """What the calls of a model's layers tell of their weights.
+
+    Attributes:
+        uses: dict of `id(variable)` to how often each of its weights is used, or `None`.
+    """
+
+    def __init__(self):
+        self.uses = {}
+        self._place = None
+        self._inside_rule = False
+
+    @contextlib.contextmanager
+    def attached(self, layers):
+        """While this is open, each call of one of the layers is noted."""
+        own = [(layer, vars(layer).get("call")) for layer in layers]
+        for layer, call in own:
+            # Past __setattr__, which would track it.
+            vars(layer)["call"] = self._noting(layer, layer.call, _rule(layer) if call is None else None)
+        try:
+            yield
+        finally:
+            for layer, call in own:
+                vars(layer).pop("call")
+                if call is not None:
+                    vars(layer)["call"] = call
+
+    def _noting(self, layer, call, rule):
+        def noted(*args, **kwargs):
+            inputs = args[0] if args else next(iter(kwargs.values()), None)
+            self._place = self._place or _place(inputs)  # the first to be called is the model
+            if self._inside_rule:
+                return call(*args, **kwargs)
+            self._inside_rule = rule is not None
+            try:
+                outputs = call(*args, **kwargs)
+            finally:
+                self._inside_rule = False
+            if rule is not None:
+                self._note(layer, rule, inputs, outputs)
+            return outputs
+
+        return noted
+
+    def _note(self, layer, rule, inputs, outputs):
+        # The body of a loop is traced once for all its rounds, in a graph of its own.
+        traced_once = _place(inputs) is not self._place
+        count = None if traced_once else rule(layer, _shape(inputs), _shape(outputs))
+        for variable in layer.variables:
+            if weights.is_kernel(variable):
+                before = self.uses.get(id(variable), 0)
+                self.uses[id(variable)] = None if count is None or before is None else before + count
+
+
+def _place(inputs):
+    """The graph, or on JAX the trace, that a tensor is in; None on torch, whose loops are real."""
+    tensor = next(iter(keras.tree.flatten(inputs)), None)
+    return getattr(tensor, "graph", getattr(tensor, "_trace", None))
+
+
+def _known(dims):
+    return None if None in dims else math.prod(dims)
+
+
+def _positions(layer, shape):
+    """The batch (which inner layers may find time folded into) times the places in space: all but the channels."""
+    channels = 1 if getattr(layer, "data_format", None) == "channels_first" else len(shape) - 1
+    return _known([size for axis, size in enumerate(shape) if axis != channels])
+
+
+def _at_outputs(layer, inputs, outputs):
+    return _positions(layer, outputs)
+
+
+def _at_inputs(layer, inputs, outputs):
+    return _positions(layer, inputs)
+
+
+def _never(layer, inputs, outputs):
+    return 0
+
+
+def _einsum(layer, inputs, outputs):
+    """Every axis of the input that the kernel does not have."""
+    axes, kernel = layer.equation.replace(" ", "").split("->")[0].split(",")
+    axes = axes.replace("...", "." * (len(inputs) - len(axes.replace("...", ""))))
+    return _known([size for axis, size in zip(axes, inputs, strict=True) if axis == "." or axis not in kernel])
+
+
+def _recurrent(layer, inputs, outputs):
+    """Once a time step, and for the cells that convolve once a place."""
+    cells = getattr(layer.cell, "cells", [layer.cell])
+    if getattr(layer, "time_major", False) or any(_rule(cell) is not _cell for cell in cells):
+        return None
+    if not hasattr(layer.cell, "kernel_size"):
+        return _known(inputs[:2])
+    rank = len(layer.cell.kernel_size)
+    place = outputs[-rank:] if layer.cell.data_format == "channels_first" else outputs[-rank - 1 : -1]
+    return _known([*inputs[:2], *place])
+
+
+def _cell(layer, inputs, outputs):
+    """A cell that is called by itself, for one step."""
+    return _known(inputs[:1]) if not hasattr(layer, "kernel_size") else None
+
+
+# By the class, of Keras or tf_keras, whose `call` a layer runs: a subclass with a call of its own has no rule.
+RULES = {
+    **dict.fromkeys(["Dense", "BaseConv", "Conv", "Conv1D"], _at_outputs),
+    **dict.fromkeys(["BaseDepthwiseConv", "DepthwiseConv1D", "DepthwiseConv2D"], _at_outputs),
+    **dict.fromkeys(["BaseSeparableConv", "SeparableConv1D", "SeparableConv2D"], _at_outputs),
+    **dict.fromkeys(["BaseConvTranspose", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"], _at_inputs),
+    **dict.fromkeys(["RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM"], _recurrent),
+    **dict.fromkeys(["SimpleRNNCell", "LSTMCell", "GRUCell", "ConvLSTMCell"], _cell),
+    "EinsumDense": _einsum,
+    "Embedding": _never,
+}
+
+
+def _rule(layer):
+    owner = next((c for c in type(layer).__mro__ if "call" in vars(c)), object)
+    ours = owner.__module__.split(".")[0] in ("keras", "tf_keras")
+    return RULES.get(owner.__name__) if ours else None
+
+
+def _shape(tensors, flat=False):
+    """The shape of the first tensor of a structure, or with `flat` the sizes of all."""
+    shapes = [tuple(t.shape) for t in keras.tree.flatten(tensors) if hasattr(t, "shape")]
+    return [size for shape in shapes for size in shape] if flat else shapes[0]
+
+
+def _inputs(model):
+    """Symbolic inputs of one sample, in the structure that the model is called with, or None."""
+    if weights.is_tf_keras(model):
+        return _tf_keras_inputs(model)
+    if getattr(model, "inputs", None):
+        inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        return keras.tree.map_structure(lambda t: keras.KerasTensor((1, *t.shape[1:]), t.dtype), inputs)
+    config = model.get_build_config() or {}
+    shape = config.get("input_shape")
+    return None if not _is_shape(shape) else keras.KerasTensor((1, *shape[1:]))
+
+
+def _is_shape(shape):
+    return isinstance(shape, (list, tuple)) and all(size is None or isinstance(size, int) for size in shape)
+
+
+def _tf_keras_inputs(model):
+    import tensorflow as tf
+
+    spec = model.save_spec(dynamic_batch=False)
+    if spec is None or spec[1]:
+        return None
+    inputs = spec[0][0]
+    return tf.nest.map_structure(lambda s: tf.TensorSpec((1, *s.shape[1:]), s.dtype), inputs)
+
+
+def _run(model, inputs):
+    if weights.is_tf_keras(model):
+        import tensorflow as tf
+
+        tf.function(lambda x: model(x, training=False)).get_concrete_function(inputs)
+    else:
+        _Run(model).compute_output_spec(inputs)
+
+
+class _Run(keras.Operation):
+    """A call of the model that Keras must trace: a model itself may answer from what its layers promise."""
+
+    def __init__(self, model):
+        super().__init__()
+        self._run = lambda inputs: model(inputs, training=False)
+
+    def call(self, inputs):
+        return self._run(inputs)

@@ -1,0 +1,299 @@
+"""The command line: what it prints, writes and refuses, and the codes that it ends with."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_admm as ka
+from keras_admm import files, weights
+from keras_admm.cli import main
+
+pytestmark = pytest.mark.tensorflow_only
+
+
+def small(framework=keras):
+    model = framework.Sequential([framework.layers.Dense(5, name="a"), framework.layers.Dense(2, name="b")])
+    model.build((None, 4))
+    return model
+
+
+@pytest.fixture
+def saved(tmp_path):
+    small().save(tmp_path / "model.keras")
+    return str(tmp_path / "model.keras")
+
+
+def run(*words):
+    """The exit code of a command."""
+    try:
+        return main([str(word) for word in words])
+    except SystemExit as end:
+        return end.code
+
+
+def test_report_prints_the_table(saved, capsys):
+    assert run("report", saved) == 0
+    assert capsys.readouterr().out == f"{ka.report(files.load(saved))}\n"
+
+
+def test_report_in_other_forms(saved, capsys, tmp_path):
+    assert run("report", saved, "--json", f"--html={tmp_path / 'page.html'}") == 0
+    assert json.loads(capsys.readouterr().out)["total"]["weights"] == 30
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert run("report", saved, "--markdown") == 0
+    assert capsys.readouterr().out.startswith("| variable |")
+
+
+@pytest.mark.parametrize("allocation, kept", [("global", [5, 1]), ("uniform", [4, 2])])
+def test_prune_zeroes_the_smallest(tmp_path, capsys, allocation, kept):
+    model, out = small(), tmp_path / "pruned.keras"
+    weights.write(model.layers[0].kernel, np.arange(10, 30).reshape(4, 5))
+    weights.write(model.layers[1].kernel, [[0, 1], [2, 3], [4, 5], [6, 7], [8, 27.5]])
+    model.save(tmp_path / "model.keras")
+    assert run("prune", tmp_path / "model.keras", "--sparsity=.8", f"--allocation={allocation}", "-o", out) == 0
+    a, b = (weights.read(layer.kernel) for layer in keras.models.load_model(out).layers)
+    assert sorted(a[a != 0]) == list(range(30 - kept[0], 30))
+    assert sorted(b[b != 0]) == [8, 27.5][-kept[1] :]
+    assert "the accuracy was not looked at" in capsys.readouterr().out
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.keras", "pruned.keras"]
+
+
+def test_prune_leaves_what_is_excluded(saved, tmp_path):
+    assert run("prune", saved, "--sparsity=.5", "--exclude=b", "-o", tmp_path / "out.keras") == 0
+    assert [row.kept for row in ka.report(keras.models.load_model(tmp_path / "out.keras")).rows] == [10, 10]
+
+
+def test_prune_a_tf_keras_model(tmp_path, capsys):
+    tf_keras = pytest.importorskip("tf_keras")
+    small(tf_keras).save(tmp_path / "legacy.keras")
+    assert run("prune", tmp_path / "legacy.keras", "--sparsity=.5", "-o", tmp_path / "out.keras") == 0
+    pruned = tf_keras.models.load_model(tmp_path / "out.keras", compile=False)
+    assert sum(int(np.count_nonzero(layer.kernel.numpy())) for layer in pruned.layers) == 15
+
+
+@pytest.mark.parametrize("name", ["model.h5", "legacy.h5", "legacy.keras", "legacy_saved_model"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_each_kind_of_file_is_opened_by_the_keras_that_wrote_it(name, tmp_path, capsys):
+    tf_keras = pytest.importorskip("tf_keras")
+    small(tf_keras if "legacy" in name else keras).save(tmp_path / name)
+    assert weights.is_tf_keras(files.load(tmp_path / name)) == ("legacy" in name)
+    assert run("report", tmp_path / name) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:3] == ["total", "30", "30"]
+
+
+def test_export_a_saved_model(saved, tmp_path, capsys):
+    assert run("export", saved, "--to=savedmodel", "-o", tmp_path / "served") == 0
+    code = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        "served = tf.saved_model.load(sys.argv[1])\n"
+        "print(served.serve(np.ones((1, 4), 'float32')).numpy().sum())"
+    )
+    told = subprocess.run([sys.executable, "-c", code, tmp_path / "served"], capture_output=True, text=True)
+    expected = files.load(saved)(np.ones((1, 4), "float32")).numpy().sum()
+    assert float(told.stdout) == pytest.approx(expected, rel=1e-5), told.stderr
+
+
+def test_export_hands_its_words_on(saved, tmp_path, monkeypatch, capsys):
+    given = {}
+    export = pytest.importorskip("keras_admm.export")
+
+    def litert(model, path, **kwargs):
+        given.update(kwargs, path=path, shape=model.output_shape)
+        return "what litert reported"
+
+    monkeypatch.setattr(export, "litert", litert)
+    np.savez(tmp_path / "x.npz", x=np.ones((600, 4), "float32"), y=np.ones(600))
+    out = str(tmp_path / "m.tflite")
+    words = ["export", saved, "--to=litert", "--quantize=int8", f"--data={tmp_path}/x.npz:x", "-o", out]
+    assert run(*words) == 0
+    assert given.pop("representative_data").shape == (500, 4)
+    assert given == {"quantize": "int8", "path": out, "shape": (None, 2)}
+    assert capsys.readouterr().out.splitlines() == ["what litert reported", f"Written: {out}"]
+
+
+def test_export_to_litert(saved, tmp_path):
+    pytest.importorskip("keras_admm.export.litert")
+    from ai_edge_litert.interpreter import Interpreter
+
+    assert run("export", saved, "--to=litert", "-o", tmp_path / "m.tflite") == 0
+    interpreter = Interpreter(str(tmp_path / "m.tflite"))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.ones((1, 4), "float32"))
+    interpreter.invoke()
+    value = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(value, files.load(saved)(np.ones((1, 4), "float32")), atol=1e-5)
+
+
+def test_export_to_tf_keras(saved, tmp_path):
+    pytest.importorskip("keras_admm.export")
+    assert run("export", saved, "--to=tf_keras", "-o", tmp_path / "twin.keras") == 0
+    twin = files.load(tmp_path / "twin.keras")
+    assert weights.is_tf_keras(twin)
+    x = np.ones((3, 4), "float32")
+    np.testing.assert_allclose(twin(x), files.load(saved)(x), atol=1e-5)
+
+
+def test_latency_prints_a_ratio(saved, tmp_path, capsys):
+    pytest.importorskip("keras_admm.latency")
+    np.save(tmp_path / "x.npy", np.ones((8, 4), "float32"))
+    assert run("latency", saved, saved, f"--data={tmp_path}/x.npy") == 0
+    assert capsys.readouterr().out.strip()
+
+
+def with_lambda(folder):
+    model = keras.Sequential([keras.Input((4,)), layers.Lambda(lambda x: x), layers.Dense(2)])
+    model.save(folder / "lambda.keras")
+    return folder / "lambda.keras"
+
+
+def with_legacy_lambda(name):
+    def make(folder):
+        tf_keras = pytest.importorskip("tf_keras")
+        tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Lambda(lambda x: x)]).save(folder / name)
+        return folder / name
+
+    return make
+
+
+def zipped(folder):
+    with zipfile.ZipFile(folder / "other.keras", "w") as archive:
+        archive.writestr("readme.txt", "no model")
+    return folder / "other.keras"
+
+
+def cut_off(folder):
+    small().save(folder / "cut.keras")
+    with zipfile.ZipFile(folder / "cut.keras") as whole, zipfile.ZipFile(folder / "less.keras", "w") as less:
+        for name in ("metadata.json", "config.json"):
+            less.writestr(name, whole.read(name))
+    return folder / "less.keras"
+
+
+def text(folder):
+    (folder / "text.keras").write_text("no model")
+    return folder / "text.keras"
+
+
+def weights_alone(folder):
+    small().save_weights(folder / "m.weights.h5")
+    return folder / "m.weights.h5"
+
+
+def served(folder):
+    small().export(str(folder / "served"), verbose=False)
+    return folder / "served"
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda folder: folder / "none.keras", "a path to nothing"),
+        (lambda folder: folder, "a folder without saved_model.pb"),
+        (text, "a file of another kind"),
+        (zipped, "a zip file without a model's description"),
+        (cut_off, "must hold a model that Keras 3 can open"),
+        (weights_alone, "weights without an architecture"),
+        (served, "made to be served"),
+        (with_lambda, "code of its own .* with a Lambda layer"),
+        (with_legacy_lambda("m.h5"), "code of its own .* with a Lambda layer"),
+        (with_legacy_lambda("folder"), "code of its own .* with a Lambda layer"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_foreign_file_gets_a_sentence(make, sentence, tmp_path, capsys):
+    path = make(tmp_path)
+    assert run("report", path) == 1
+    told = capsys.readouterr().err
+    assert re.search(sentence, told) and str(path) in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    "words, code, sentence",
+    [
+        ([], 2, "COMMAND"),
+        (["train"], 2, "train"),
+        (["report"], 2, "MODEL"),
+        (["report", "MODEL", "--json", "--markdown"], 2, "not allowed with"),
+        (["prune", "MODEL", "-o", "out.keras"], 2, "--sparsity"),
+        (["prune", "MODEL", "--sparsity=1.5", "-o", "out.keras"], 2, "must be in [0, 1)"),
+        (["prune", "MODEL", "--sparsity=.5", "--allocation=most", "-o", "out.keras"], 2, "'most'"),
+        (["prune", "MODEL", "--sparsity=.5", "-o", "MODEL"], 2, "must not be the input"),
+        (["prune", "MODEL", "--sparsity=.5", "-o", "none/out.keras"], 2, "the folder to write into must exist"),
+        (["prune", "MODEL", "--sparsity=.5", "-o", "out.zip"], 1, "must end in .keras"),
+        (["prune", "MODEL", "--sparsity=.5", "--layers=conv*", "-o", "out.keras"], 1, "chooses none of"),
+        (["export", "MODEL", "--to=onnx", "-o", "out"], 2, "onnx"),
+        (["export", "MODEL", "--to=savedmodel", "--quantize=int8", "-o", "out"], 2, "--to=litert"),
+        (["export", "MODEL", "--to=savedmodel", "-o", "."], 1, "a folder is never written over"),
+        (["export", "MODEL", "--to=litert", "--data=none.npy", "-o", "out"], 1, "none.npy"),
+        (["latency", "MODEL", "MODEL"], 2, "--data"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(words, code, sentence, saved, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(*(saved if word == "MODEL" else word for word in words)) == code
+    told = capsys.readouterr().err
+    assert sentence in told and "Traceback" not in told
+    assert [p.name for p in tmp_path.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.parametrize(
+    "name, sentence",
+    [("x.npz", "must be named"), ("x.npz:z", "['x', 'y']"), ("p.npy", "numbers"), ("t.npy", "numbers")],
+)
+def test_data_that_is_none_gets_a_sentence(name, sentence, tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.ones(2), y=np.zeros(2))
+    np.save(tmp_path / "p.npy", np.array([{}], dtype=object))
+    (tmp_path / "t.npy").write_text("no array")
+    with pytest.raises(ValueError) as error:
+        files.load_array(str(tmp_path / name))
+    assert sentence in str(error.value)
+
+
+def test_data_is_read_by_name(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.ones(2), y=np.zeros(3))
+    np.savez(tmp_path / "one.npz", only=np.ones(4))
+    assert files.load_array(f"{tmp_path}/x.npz:y").shape == (3,)
+    assert files.load_array(f"{tmp_path}/one.npz").shape == (4,)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    (tmp_path / "out.txt").write_text("old")
+    with pytest.raises(OSError), files.whole(tmp_path / "out.txt") as partial:
+        partial.write_text("half")
+        raise OSError("no space")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("out.txt", "old")]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["report", "--help"], ["prune", "--help"], ["export", "--help"]])
+def test_help(words, capsys):
+    assert run(*words) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("usage: keras-admm")
+    assert max(map(len, told.splitlines())) <= 120
+    if words == ["--help"]:
+        assert all(f"keras-admm {command} " in told for command in ("report", "prune", "export", "latency"))
+
+
+@pytest.mark.parametrize("words, code", [(["report", "model.keras"], 0), (["report", "none.keras"], 1)])
+def test_as_a_module(words, code, saved):
+    here = Path(saved).parent
+    told = subprocess.run(
+        [sys.executable, "-m", "keras_admm", *words],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(Path(ka.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == code
+    assert ("total" in told.stdout) == (code == 0)
+    assert "Traceback" not in told.stderr
