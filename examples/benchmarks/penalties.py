@@ -1,9 +1,8 @@
-"""The ways in which the pull can enter, compared on LeNet-5: `python examples/benchmarks/penalties.py --data mnist.npz`.
+"""The ways in which the pull can enter, compared on LeNet-5: `examples/benchmarks/penalties.py --data mnist.npz`.
 
 Every row starts from the same dense weights, with the same images in the same order, and differs in the penalty alone:
 how it enters, how strong it is, and whether kept weights are pulled as well. What is best is chosen by the validation
-accuracy. `"gradient"` and `"loss"` are the same path of weights, computed in two ways: they differ by rounding, which
-a net that trains this long makes visible.
+accuracy. `"gradient"` and `"loss"` are one path of weights computed in two ways, which part by rounding.
 """
 
 import os
@@ -52,11 +51,9 @@ def main():
         )
         setting = args.penalty, f"{args.rho:g}", f"x{args.rho_growth:g}", "pulled" if args.pull_kept else "free"
         rows.append((*setting, *accuracies(model, validation, test), f"{(time.time() - began) / 60:.1f}"))
-    print(
-        f"\n{machine(*PACKAGES)}\nseed {args.seed}, {len(train[0]):,} images, shifts of {args.shift}, {rate:g}x, ",
-        end="",
-    )
-    print(f"{admm} epochs of ADMM and {retrain} of retraining; {ka.report(model).total.kept:,} weights kept")
+    lengths = f"{admm} epochs of ADMM and {retrain} of retraining"
+    print(f"\n{machine(*PACKAGES)}\nseed {args.seed}, {len(train[0]):,} images, shifts of {args.shift}, {lengths}")
+    print(f"{rate:g}x: {ka.report(model).total.kept:,} weights kept\n")
     print(table(("penalty", "rho", "growth", "kept weights", "validation", "test", "minutes"), rows))
 
 
