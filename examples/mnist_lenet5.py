@@ -95,7 +95,7 @@ def compress(args, network, weights, rate, admm_epochs, retrain_epochs, train, v
     return model
 
 
-def arguments(**defaults):
+def options(argv=None, **defaults):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="path of mnist.npz; without it Keras downloads it")
     parser.add_argument("--rate", type=float, nargs="+", default=[300, 167, 71], help="dense weights per kept weight")
@@ -114,8 +114,9 @@ def arguments(**defaults):
     parser.add_argument("--shift", type=int, default=1, help="pixels by which training images are moved at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dense-weights", help="path of an .npz of dense weights: read if it is there, else written")
+    parser.add_argument("--save", help="a folder for the pruned models, such as lenet5_300x.keras")
     parser.set_defaults(**defaults)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def dense_model(args, network, train, validation):
@@ -131,7 +132,7 @@ def dense_model(args, network, train, validation):
 
 
 def main(network=lenet5, title="LeNet-5", **defaults):
-    args = arguments(**defaults)
+    args = options(**defaults)
     keras.utils.set_random_seed(args.seed)
     train, validation, test = data.mnist(args.data, args.validation)
     train = tuple(part[: args.limit] for part in train)
@@ -146,6 +147,9 @@ def main(network=lenet5, title="LeNet-5", **defaults):
         table = ka.report(model)
         print(f"\n{table}\n", flush=True)
         kept = table.total.kept
+        if args.save:
+            os.makedirs(args.save, exist_ok=True)
+            model.save(os.path.join(args.save, f"{model.name}_{rate:g}x.keras"))
         figures = accuracy(model, validation), accuracy(model, test), kept, time.time() - began
         print(f"{size / kept:.1f}x: validation {figures[0]:.2f}%, test {figures[1]:.2f}%", flush=True)
         lines.append((f"{size / kept:.1f}x", *figures))

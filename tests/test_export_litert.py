@@ -195,6 +195,14 @@ def test_a_subclassed_model_is_read_off_its_data(tmp_path):
     )
 
 
+def test_a_compiled_model_whose_rate_became_a_schedule(tmp_path):
+    """Keras then drops the rate from the optimizer's variables, and TensorFlow would not save such a list."""
+    model = conv_net()
+    model.compile("adam", "mse")
+    model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    assert litert(model, tmp_path / "net.tflite").bytes == (tmp_path / "net.tflite").stat().st_size
+
+
 def test_a_batch_that_is_bound(tmp_path):
     model = keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), layers.LSTM(4, unroll=True)])
     report = litert(model, tmp_path / "m.tflite", check_data=RNG.normal(size=(7, 5, 3)))

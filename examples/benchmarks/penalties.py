@@ -36,7 +36,7 @@ SETTINGS = [
 
 def main():
     few = {"limit": 10_000, "dense_epochs": 10, "admm_epochs": [12], "retrain_epochs": [6], "rate": [100]}
-    args = mnist_lenet5.arguments(**few)
+    args = mnist_lenet5.options(**few)
     keras.utils.set_random_seed(args.seed)
     train, validation, test = data.mnist(args.data, args.validation)
     train = tuple(part[: args.limit] for part in train)

@@ -51,8 +51,20 @@ def save(model, nest, folder):
     archive.track(model)
     signature = [tf.TensorSpec(i.shape, i.dtype, name=i.name) for i in inputs]
     archive.add_endpoint("serving_default", serve, input_signature=signature)
+    if not is_tf_keras(model):
+        _renew_lists(getattr(model, "optimizer", None))
     with quiet():
         archive.write_out(folder)
+
+
+def _renew_lists(optimizer):
+    """TensorFlow walks through the optimizer too, and refuses a list that has lost an element.
+
+    Keras takes the learning rate out of the list of variables when a schedule takes its place after `compile`.
+    """
+    for each in (optimizer, getattr(optimizer, "inner_optimizer", None)):
+        if each is not None:
+            each._variables = list(each._variables)
 
 
 def convert(folder, quantize=None, samples=None, integer_io=False, sparse=False, learned=False):
