@@ -8,7 +8,9 @@ from keras_admm import export as export
 from keras_admm import layers as layers
 from keras_admm.allocate import allocate as allocate
 from keras_admm.callbacks import ADMM as ADMM
+from keras_admm.callbacks import ADMMCluster as ADMMCluster
 from keras_admm.callbacks import ADMMPrune as ADMMPrune
+from keras_admm.callbacks import ADMMQuantize as ADMMQuantize
 from keras_admm.engine import Engine as Engine
 from keras_admm.latency import latency as latency
 from keras_admm.layers import mask as mask

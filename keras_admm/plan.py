@@ -19,7 +19,8 @@ class Step(NamedTuple):
     Attributes:
         constraints: the set of each weight. A `keras_admm.constraints` object for all of them, a mapping of names
             to such objects, or a callable `(arrays, fraction) -> {name: constraint}` given the float32 weights by
-            name and the share of the step's updates that have passed, in `[0, 1]`.
+            name and the share of the step's updates that have passed, in `[0, 1]`. Weights that a mapping does not
+            name stay as they are in this step.
         admm_epochs: int, epochs under the penalty; None shares out the epochs of the run.
         retrain_epochs: int, epochs inside the set; None shares them out, 0 ends with the projection.
     """
@@ -35,6 +36,11 @@ class Step(NamedTuple):
         if hasattr(self.constraints, "get_config"):
             return dict.fromkeys(arrays, self.constraints)
         return self.constraints(arrays, fraction)
+
+    @property
+    def lasting(self):
+        """Whether the sets stay those that the step began with, as the `constraints` say by an attribute."""
+        return getattr(self.constraints, "lasting", False)
 
 
 class Pruning(NamedTuple):
@@ -97,6 +103,8 @@ class Plan(NamedTuple):
         masked_progressive: bool, whether weights that a step zeroed stay zero in the ADMM epochs of the next.
         penalty: `"gradient"`, `"proximal"` or `"loss"`; see `attach.Hold`.
         pull_kept: bool, whether the weights that Z keeps are pulled to where Z has them, or Z follows them.
+        snap: tuple of ascending shares, the last 1: for sets that say more than what is zero, how much of each weight
+            is put where the set has it at the start of each equal part of retraining.
     """
 
     steps: tuple
@@ -107,6 +115,13 @@ class Plan(NamedTuple):
     masked_progressive: bool = True
     penalty: str = "gradient"
     pull_kept: bool = True
+    snap: tuple = (0.5, 0.75, 0.9, 1.0)
+
+    def snapped(self, epoch, epochs):
+        """The share that is in its place when so many of the epochs of retraining have passed."""
+        if epoch >= epochs:
+            return self.snap[-1]
+        return self.snap[epoch * len(self.snap) // epochs]
 
     def check(self, name):
         """Raises the sentence that says what is wrong with this plan."""
@@ -120,6 +135,12 @@ class Plan(NamedTuple):
         if self.penalty not in PENALTIES:
             raise ValueError(
                 f"{name}: `penalty` must be one of {PENALTIES}. Received: penalty={self.penalty!r}. Choose one."
+            )
+        rising = all(0 < a < b for a, b in zip((1e-9, *self.snap), self.snap, strict=False))
+        if not self.snap or not rising or self.snap[-1] != 1:
+            raise ValueError(
+                f"{name}: `snap` must be rising shares in (0, 1], the last of them 1. Received: snap={self.snap!r}. "
+                "Write for example (0.5, 0.75, 1.0), or (1.0,) to put all in its place at once."
             )
         check_rho(name, self.rho)
         check_growth(name, self.rho_growth)

@@ -4,7 +4,7 @@ The penalty's gradient is added, and the gradients of held weights are taken awa
 optimizer instance (`apply_gradients` in tf_keras): where every backend, every `train_step` and every kind of
 precision must pass. The state lives in optimizer variables, so that JAX carries it through its compiled step and
 nothing is traced again when it moves. A second pass in the variable's constraint slot zeroes held weights after the
-update, whatever the optimizer did to them.
+update, whatever the optimizer did to them, and puts back those held at values.
 """
 
 import contextlib
@@ -23,8 +23,9 @@ from keras_admm.weights import is_tf_keras
 PENALTIES = ("gradient", "loss", "proximal")
 
 # What a training step is compiled for, so that each phase pays for its own arithmetic alone: nothing; a pull to the
-# target; weights held at zero, the target then being their mask; or all that a slot can say (see `Slot`).
-MODES = ("rest", "pull", "hold", "both")
+# target; weights held at zero, the target then being their mask; weights held at values, the target then being these,
+# and FREE elsewhere; or a pull beside zeros that are held (see `Slot`).
+MODES = ("rest", "pull", "hold", "fix", "both")
 
 
 class Hold:
@@ -44,7 +45,7 @@ class Hold:
         self.model = model
         self.penalty = penalty
         # A loop of one's own compiles its step once, for all phases.
-        self.mode = "both" if optimizer is None else "rest"
+        self.modes = dict.fromkeys(variables, "both" if optimizer is None else "rest")
         self._optimizer = optimizer_of(model, optimizer) if optimizer is not None else None
         self._variables = dict(variables)
         self._rate = self._optimizer.learning_rate if optimizer is not None else None
@@ -53,7 +54,7 @@ class Hold:
         with self._undo as undo:
             self.slots = self._make_slots(undo)
             if self._optimizer is not None:
-                self._optimizer.hook([(v, self.slots[n]) for n, v in self._variables.items()], self._bent, undo)
+                self._optimizer.hook([(v, n) for n, v in self._variables.items()], self._bent, undo)
                 self._fill_variable_slots(undo)
                 undo.callback(model.make_train_function, force=True)
                 self._renew_train_function()
@@ -63,31 +64,53 @@ class Hold:
         """Leave the model, its variables and its optimizer as they were found. Safe to call again."""
         self._undo.close()
 
-    def bend(self, mode):
-        """Set one of `MODES`: the next steps are compiled anew for it. The targets must then be aimed again."""
-        if self._optimizer is None or mode == self.mode:
+    def bend(self, modes):
+        """Set one of `MODES` for some variables: the next steps are compiled anew. Their targets must be aimed again.
+
+        Args:
+            modes: dict of names to modes; other variables stay as they are.
+        """
+        changed = {name: mode for name, mode in modes.items() if mode != self.modes[name]}
+        if self._optimizer is None or not changed:
             return
-        self.mode = mode
-        after = {"rest": False, "pull": self.penalty == "proximal", "hold": True, "both": True}[mode]
-        for name, variable in self._variables.items():
-            constraint = self._constraints[name]
-            bent = self._after_update(self.slots[name], constraint) if after else constraint
-            self._optimizer.set_constraint(variable, bent)
+        self.modes.update(changed)
+        for name, mode in changed.items():
+            after = mode in ("hold", "fix", "both") or mode == "pull" and self.penalty == "proximal"
+            bent = self._after_update(name) if after else self._constraints[name]
+            self._optimizer.set_constraint(self._variables[name], bent)
         self._renew_train_function()
 
     def aim(self, name, target, held=None, free=None):
-        """Move a target; hold weights at zero where `held` is true, and pull none where `free` is. Between epochs."""
-        if self.mode == "hold":
+        """Move a target between epochs.
+
+        Args:
+            name: of the variable.
+            target: array of what its weights are pulled to, or with mode `"fix"` held at.
+            held: booleans, or None: weights to hold at zero instead, in modes `"hold"` and `"both"`.
+            free: booleans, or None: weights to leave alone, in modes `"fix"` and `"both"`.
+        """
+        mode = self.modes[name]
+        if mode == "hold":
             target = np.where(held, np.float32(0), np.float32(1))
-        elif self.mode == "both":
+        elif mode in ("fix", "both"):
             target = target if free is None else np.where(free, FREE, target)
+        if mode == "both":
             target = target if held is None else np.where(held, HELD, target)
         self.slots[name].target.assign(target)
 
     def zeroed(self, name):
         """Booleans: the weights of a variable that are held at zero."""
+        target, mode = ops.convert_to_numpy(self.slots[name].target), self.modes[name]
+        if mode in ("hold", "fix"):
+            return target == 0
+        return target == HELD
+
+    def put_back(self, name, w):
+        """An array of the variable's weights with those that are held where they are held."""
+        if self.modes[name] != "fix":
+            return np.where(self.zeroed(name), np.float32(0), w)
         target = ops.convert_to_numpy(self.slots[name].target)
-        return target == (0 if self.mode == "hold" else HELD)
+        return np.where(target == FREE, w, target)
 
     def renew_slots(self):
         """Give the optimizer the state it would have if it were new, learning rate and step count aside.
@@ -131,32 +154,39 @@ class Hold:
         type(self.model).make_train_function(self.model, force=True)
         self.model.train_function = _released_on_error(self.model.train_function, self.release)
 
-    def _bent(self, gradient, variable, slot, scale):
-        """A gradient as it is in this mode."""
-        if slot is None or self.mode == "rest":
+    def _bent(self, gradient, variable, name, scale):
+        """A gradient as it is in its variable's mode."""
+        mode = self.modes.get(name, "rest")
+        if mode == "rest":
             return gradient
+        slot = self.slots[name]
         # TensorFlow gives the gradient of an embedding as rows; the pull is on all of it.
         gradient = ops.zeros_like(variable) if gradient is None else ops.convert_to_tensor(gradient)
         dtype = keras.backend.standardize_dtype(gradient.dtype)
-        if self.mode == "hold":
+        if mode == "hold":
             return gradient * ops.cast(slot.target, dtype)
+        if mode == "fix":
+            return ops.where(slot.free, gradient, ops.zeros((), dtype=dtype))
         if self.penalty == "gradient":
-            pull = slot.pull(variable) if self.mode == "both" else slot.regularizer.gradient(variable)
+            pull = slot.pull(variable) if mode == "both" else slot.regularizer.gradient(variable)
             scale = scale / num_replicas(self.model)
             gradient = ops.cast(ops.cast(gradient, "float32") + (pull if scale == 1 else scale * pull), dtype)
-        return slot.zero(gradient) if self.mode == "both" else gradient
+        return slot.zero(gradient) if mode == "both" else gradient
 
-    def _after_update(self, slot, constraint):
-        """What becomes of a weight after its update, in this mode."""
+    def _after_update(self, name):
+        """What becomes of a weight after its update, in its variable's mode."""
+        slot, mode, constraint = self.slots[name], self.modes[name], self._constraints[name]
 
         def after_update(w):
             w = ops.convert_to_tensor(w if constraint is None else constraint(w))
-            if self.mode == "hold":
+            if mode == "hold":
                 return w * ops.cast(slot.target, w.dtype)
+            if mode == "fix":
+                return ops.where(slot.free, w, ops.cast(slot.target, w.dtype))
             if self.penalty == "proximal":
-                pull = slot.pull(w) if self.mode == "both" else slot.regularizer.gradient(w)
+                pull = slot.pull(w) if mode == "both" else slot.regularizer.gradient(w)
                 w = ops.cast(ops.cast(w, "float32") - pull / (1.0 + slot.rho), w.dtype)
-            return slot.zero(w) if self.mode == "both" else w
+            return slot.zero(w) if mode == "both" else w
 
         return after_update
 

@@ -39,17 +39,17 @@ class KerasOptimizer:
         undo.callback(self._set_variables, self._own)
         return self._inner.add_variable
 
-    def hook(self, slots, bent, undo):
-        """Give the optimizer `bent(gradient, variable, slot, scale)` for the gradient of each variable with a slot.
+    def hook(self, names, bent, undo):
+        """Give the optimizer `bent(gradient, variable, name, scale)` for the gradient of each variable.
 
         Args:
-            slots: list of pairs of a variable and its slot.
-            bent: function; the slot is None for other variables, the scale is that of the gradients coming in.
+            names: list of pairs of a variable and its name.
+            bent: function; the name is None for other variables, the scale is that of the gradients coming in.
             undo: `contextlib.ExitStack` that takes the hook away.
         """
         optimizer, apply, key = self._inner, self._inner.apply, self._inner._var_key
         check_free(self._model, optimizer, "apply")
-        by_key = {key(v): slot for v, slot in slots}
+        by_key = {key(v): name for v, name in names}
 
         def bent_apply(its, grads, trainable_variables=None):
             own = list(its._trainable_variables if trainable_variables is None else trainable_variables)

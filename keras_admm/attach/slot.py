@@ -31,6 +31,10 @@ class Slot(NamedTuple):
         return ops.equal(self.target, HELD)
 
     @property
+    def free(self):
+        return ops.equal(self.target, FREE)
+
+    @property
     def pulled(self):
         return ops.less(ops.abs(self.target), HELD)
 

@@ -31,10 +31,10 @@ class TFKerasOptimizer:
     def make_variables(self, undo):
         return keras.Variable
 
-    def hook(self, slots, bent, undo):
+    def hook(self, names, bent, undo):
         optimizer, apply = self._inner, self._inner.apply_gradients
         check_free(self._model, optimizer, "apply_gradients")
-        by_key = {_key(v): slot for v, slot in slots}
+        by_key = {_key(v): name for v, name in names}
 
         def bent_apply(grads_and_vars, *args, **kwargs):
             pairs = [(bent(g, v, by_key.get(_key(v)), 1.0), v) for g, v in grads_and_vars]

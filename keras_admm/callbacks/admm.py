@@ -50,6 +50,9 @@ class ADMM(keras.callbacks.Callback):
         pull_kept: bool, whether the weights that Z keeps are pulled to where Z has them, as in the papers, or are
             free: Z then follows them between its moves, which for sparse sets is the exact projection on its support,
             and lets them learn at full speed while the others are pulled to zero.
+        snap: rising shares, the last 1. Sets of levels or clusters say what a weight is, so to stay in them leaves it
+            no room to retrain: instead this share of each weight, the nearest to its place first, is put in its place
+            at the start of each equal part of the retraining epochs, and the rest trains on, as the authors do.
         learning_rate: dict with `"admm"` and / or `"retrain"`: a float, or a `LearningRateSchedule` of the number
             of epochs since the phase began. The optimizer's own rate comes back at the end.
         restart_learning_rate: bool, whether the ADMM schedule starts anew after every move of Z and U, as the
@@ -94,6 +97,7 @@ class ADMM(keras.callbacks.Callback):
         masked_progressive=True,
         penalty="gradient",
         pull_kept=True,
+        snap=(0.5, 0.75, 0.9, 1.0),
         learning_rate=None,
         restart_learning_rate=False,
         backup_dir=None,
@@ -110,7 +114,8 @@ class ADMM(keras.callbacks.Callback):
         retrain = per_step(name, "retrain_epochs", retrain_epochs, len(targets), least=0)
         each = zip(targets, admm, retrain, strict=True)
         steps = tuple(t if isinstance(t, Step) else Step(t, a, r) for t, a, r in each)
-        self.plan = Plan(steps, update_every, rho, rho_growth, rescale_dual, masked_progressive, penalty, pull_kept)
+        how = update_every, rho, rho_growth, rescale_dual, masked_progressive, penalty, pull_kept, tuple(snap)
+        self.plan = Plan(steps, *how)
         self.plan.check(name)
         self.layers = layers
         self.exclude = exclude

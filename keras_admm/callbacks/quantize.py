@@ -1,0 +1,151 @@
+"""ADMM whose sets are few levels."""
+
+from typing import NamedTuple
+
+from keras_admm.callbacks.admm import ADMM
+from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Ternary
+from keras_admm.plan import Step, per_step
+
+FIRST_LAST = ("last", "same", "skip")
+
+
+class Placed(NamedTuple):
+    """The `constraints` of a step that takes some of the tensors, by their place among all.
+
+    Attributes:
+        dense: the set of a tensor without zeros.
+        pruned: the set of one with zeros, which it keeps.
+        places: `"all"`, `"inner"`: all but the first and the last; or `"outer"`: these two.
+    """
+
+    dense: object
+    pruned: object
+    places: str = "all"
+    # Whether a tensor is a pruned one shows when the step begins; later 0 may be one of its levels.
+    lasting = True
+
+    def __call__(self, arrays, fraction):
+        names = list(arrays)
+        outer = [*names[:1], *names[-1:]]
+        chosen = {"all": names, "inner": names[1:-1], "outer": outer}[self.places]
+        if not chosen:
+            raise ValueError(
+                f"first_last: there must be a weight between the first and the last. Received: {names}. "
+                "Use first_last='same'."
+            )
+        return {name: self.dense if (arrays[name] != 0).all() else self.pruned for name in chosen}
+
+    def __repr__(self):
+        return repr((self.dense.get_config(), self.pruned.get_config(), self.places))
+
+
+class ADMMQuantize(ADMM):
+    """Trains the weights onto few levels by ADMM, in the `fit` that one already has.
+
+    Solves `min f(W) subject to W_i in a scale times fixed multiples`: see `keras_admm.ADMM`. ADMM epochs pull the
+    weights to their nearest levels; then they are put there in shares, the nearest first, while the rest and the biases
+    train on (`snap`). After `fit` every compressed weight is on a level of its tensor, exactly. Zeros of an earlier
+    pruning stay zero and take no level; activations are untouched.
+
+    Args:
+        bits: int, 1 to 16: 2**bits levels (with zero among them one fewer, as in int8; 1 bit is binary).
+        levels: instead of `bits`: `"binary"`, `"ternary"`, or with `bits` `"power_of_two"`.
+        scope: `"tensor"`, or `"channel"`: a scale for each output channel.
+        fit: how the scale is found, `"least_squares"` or `"max"`; see `keras_admm.constraints.Levels`.
+        first_last: when the first and the last weight are quantized: `"last"`, in a step of their own after the
+            others, as the authors do; `"same"`, with them; or `"skip"`, not at all.
+        **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
+
+    Raises:
+        ValueError, TypeError: before any training, with what is wrong and what to do.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
+    >>> model.compile("adam", "mse")
+    >>> quantize = ADMMQuantize(bits=2, first_last="same")
+    >>> history = model.fit(np.ones((16, 8)), np.ones((16, 5)), epochs=4, verbose=0, callbacks=[quantize])
+    >>> len(np.unique(model.layers[0].kernel)) <= 3
+    True
+
+    References: Ye et al., "A Unified Framework of DNN Weight Pruning and Weight Clustering/Quantization Using ADMM",
+    arXiv:1811.01907; Ye et al., "Progressive DNN Compression", arXiv:1903.09769.
+    """
+
+    def __init__(
+        self,
+        bits=None,
+        *,
+        levels=None,
+        scope="tensor",
+        fit="least_squares",
+        first_last="last",
+        admm_epochs=None,
+        retrain_epochs=None,
+        **kwargs,
+    ):
+        name = type(self).__name__
+        sets = _sets(name, bits, levels, scope, fit)
+        super().__init__(placed_steps(name, *sets, first_last, admm_epochs, retrain_epochs), **kwargs)
+
+
+class ADMMCluster(ADMM):
+    """Trains the weights into few clusters of equal values by ADMM, in the `fit` that one already has.
+
+    Solves `min f(W) subject to W_i having at most so many values`, whichever: see `keras_admm.ADMM`, and
+    `ADMMQuantize`, which differs in that its values are equally spaced. Zeros of an earlier pruning stay zero and are
+    no cluster.
+
+    Args:
+        clusters: int >= 2, how many values the weights of a tensor have at most, zeros of a pruning aside.
+        first_last: as in `ADMMQuantize`.
+        **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
+
+    Raises:
+        ValueError, TypeError: before any training, with what is wrong and what to do.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
+    >>> model.compile("adam", "mse")
+    >>> cluster = ADMMCluster(clusters=4, first_last="same")
+    >>> history = model.fit(np.ones((16, 8)), np.ones((16, 5)), epochs=4, verbose=0, callbacks=[cluster])
+    >>> len(np.unique(model.layers[0].kernel))
+    4
+
+    References: as for `ADMMQuantize`.
+    """
+
+    def __init__(self, clusters, *, first_last="last", admm_epochs=None, retrain_epochs=None, **kwargs):
+        sets = Codebook(clusters, keep_zeros=False), Codebook(clusters)
+        super().__init__(placed_steps(type(self).__name__, *sets, first_last, admm_epochs, retrain_epochs), **kwargs)
+
+
+def placed_steps(name, dense, pruned, first_last, admm_epochs, retrain_epochs):
+    """The steps of a quantization: one, or one for the inner weights and one for the first and the last."""
+    if first_last not in FIRST_LAST:
+        raise ValueError(
+            f"{name}: `first_last` must be one of {FIRST_LAST}. Received: first_last={first_last!r}. Choose one."
+        )
+    places = {"last": ("inner", "outer"), "same": ("all",), "skip": ("inner",)}[first_last]
+    admm = per_step(name, "admm_epochs", admm_epochs, len(places), least=1)
+    retrain = per_step(name, "retrain_epochs", retrain_epochs, len(places), least=0)
+    return [Step(Placed(dense, pruned, p), a, r) for p, a, r in zip(places, admm, retrain, strict=True)]
+
+
+def _sets(name, bits, levels, scope, fit):
+    """The set of a tensor without zeros, and of a pruned one."""
+    if levels == "power_of_two":
+        return PowersOfTwo(bits, scope=scope), PowersOfTwo(bits, zero=False, scope=scope)
+    if levels is None and bits != 1:
+        return Levels(bits, scope=scope, fit=fit), Levels(bits, zero=False, scope=scope, fit=fit)
+    if levels in (None, "binary"):
+        return Binary(scope), Binary(scope, keep_zeros=True)
+    if levels == "ternary":
+        return Ternary(scope), Ternary(scope)
+    raise ValueError(
+        f"{name}: `levels` must be 'binary', 'ternary', 'power_of_two' or None for equal steps of `bits`. "
+        f"Received: levels={levels!r}. Choose one."
+    )

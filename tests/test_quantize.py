@@ -1,0 +1,183 @@
+"""Weights trained onto levels and into clusters, in one fit, on every backend."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_admm as ka
+from keras_admm import weights
+from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Sparse, Ternary
+from keras_admm.plan import Plan, Step
+
+pytestmark = pytest.mark.every_backend
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(32, 8)).astype("float32"), RNG.normal(size=(32, 3)).astype("float32")
+
+
+def net():
+    hidden = [layers.Dense(16, activation="relu"), layers.Dense(12, activation="relu")]
+    model = keras.Sequential([keras.Input((8,)), *hidden, layers.Dense(3)])
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
+    return model
+
+
+def fit(model, callback, epochs=8, *others):
+    return model.fit(X, Y, epochs=epochs, batch_size=16, verbose=0, callbacks=[callback, *others]).history
+
+
+def kernels(model):
+    return [weights.read(v) for v in weights.select(model).values()]
+
+
+# a callback; the set of each kernel, or None where it is left alone
+RUNS = {
+    "3 bits": (lambda: ka.ADMMQuantize(3, rho=0.1), [Levels(3)] * 3),
+    "binary": (lambda: ka.ADMMQuantize(levels="binary"), [Binary()] * 3),
+    "1 bit": (lambda: ka.ADMMQuantize(1, first_last="same"), [Binary()] * 3),
+    "ternary, skip": (lambda: ka.ADMMQuantize(levels="ternary", first_last="skip"), [None, Ternary(), None]),
+    "powers": (lambda: ka.ADMMQuantize(3, levels="power_of_two", first_last="same"), [PowersOfTwo(3)] * 3),
+    "channels": (lambda: ka.ADMMQuantize(3, scope="channel", first_last="same"), [Levels(3, scope="channel")] * 3),
+    "integer grid": (lambda: ka.ADMMQuantize(4, fit="max", first_last="same"), [Levels(4, fit="max")] * 3),
+    "clusters": (lambda: ka.ADMMCluster(5), [Codebook(5, keep_zeros=False)] * 3),
+    "proximal": (lambda: ka.ADMMCluster(5, penalty="proximal", rho=0.05), [Codebook(5, keep_zeros=False)] * 3),
+    "at once": (lambda: ka.ADMMCluster(5, snap=(1.0,)), [Codebook(5, keep_zeros=False)] * 3),
+    "no retraining": (lambda: ka.ADMMQuantize(3, retrain_epochs=0), [Levels(3)] * 3),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_weight_ends_in_its_place(run):
+    make, sets = RUNS[run]
+    model = net()
+    fit(model, make())
+    for w, constraint in zip(kernels(model), sets, strict=True):
+        if constraint is None:
+            assert len(np.unique(w)) == w.size
+        else:
+            np.testing.assert_array_equal(np.asarray(constraint(w)), w)
+
+
+def test_one_fit_prunes_then_quantizes():
+    model = net()
+    history = fit(model, ka.ADMM([Sparse(0.75), Levels(2, zero=False)], rho=0.1), 12)
+    for w in kernels(model):
+        assert np.count_nonzero(w) == round(0.25 * w.size)
+        assert len(np.unique(np.abs(w))) <= 3
+    assert history["admm_step"][0] == 1 and history["admm_step"][-1] == 2
+
+
+@pytest.mark.parametrize("second", [lambda: ka.ADMMQuantize(2), lambda: ka.ADMMCluster(3)])
+def test_zeros_of_an_earlier_fit_stay(second):
+    model = net()
+    fit(model, ka.ADMMPrune(0.8), 2)
+    before = [w != 0 for w in kernels(model)]
+    fit(model, second())
+    for w, kept in zip(kernels(model), before, strict=True):
+        np.testing.assert_array_equal(w != 0, kept)
+        assert len(np.unique(w[kept])) <= 4
+
+
+class Watch(keras.callbacks.Callback):
+    """The kernels after every batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(kernels(self.model))
+
+
+def test_what_is_in_its_place_stays_there_while_the_rest_trains():
+    """Of 4 epochs of retraining the shares are a half, three quarters, nine tenths and all; the biases go on."""
+    model, watch = net(), Watch()
+    callback = ka.ADMMQuantize(3, first_last="same", admm_epochs=1, retrain_epochs=4)
+    fit(model, callback, 5, watch)
+    for epoch, share in enumerate(callback.plan.snap):
+        first, second = watch.seen[2 + 2 * epoch : 4 + 2 * epoch]
+        still = sum(np.count_nonzero(a == b) for a, b in zip(first, second, strict=True))
+        size = sum(a.size for a in first)
+        assert share * size - 3 <= still < (share + 0.1) * size or share == 1 and still == size
+
+
+def test_shares_by_hand():
+    plan = Plan((Step(Levels(2)),), snap=(0.5, 0.75, 1.0))
+    assert [plan.snapped(e, 6) for e in range(7)] == [0.5, 0.5, 0.75, 0.75, 1.0, 1.0, 1.0]
+    assert [plan.snapped(e, 2) for e in range(3)] == [0.5, 0.75, 1.0]
+    assert plan.snapped(0, 0) == 1.0
+
+
+def test_a_state_goes_on_where_it_was(tmp_path):
+    """Also between two shares."""
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 5:
+                raise InterruptedError
+
+    def run(*others):
+        keras.backend.clear_session()  # so that names begin anew, as in a new process
+        keras.utils.set_random_seed(0)
+        model = net()
+        callback = ka.ADMMQuantize(3, first_last="same", backup_dir=tmp_path if others else None, admm_epochs=3)
+        model.fit(X, Y, epochs=9, batch_size=16, shuffle=False, verbose=0, callbacks=[callback, *others])
+        return kernels(model)
+
+    whole = run()
+    with pytest.raises(InterruptedError):
+        run(Stop())
+    resumed = run(keras.callbacks.Callback())
+    for a, b in zip(whole, resumed, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_a_run_that_is_stopped_early_says_so_and_can_be_projected():
+    class Enough(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 4
+
+    model, callback = net(), ka.ADMMQuantize(2, first_last="same", admm_epochs=4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(model, callback, 12, Enough())
+    assert any("must pass its last projection" in str(w.message) for w in caught)
+    callback.engine.project()
+    for w in kernels(model):
+        assert len(np.unique(w)) <= 3
+
+
+BAD = {
+    "bits": (lambda: ka.ADMMQuantize(17), ValueError, "`bits` must be from"),
+    "a float of bits": (lambda: ka.ADMMQuantize(3.0), TypeError, "`bits` must be a whole number"),
+    "no bits": (lambda: ka.ADMMQuantize(), TypeError, "`bits` must be a whole number"),
+    "levels": (lambda: ka.ADMMQuantize(levels="septenary"), ValueError, "`levels` must be 'binary'"),
+    "clusters": (lambda: ka.ADMMCluster(1), ValueError, "size"),
+    "a float of clusters": (lambda: ka.ADMMCluster(2.0), TypeError, "size"),
+    "first_last": (lambda: ka.ADMMQuantize(3, first_last="first"), ValueError, "`first_last` must be one of"),
+    "snap": (lambda: ka.ADMMQuantize(3, snap=(0.5, 0.4, 1)), ValueError, "`snap` must be rising shares"),
+    "snap without an end": (lambda: ka.ADMMQuantize(3, snap=(0.5,)), ValueError, "the last of them 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_a_sentence(case):
+    make, error, sentence = BAD[case]
+    with pytest.raises(error, match=sentence):
+        make()
+
+
+def test_too_few_weights_for_two_steps():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(3)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="Use first_last='same'"):
+        fit(model, ka.ADMMQuantize(3))
+
+
+def test_a_loop_with_another_optimizer_cannot_hold_levels():
+    engine = ka.Engine(net(), Plan((Step(Levels(3), 1, 1),)), optimizer=None)
+    with pytest.raises(ValueError, match="with a keras.Optimizer"):
+        engine.begin()
