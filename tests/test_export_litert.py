@@ -203,6 +203,13 @@ def test_a_compiled_model_whose_rate_became_a_schedule(tmp_path):
     assert litert(model, tmp_path / "net.tflite").bytes == (tmp_path / "net.tflite").stat().st_size
 
 
+def test_a_reduction_over_one_axis(tmp_path):
+    """The file has its axis as a scalar."""
+    net = keras.Sequential([keras.Input((6,), dtype="int32"), layers.Embedding(9, 4), layers.GlobalAveragePooling1D()])
+    report = litert(net, tmp_path / "net.tflite", check_data=RNG.integers(0, 9, (5, 6)).astype("int32"))
+    assert report.relative < 1e-6
+
+
 def test_a_batch_that_is_bound(tmp_path):
     model = keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), layers.LSTM(4, unroll=True)])
     report = litert(model, tmp_path / "m.tflite", check_data=RNG.normal(size=(7, 5, 3)))

@@ -29,6 +29,7 @@ FLOORS = {
     "report": 3,
     "latency": 3,
     "export": 3,
+    "packed": 3,
     "plots": 4,
     "cli": 4,
     "__main__": 5,
@@ -43,7 +44,7 @@ def imports(source):
     tree = ast.parse(source)
     top = set(tree.body)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and not node.level:  # what is relative stays in its room
             names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "keras_admm" else [node.module]
             yield from ((name, node in top) for name in names)
         elif isinstance(node, ast.Import):
@@ -73,6 +74,24 @@ def test_imports_go_down(path):
     if name not in ("__init__",):
         assert name in FLOORS, f"{name} has no floor: give it one"
         assert not list(faults(name, path.read_text()))
+
+
+def strangers(source, level):
+    """What a source imports from further up than `level` folders, or from others than the standard library."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level > level:
+            yield "." * node.level + (node.module or "")
+    yield from (m for m, _ in imports(source) if m.split(".")[0] not in sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "packed" / "codec").glob("*.py")), ids=lambda p: p.name)
+def test_a_reader_of_packed_files_needs_numpy_and_constriction_alone(path):
+    assert set(strangers(path.read_text(), level=1)) <= {"numpy", "constriction"}
+
+
+@pytest.mark.parametrize("source", ["import keras", "from keras_admm import files", "from .. import model"])
+def test_a_stranger_is_found(source):
+    assert list(strangers(source, level=1))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ compares the least times.
 """
 
 import argparse
+import ctypes
 import os
 import shlex
 import sys
@@ -23,6 +24,7 @@ from overhead import PACKAGES, machine
 from keras_admm.constraints import Sparse
 
 SPARSITY = 0.9
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 SELECTION = "np.partition(np.abs(x), k)"
 
 
@@ -40,6 +42,17 @@ def ways(x):
     }
 
 
+def keep_memory():
+    """Let the process keep what it frees (with glibc), so that the arithmetic is compared and not the system's memory.
+
+    Pages that went back to the system are slow to come by, on a virtual machine by more than a projection takes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def measured(run, args):
     """CPU seconds of each way in each round: an array (way, round)."""
     run = list(run)
@@ -47,7 +60,7 @@ def measured(run, args):
     seconds = np.empty((len(run), args.rounds))
     for r in range(args.rounds):
         for i in shuffled(len(run)):
-            # Once unmeasured: memory that another way has just given back is slow to come by.
+            # Once unmeasured: memory that no way has had yet is slow to come by.
             run[i]()
             began = time.process_time()
             run[i]()
@@ -84,6 +97,7 @@ def arguments():
 
 def main():
     args = arguments()
+    keep_memory()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     print(f"{machine(*PACKAGES)}\nseed {args.seed}, sparsity {SPARSITY}; {shlex.join(sys.argv)}")

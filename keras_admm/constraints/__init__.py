@@ -4,6 +4,12 @@ Each is a `keras.constraints.Constraint`: called with a tensor it returns the ne
 same shape and dtype. It serves ADMM as its projection, and any Keras layer as a `kernel_constraint`.
 """
 
+from keras_admm.constraints.codebook import Codebook as Codebook
+from keras_admm.constraints.joint import Joint as Joint
+from keras_admm.constraints.levels import Levels as Levels
+from keras_admm.constraints.named_levels import Binary as Binary
+from keras_admm.constraints.named_levels import PowersOfTwo as PowersOfTwo
+from keras_admm.constraints.named_levels import Ternary as Ternary
 from keras_admm.constraints.sparse import Sparse as Sparse
 from keras_admm.constraints.sparse import Support as Support
 from keras_admm.constraints.views import check_structure as check_structure

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm.constraints.summary import chunks
+
 # dtype: its binary digits, the exponent of its smallest positive number, that of its largest.
 FORMATS = {"float16": (11, -24, 16), "bfloat16": (8, -133, 128), "float32": (24, -149, 128)}
 
@@ -30,6 +32,21 @@ def rounded(values, count, dtype):
     return np.ldexp(np.rint(np.ldexp(values, -exponent)), exponent)
 
 
+def rounded_in_step(values, count):
+    """The same of float32 tensors, from their bits: for a compiled step."""
+    drop = 24 - count
+    if not drop:
+        return values
+    bits = ops.view(values, dtype="int32")
+    even = ops.bitwise_and(ops.right_shift(bits, drop), 1)
+    return ops.view(ops.left_shift(ops.right_shift(bits + ((1 << (drop - 1)) - 1) + even, drop), drop), dtype="float32")
+
+
+def largest_magnitude(array):
+    """The largest magnitude of a NumPy array as a float, in one pass; NaN if there is one."""
+    return max((float(np.max(np.abs(chunk))) for chunk in chunks(array.reshape(-1))), default=0.0)
+
+
 def on_host(name, project, x, traced=None):
     """`project(array, dtype)` of a tensor: float32 in, float32 out, and back to where the tensor was.
 
@@ -54,7 +71,7 @@ def on_host(name, project, x, traced=None):
 
 
 def _finite(name, array):
-    if array.size and not np.isfinite(np.max(array) - np.min(array).astype("float64")):
+    if not np.isfinite(largest_magnitude(array)):
         raise ValueError(
             f"{name}: a tensor must be finite to be projected. Received: one with NaN or infinity. Lower the learning "
             "rate, or clip the gradients."

@@ -11,6 +11,7 @@ from keras_admm.constraints.scale import best_scale
 from keras_admm.constraints.summary import chunks, summarize
 
 ROOM = 1 << 22  # points that a scale's sweep may try: about half a second
+LEAST_ROOM = 1 << 15  # of one channel among many: some milliseconds
 SAMPLE = 64  # weights that are looked at before all of them are
 
 
@@ -63,11 +64,18 @@ class OnLevels(keras.constraints.Constraint, abc.ABC):
         """The nearest member of the ladder for each weight's magnitude in units of the scale; in place if it can."""
 
     def __call__(self, x):
-        return floats.on_host(type(self).__name__, self._project, x, getattr(self, "in_step", None))
+        return floats.on_host(type(self).__name__, self._project, x, self.in_step)
 
-    def scale(self, values, counts, room):
-        """The best scale for magnitudes and how often each occurs; see `scale.best_scale`."""
-        return best_scale(values, counts, self.ladder, room)
+    @property
+    def in_step(self):
+        """The projection as a function of a tensor in a compiled step, or None where it must see the numbers."""
+        return None
+
+    def scale(self, x, room):
+        """The best scale for a float32 array; see `scale.best_scale`."""
+        most = max(room // max(len(self.ladder) - 1, 1), 512)
+        values, counts = summarize(x, most, zeros=not self.zeros_apart)
+        return best_scale(np.abs(values), counts, self.ladder, room)
 
     @property
     def zeros_apart(self):
@@ -79,33 +87,31 @@ class OnLevels(keras.constraints.Constraint, abc.ABC):
         if self.scope == "tensor" or x.ndim < 2:
             return self._nearest(x, dtype, ROOM)
         channels = np.ascontiguousarray(x.reshape(-1, x.shape[-1]).T)
-        room = max(ROOM // len(channels), 1 << 13)
+        room = max(ROOM // len(channels), LEAST_ROOM)
         done = np.stack([self._nearest(channel, dtype, room) for channel in channels])
         return np.ascontiguousarray(done.T).reshape(x.shape)
 
     def _nearest(self, x, dtype, room):
-        on_levels = self._as_it_is(x, dtype)
+        on_levels = self._as_it_is(x)
         if on_levels is not None:
             return on_levels
-        values, counts = summarize(x, max(room // max(len(self.ladder) - 1, 1), 512), zeros=not self.zeros_apart)
-        scale = self.scale(np.abs(values), counts, room)
-        return self._assign(x, self._rounded(scale, dtype))
+        return self._assign(x, self._rounded(self.scale(x, room), dtype))
 
-    def _as_it_is(self, x, dtype):
-        """The tensor itself if it is on levels, else None: then its largest weight is on some rung."""
-        sample = np.abs(x.reshape(-1)[:: max(x.size // SAMPLE, 1)], dtype="float64")
-        largest = float(np.max(np.abs(sample), initial=0))
-        return None if largest == 0 else self._on_a_rung(x, sample, dtype)
-
-    def _on_a_rung(self, x, sample, dtype):
-        largest = max(float(np.max(x)), -float(np.min(x)))
+    def _as_it_is(self, x):
+        """The tensor itself if it is on levels, else None. If it is, its largest weight is on one of the rungs."""
+        largest = floats.largest_magnitude(x)
         rungs = self.ladder[self.ladder > 0]
-        for value in np.unique(sample[sample > 0]):
-            rungs = rungs[np.fmod(value * rungs, largest) == 0]
-        for rung in rungs[::-1]:
-            same = self._assign(x, largest / rung)
-            if np.array_equal(same, x):
-                return same
+        apart = x.reshape(-1)[:: max(x.size // SAMPLE, 1)]
+        while largest and rungs.size:
+            seen = np.unique(np.abs(apart)).astype("float64")
+            # The remainder of a float division is exact.
+            rungs = rungs[(np.fmod(np.multiply.outer(seen, rungs), largest) == 0).all(axis=0)]
+            if rungs.size:
+                same = self._assign(x, largest / rungs[-1])
+                apart = x[same != x][:SAMPLE]
+                if not apart.size:
+                    return same
+                rungs = rungs[:-1]
         return None
 
     def _rounded(self, scale, dtype):
@@ -131,16 +137,17 @@ class OnLevels(keras.constraints.Constraint, abc.ABC):
         y /= np.float32(scale)
         y[:] = self.climb(y)
         y *= np.float32(scale)
-        np.copysign(y, x, out=y, where=y != 0)
+        np.copysign(y, x + np.float32(0), out=y)  # + 0: a negative zero has the sign of 0
+        y += np.float32(0)
         if self.keep_zeros:
-            y[x == 0] = 0
+            y *= x != 0
 
     def _check_holds(self, dtype):
         if floats.digits(dtype) <= self.digits:
             raise ValueError(
-                f"{type(self).__name__}: the levels must be numbers of the tensor's dtype. Received: {len(self.ladder)} "
-                f"levels a side for {dtype}, whose numbers have {floats.digits(dtype)} binary digits. Pass fewer bits, "
-                "or keep the weights in float32."
+                f"{type(self).__name__}: the levels must be numbers of the tensor's dtype. Received: "
+                f"{len(self.ladder)} levels a side for {dtype}, whose numbers have {floats.digits(dtype)} binary "
+                "digits. Pass fewer bits, or keep the weights in float32."
             )
 
 
@@ -177,7 +184,7 @@ class Levels(OnLevels):
     Example:
 
     >>> import numpy as np
-    >>> Levels(3)(np.array([0.1, -2.0, 1.1, 2.9, 0.0], "float32"))
+    >>> Levels(3)(np.array([0.1, -2.2, 0.9, 2.9, 0.0], "float32"))
     array([ 0., -2.,  1.,  3.,  0.], dtype=float32)
 
     Reference: the levels of Ye et al., "Progressive Weight Pruning of Deep Neural Networks using ADMM",
@@ -199,12 +206,24 @@ class Levels(OnLevels):
         # Not rint, which takes halves to even: the level nearer to 0.
         units -= np.float32(0.5)
         np.ceil(units, out=units)
-        return np.clip(units, self.ladder[0], self.ladder[-1], out=units, dtype="float32")
+        return np.clip(units, float(self.ladder[0]), float(self.ladder[-1]), out=units)
 
-    def scale(self, values, counts, room):
+    @property
+    def in_step(self):
+        return self._on_grid if self.fit == "max" else None
+
+    def scale(self, x, room):
         if self.fit == "max":
-            return float(np.float32(values.max(initial=0)) / np.float32(self.ladder[-1]))
-        return super().scale(values, counts, room)
+            return float(np.float32(floats.largest_magnitude(x)) / np.float32(self.ladder[-1]))
+        return super().scale(x, room)
+
+    def _on_grid(self, x):
+        w = ops.cast(x, "float32")
+        magnitudes = ops.abs(w)
+        scale = ops.max(magnitudes, axis=None if self.scope == "tensor" else tuple(range(w.ndim - 1))) / self.ladder[-1]
+        scale = floats.rounded_in_step(scale, floats.digits(keras.backend.standardize_dtype(x.dtype)) - self.digits)
+        units = ops.ceil(magnitudes / ops.where(scale > 0, scale, 1.0) - 0.5)
+        return ops.cast(ops.sign(w) * ops.clip(units, self.ladder[0], self.ladder[-1]) * scale, x.dtype)
 
     def get_config(self):
         return {"bits": self.bits, "zero": self.zero, "scope": self.scope, "fit": self.fit}

@@ -38,6 +38,17 @@ class Binary(OnLevels):
     def climb(self, units):
         return 1.0
 
+    @property
+    def in_step(self):
+        return self._signs
+
+    def _signs(self, x):
+        w = ops.cast(x, "float32")
+        signs = ops.sign(w) if self.keep_zeros else ops.where(w < 0, -1.0, 1.0)
+        axes = None if self.scope == "tensor" else tuple(range(w.ndim - 1))
+        scale = ops.sum(ops.abs(w), axis=axes) / ops.maximum(ops.sum(ops.abs(signs), axis=axes), 1.0)
+        return ops.cast(signs * scale, x.dtype)
+
     def get_config(self):
         return {"scope": self.scope, "keep_zeros": self.keep_zeros}
 
@@ -91,7 +102,7 @@ class PowersOfTwo(OnLevels):
     Example:
 
     >>> import numpy as np
-    >>> PowersOfTwo(3)(np.array([1.0, -2.0, 4.5, 0.2], "float32"))
+    >>> PowersOfTwo(3)(np.array([1.4, -1.8, 4.0, 0.2], "float32"))
     array([ 1., -2.,  4.,  0.], dtype=float32)
 
     Reference: Zhou et al., "Incremental Network Quantization", arXiv:1702.03044, whose scale is a power of two itself.

@@ -8,6 +8,8 @@ is kept is decided here, in the same way on every backend: by norm, and between 
 import numpy as np
 from keras import ops
 
+CHUNK = 1 << 16  # weights whose magnitudes stay in a processor's cache
+
 
 def largest(x, count):
     """Mark the groups that the nearest member with `count` groups in each pool keeps.
@@ -28,6 +30,38 @@ def largest(x, count):
     if isinstance(x, np.ndarray):
         return _largest_on_host(x, count)
     return _largest_on_device(x, count)
+
+
+def keep_largest(x, count):
+    """A float32 NumPy array without all but its `count` largest weights: `largest` of single weights, and their place.
+
+    The buffer in which the threshold is found becomes the result: of large arrays the pages of a second one would
+    cost more than the arithmetic.
+    """
+    flat, size = x.reshape(-1), x.size
+    kept = np.abs(flat)
+    kept.partition(size - count)
+    threshold, surplus = kept[size - count], -count
+    for begin in range(0, size, CHUNK):
+        part = slice(begin, begin + CHUNK)
+        keep = np.abs(flat[part]) >= threshold
+        surplus += np.count_nonzero(keep)
+        restrict(flat[part], keep, out=kept[part])
+    for end in range(size, 0, -CHUNK):  # of equal ones the last go
+        if not surplus:
+            break
+        part = kept[max(end - CHUNK, 0) : end]
+        ties = np.flatnonzero(np.abs(part) == threshold)[-surplus:]
+        part[ties] = 0
+        surplus -= ties.size
+    return kept.reshape(x.shape)
+
+
+def restrict(x, support, out=None):
+    """A NumPy array with zeros outside a support. Not a product of floats: 0 * inf is NaN, and 0 * -1 negative."""
+    bits = np.dtype(f"i{x.dtype.itemsize}")  # whose product is one pass, where a choice is two
+    out = None if out is None else out.view(bits)
+    return np.multiply(x.view(bits), support, out=out, dtype=bits).view(x.dtype)
 
 
 def _largest_on_host(x, count):

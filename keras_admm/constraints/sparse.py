@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm.constraints.projection import largest
+from keras_admm.constraints.projection import keep_largest, largest, restrict
 from keras_admm.constraints.views import check_structure, view
 
 
@@ -62,10 +62,16 @@ class Sparse(keras.constraints.Constraint):
         """Booleans of the shape of `x`: true where the nearest member keeps the weight."""
         seen = view(self.structure, x.shape)
         groups = seen.fold(x)
-        return seen.spread(largest(groups, round((1 - self.sparsity) * groups.shape[1])), x.shape)
+        return seen.spread(largest(groups, self._count(groups.shape[1])), x.shape)
 
     def __call__(self, x):
+        on_host = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.flags.c_contiguous
+        if on_host and self.structure == "element" and 0 < self._count(x.size) < x.size:
+            return keep_largest(x, self._count(x.size))
         return _restrict(x, self.support(x))
+
+    def _count(self, groups):
+        return round((1 - self.sparsity) * groups)
 
     def get_config(self):
         return {"sparsity": self.sparsity, "structure": self.structure}
@@ -111,9 +117,7 @@ class Support(keras.constraints.Constraint):
 
 
 def _restrict(x, support):
-    # Not a product of floats: 0 * inf would be NaN, and 0 * -1 a negative zero.
     if isinstance(x, np.ndarray):
-        bits = np.dtype(f"i{x.dtype.itemsize}")  # whose product is one pass, where a choice is two
-        return np.multiply(x.view(bits), support, dtype=bits).view(x.dtype)
+        return restrict(x, support)
     x = ops.convert_to_tensor(x)
     return ops.where(support, x, ops.zeros((), dtype=x.dtype))

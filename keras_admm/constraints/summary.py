@@ -9,8 +9,9 @@ SHIFT = 12  # of a float's 23 digits these are dropped: 2,048 bins for each powe
 def summarize(x, most, zeros=True):
     """What a fit needs to know of a tensor.
 
-    Up to `most` weights it is exact. Beyond, one pass counts and sums the weights in bins 1/2,048 to 1/4,096 of their
-    value wide, and bins are joined in pairs until no more than `most` are in use; a bin stands for its mean.
+    Up to `most` weights (non-zeros, where zeros do not count) it is exact. Beyond, one pass counts and sums the
+    weights in bins 1/2,048 to 1/4,096 of their value wide, and bins are joined in pairs until no more than `most` are
+    in use; a bin stands for its mean.
 
     Args:
         x: float32 NumPy array.
@@ -21,7 +22,7 @@ def summarize(x, most, zeros=True):
         `(values, counts)`, float64, values in rising order.
     """
     x = x.reshape(-1)
-    if x.size > most:
+    if (x.size if zeros else np.count_nonzero(x)) > most:
         return _histogram(x, most, zeros)
     values, counts = np.unique(x if zeros else x[x != 0], return_counts=True)
     return values.astype("float64"), counts.astype("float64")
@@ -43,10 +44,16 @@ def _histogram(x, most, zeros):
             keys -= low
             counts[low:high] += np.bincount(keys)
             sums[low:high] += np.bincount(keys, weights=chunk)
-    while np.count_nonzero(counts) > most:
-        counts, sums = counts.reshape(-1, 2).sum(1), sums.reshape(-1, 2).sum(1)
-    used = counts > 0
-    return sums[used] / counts[used], counts[used]
+    used = np.flatnonzero(counts)
+    return _joined(used, counts[used], sums[used], most)
+
+
+def _joined(keys, counts, sums, most):
+    """Means and counts of bins, after joining them in pairs until no more than `most` are left."""
+    while keys.size > most:
+        keys, first = np.unique(keys >> 1, return_index=True)
+        counts, sums = np.add.reduceat(counts, first), np.add.reduceat(sums, first)
+    return sums / counts, counts
 
 
 def _keys(x):

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 VALID = 1  # in the schema
 
@@ -91,7 +93,7 @@ def _node(graph, subgraph, operator, unpacked, padding):
         options=options,
         stride=stride,
         pads=_pads(options, stride, weights, padding),
-        axes=tuple(sorted(int(a) for a in graph.values(subgraph.tensors[indices[1]]))) if reduces else (),
+        axes=tuple(sorted(int(a) for a in np.ravel(graph.values(subgraph.tensors[indices[1]])))) if reduces else (),
     )
 
 

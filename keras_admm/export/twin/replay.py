@@ -25,7 +25,7 @@ class Replay:
         self.model = model
         self.refused = []
         self.pairs = []
-        self._names = _Names() if names is None else names
+        self._names = Names() if names is None else names
         self._twins = {}
         self._masking = any(_makes_masks(layer) for layer in model._flatten_layers())
         self._prepare(model)
@@ -130,7 +130,7 @@ class Replay:
             _copy_weights(layer, new, list(held_pairs(layer, new)))
 
 
-class _Names:
+class Names:
     """Names that no other layer of the twin has, nor any that tf_keras will make up.
 
     TFMOT adds layers, under names that tf_keras makes up, to a model in which it looks layers up by name.

@@ -1,0 +1,165 @@
+"""TFMOT's quantization-aware training, for the layers of a model that it can take."""
+
+import os
+import warnings
+
+FLAG = "TF_USE_LEGACY_KERAS"
+# Layers that TFMOT takes apart before it asks its registry.
+SPLIT = ("SeparableConv1D", "SeparableConv2D")
+FOLDED = ("Conv2D", "DepthwiseConv2D", "Dense", *SPLIT)
+
+
+def load():
+    """TFMOT, the environment as it was before.
+
+    Raises:
+        ImportError: without it.
+    """
+    import tensorflow as tf
+
+    before = os.environ.get(FLAG)
+    # TFMOT sets the flag for good when it is imported. What `tf.keras` stands for in this process is decided when it
+    # is first looked at: that is here, by the user's own flag.
+    getattr(tf.keras, "version", None)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import tensorflow_model_optimization
+    except ImportError as error:
+        raise ImportError(
+            "tfmot: a scheme needs TFMOT. Received: a Python that cannot import it "
+            f"({error}). Run `pip install tensorflow-model-optimization tf_keras setuptools`."
+        ) from error
+    finally:
+        os.environ.pop(FLAG, None) if before is None else os.environ.update({FLAG: before})
+    return tensorflow_model_optimization
+
+
+def check_taken(model, skip):
+    """The layers that stay float.
+
+    Raises:
+        ValueError: naming them all, if there are any and they are not to be skipped.
+    """
+    refused = list(_refused(model))
+    if refused and (not skip or len(refused) == len([x for x in model.layers if not _is_input(x)])):
+        raise ValueError(
+            f"{model.name}: TFMOT's scheme must be able to quantize each layer. Received, which it cannot: "
+            f"{_listed(refused)}. Replace them, quantize after training (keras_admm.export.litert with "
+            "quantize='int8'), or leave them float with skip=True, which needs a layer that it can quantize."
+        )
+    if refused:
+        warnings.warn(f"{model.name}: left float, as TFMOT cannot quantize them: {_listed(refused)}.", stacklevel=3)
+    return refused
+
+
+def aware(model, left):
+    """The model as TFMOT makes it for quantization-aware training. The layers of `model` are used up by it."""
+    import tf_keras
+
+    tool, output_only = load().quantization.keras, _output_config()
+    after_dense = {id(layer) for layer, before in _feeds(model) if _is_norm(layer) and _is_dense(before)}
+
+    def annotate(layer):
+        supported = _registry().supports(layer)
+        if layer in left and not supported:
+            return layer
+        # A float layer whose kind TFMOT knows is asked for its activation if a quantized layer comes after it. And
+        # TFMOT would have a Dense folded into a batch normalization, which leaves its kernel float32 in the file.
+        alone = supported and not _knows_activation(layer) or id(layer) in after_dense
+        return tool.quantize_annotate_layer(layer, output_only() if alone else None)
+
+    try:
+        with tool.quantize_scope({output_only.__name__: output_only}):
+            annotated = tf_keras.models.clone_model(model, clone_function=annotate)
+            return tool.quantize_apply(annotated)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{model.name}: TFMOT must be able to quantize the model. Received: its error, {error} "
+            "Quantize after training instead: keras_admm.export.litert with quantize='int8'."
+        ) from error
+
+
+def _refused(model):
+    feeds = _feeds(model)
+    for layer in model.layers:
+        if not _is_input(layer) and not _takes(layer, feeds):
+            yield layer
+
+
+def _takes(layer, feeds):
+    if _is_norm(layer):
+        before = [parent for child, parent in feeds if child is layer]
+        return len(before) == 1 and _folds(before[0]) and sum(parent is before[0] for _, parent in feeds) == 1
+    if _is_activation(layer):  # ours, too: computed in float, its output quantized
+        return True
+    known = type(layer).__name__ in SPLIT or _registry().supports(layer)
+    return known and _knows_activation(layer)
+
+
+def _feeds(model):
+    """Pairs of a layer and one that feeds it, a pair for each call."""
+    nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes if not node.is_input]
+    return [(node.layer, x.node.layer) for node in nodes for x in node.keras_inputs]
+
+
+def _folds(layer):
+    return type(layer).__name__ in FOLDED and _activation(layer) == "linear"
+
+
+def _knows_activation(layer):
+    from tensorflow_model_optimization.python.core.quantization.keras.quantize_aware_activation import (
+        QuantizeAwareActivation as Known,
+    )
+
+    if _is_activation(layer):
+        try:
+            _registry().get_quantize_config(layer).get_output_quantizers(layer)
+        except ValueError:
+            return False
+        return True
+    return _activation(layer) in Known._PRE_QUANT_ACTIVATIONS | Known._POST_QUANT_ACTIVATIONS
+
+
+def _activation(layer):
+    return getattr(getattr(layer, "activation", None), "__name__", "linear")
+
+
+def _registry():
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_registry as registry,
+    )
+
+    return registry.Default8BitQuantizeRegistry()
+
+
+def _output_config():
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_configs as configs,
+    )
+
+    return configs.Default8BitOutputQuantizeConfig
+
+
+def _is_input(layer):
+    import tf_keras
+
+    return isinstance(layer, tf_keras.layers.InputLayer)
+
+
+def _is_activation(layer):
+    import tf_keras
+
+    return type(layer) is tf_keras.layers.Activation
+
+
+def _is_norm(layer):
+    return type(layer).__name__ == "BatchNormalization"
+
+
+def _is_dense(layer):
+    return type(layer).__name__ == "Dense"
+
+
+def _listed(layers):
+    return ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in layers)

@@ -1,0 +1,185 @@
+"""Keras models to packed files and back."""
+
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from keras_admm import files, weights
+from keras_admm.packed import assets, build, codec, state
+from keras_admm.packed.codec import architecture
+
+
+class Row(NamedTuple):
+    """Where the bytes of one tensor went.
+
+    Attributes:
+        name: path of the variable in the model.
+        shape: tuple of sizes.
+        dtype: name.
+        data: bytes of its numbers alone, in fractions: small tensors share one stream.
+        index: bytes of where its non-zeros are.
+        side: bytes of how it is coded, and of scales and lists of values.
+    """
+
+    name: str
+    shape: tuple
+    dtype: str
+    data: float
+    index: float
+    side: float
+
+
+class Sizes(NamedTuple):
+    """Where the bytes of a packed file went; `file` is the sum of all the others.
+
+    Attributes:
+        rows: a `Row` for each tensor.
+        data: bytes of all numbers alone: what the papers' largest ratios count.
+        index: bytes of where the non-zeros are.
+        side: bytes of how tensors are coded.
+        architecture: bytes of the model's description.
+        head: bytes of magic, version, checksum, lengths, and the last byte's unused bits.
+        file: bytes of the whole file.
+    """
+
+    rows: tuple
+    data: float
+    index: float
+    side: float
+    architecture: int
+    head: float
+    file: int
+
+
+def save(model, path):
+    """Writes a model into one packed file: its architecture and its weights, each bit of them.
+
+    What `model.save` keeps is kept, but for the optimizer and what `compile` set. The file is written whole or not
+    at all.
+
+    Args:
+        model: a built model of Keras 3, of any kind that Keras itself can save.
+        path: of the file; its ending is free, `.kadmm` is usual.
+
+    Raises:
+        ValueError: for an unbuilt model or one of tf_keras, a dtype that the format does not know, or a path that
+            cannot be written.
+
+    Example:
+        >>> import os, tempfile, keras, keras_admm as ka
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.kadmm")
+        >>> ka.save(model, path)
+        >>> ka.load(path).layers[0].units
+        2
+    """
+    data, _ = pack(model)
+    with files.whole(path) as partial:
+        partial.write_bytes(data)
+
+
+def load(path, custom_objects=None, safe_mode=True, max_bytes=codec.MAX_BYTES):
+    """Reads a model from a packed file: a plain Keras model, not compiled.
+
+    Args:
+        path: of the file.
+        custom_objects: dict of names to classes and functions that are not registered with Keras.
+        safe_mode: whether to refuse what would run code from the file, such as a Lambda layer.
+        max_bytes: of memory that the weights may take. Default 4 GiB.
+
+    Returns:
+        A `keras.Model` with the very weights that were saved.
+
+    Raises:
+        PackedFileError: a `ValueError`, for a file that is damaged, cut off, foreign, made for more memory, or that
+            Keras cannot make a model of.
+    """
+    contents = codec.open_bytes(_bytes(path), max_bytes)
+    model, slots = build.built(contents, custom_objects, safe_mode)
+    tensors, _ = codec.read(contents, [slot.spec for slot in slots])
+    with build.as_packed_file_error():
+        state.fill(model, slots, tensors)
+        assets.restore(model, contents.architecture[1:])
+    return model
+
+
+def pack(model):
+    """A model as the bytes of a packed file.
+
+    Args:
+        model: a built `keras.Model`.
+
+    Returns:
+        The bytes, and their `Sizes`.
+
+    Raises:
+        ValueError: for an unbuilt model or one of tf_keras, or a dtype that the format does not know.
+    """
+    _check(model)
+    described = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+    described.pop("compile_config", None)
+    slots = state.slots(model)
+    content = [architecture.short(described), *assets.collect(model)]
+    data, each = codec.write(content, [slot.spec for slot in slots], [slot.read() for slot in slots])
+    return data, _sizes(data, slots, each)
+
+
+def sizes(source, custom_objects=None, max_bytes=codec.MAX_BYTES):
+    """Where the bytes of a packed file go.
+
+    Args:
+        source: a path, the bytes of a packed file, or a built model, which is packed to find out.
+        custom_objects: as in `load`.
+        max_bytes: as in `load`.
+
+    Returns:
+        `Sizes`.
+
+    Raises:
+        PackedFileError: as `load` does.
+
+    Example:
+        >>> import keras, keras_admm as ka
+        >>> model = keras.Sequential([keras.Input((9,)), keras.layers.Dense(4, kernel_initializer="zeros")])
+        >>> found = ka.packed.sizes(model)
+        >>> found.data, found.file < 60
+        (0.0, True)
+    """
+    if isinstance(source, keras.Model):
+        return pack(source)[1]
+    data = source if isinstance(source, bytes) else _bytes(source)
+    contents = codec.open_bytes(data, max_bytes)
+    _, slots = build.built(contents, custom_objects, True)
+    return _sizes(data, slots, codec.read(contents, [slot.spec for slot in slots])[1])
+
+
+def _sizes(data, slots, each):
+    described = codec.open_bytes(data, math.inf).described
+    rows = tuple(Row(slot.name, *slot.spec, *size) for slot, size in zip(slots, each, strict=True))
+    parts = [sum(getattr(row, part) for row in rows) for part in codec.Size._fields]
+    return Sizes(rows, *parts, described, len(data) - described - sum(parts), len(data))
+
+
+def _bytes(path):
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise codec.PackedFileError(
+            f"{path}: the packed file must be there to be read. Received: {error.strerror}. Look for a typing error."
+        ) from error
+
+
+def _check(model):
+    if weights.is_tf_keras(model) or not isinstance(model, keras.Model):
+        raise ValueError(
+            f"model: a packed file holds a model of Keras 3. Received: {type(model)}. "
+            "Convert it, or save it with its own save()."
+        )
+    if not model.built:
+        raise ValueError(
+            f"{model.name}: the model must be built before it can be packed. Received: a model without weights. "
+            "Call it on a batch of data first."
+        )

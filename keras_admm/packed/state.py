@@ -1,0 +1,67 @@
+"""A model's state, as its layers give it to Keras's own files."""
+
+from typing import NamedTuple
+
+import keras
+import ml_dtypes
+import numpy as np
+from keras import ops
+
+from keras_admm.packed import codec
+
+
+class Slot(NamedTuple):
+    """One array of a model's state.
+
+    Attributes:
+        store: the dict in which its layer gave it.
+        key: its key there.
+        name: for people.
+    """
+
+    store: dict
+    key: str
+    name: str
+
+    @property
+    def spec(self):
+        value = self.store[self.key]
+        return codec.Spec(tuple(int(n) for n in value.shape), keras.backend.standardize_dtype(value.dtype))
+
+    def read(self):
+        """Its bits, as unsigned integers."""
+        kind = codec.KINDS.get(self.spec.dtype)
+        value = np.ascontiguousarray(ops.convert_to_numpy(ops.convert_to_tensor(self.store[self.key])))
+        value = value.reshape(self.spec.shape)
+        if kind is not None and value.dtype.itemsize * 8 > kind.bits:
+            # torch gives bfloat16 as float32, whose upper half it is.
+            value = (value.view(np.uint32) >> 16).astype(np.uint16)
+        return value.view(kind.word) if kind is not None else value
+
+
+def slots(model):
+    """A model's state, layer by layer, as each layer gives it to Keras's own files."""
+    found = []
+    for layer in model._flatten_layers():
+        store = {}
+        layer.save_own_variables(store)
+        for key, value in store.items():
+            found.append(Slot(store, key, getattr(value, "path", f"{layer.name}/{key}")))
+    return found
+
+
+def fill(model, slots, tensors):
+    """Gives each layer its state back."""
+    values = {(id(slot.store), slot.key): _value(slot.spec, bits) for slot, bits in zip(slots, tensors, strict=True)}
+    stores = iter({id(slot.store): slot.store for slot in slots}.values())
+    for layer in model._flatten_layers():
+        own = {}
+        layer.save_own_variables(own)
+        store = next(stores) if own else {}
+        layer.load_own_variables({key: values[id(store), key] for key in own})
+
+
+def _value(spec, bits):
+    if spec.dtype == "bool":
+        return bits != 0
+    return bits.view(getattr(ml_dtypes, spec.dtype, None) or np.dtype(spec.dtype))

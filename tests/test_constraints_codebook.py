@@ -1,0 +1,120 @@
+"""Optimal clusters: against brute force, with zeros apart, and of large tensors by a histogram."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_admm.constraints import Codebook, codebook
+from keras_admm.constraints.clusters import optimal_clusters
+
+pytestmark = pytest.mark.every_backend
+
+TINY = [np.random.default_rng(seed).normal(size=7).round(seed % 3).astype("float32") for seed in range(12)]
+
+
+def distance(x, y, counts=1):
+    return np.sum(counts * (np.float64(x) - np.float64(y)) ** 2)
+
+
+def least_distance(x, size, counts=None):
+    """By brute force over every way to cut the sorted numbers into no more than `size` runs."""
+    counts = np.ones(len(x)) if counts is None else counts
+    order = np.argsort(x)
+    x, counts, best = np.float64(x)[order], counts[order], np.inf
+    for runs in range(1, min(size, len(x)) + 1):
+        for cuts in itertools.combinations(range(1, len(x)), runs - 1):
+            parts = [slice(a, b) for a, b in itertools.pairwise((0, *cuts, len(x)))]
+            means = [np.average(x[part], weights=counts[part]) for part in parts]
+            best = min(best, sum(distance(x[p], m, counts[p]) for p, m in zip(parts, means, strict=True)))
+    return best
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 7, 9])
+@pytest.mark.parametrize("keep_zeros", [True, False])
+def test_no_codebook_is_nearer(size, keep_zeros):
+    for x in TINY:
+        others = x[x != 0] if keep_zeros else x
+        least = least_distance(others, size) if others.size else 0
+        y = Codebook(size, keep_zeros)(x)
+        assert distance(x, y) == pytest.approx(least, rel=1e-5, abs=1e-9)
+        assert np.unique(y[y != 0] if keep_zeros else y).size <= size
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_counts_weigh(size):
+    rng = np.random.default_rng(size)
+    for _ in range(20):
+        values, counts = np.sort(rng.normal(size=8)), rng.integers(1, 9, 8).astype("float64")
+        means = optimal_clusters(values, counts, size)
+        nearest = means[np.abs(values[:, None] - means).argmin(axis=1)]
+        assert distance(values, nearest, counts) == pytest.approx(least_distance(values, size, counts))
+
+
+def test_zeros_stay_and_take_no_place():
+    x = np.array([0, 1, 0, 2, -0.5, 0], "float32")
+    assert Codebook(3)(x).tolist() == x.tolist()
+    assert Codebook(2)(x).tolist() == [0, 1.5, 0, 1.5, -0.5, 0]
+    assert Codebook(2, keep_zeros=False)(x).tolist() == pytest.approx([-0.125, 1.5, -0.125, 1.5, -0.125, -0.125])
+    assert not Codebook(3)(np.zeros(5, "float32")).any()
+
+
+@pytest.mark.parametrize("size", [4, 16])
+@pytest.mark.parametrize("draw", ["normal", "standard_cauchy", "random"])
+def test_a_histogram_is_nearly_as_good(size, draw, monkeypatch):
+    x = getattr(np.random.default_rng(0), draw)(size=30_000).astype("float32")
+    best = distance(x, Codebook(size)(x))
+    monkeypatch.setattr(codebook, "EXACT", 1000)
+    binned = Codebook(size)(x)
+    assert np.unique(binned).size <= size
+    assert best * (1 - 1e-6) <= distance(x, binned) <= best * (1 + 1e-3)
+
+
+def test_pruned_weights_do_not_count_as_large():
+    x = np.zeros(300_000, "float32")
+    x[::100] = np.random.default_rng(0).normal(size=3000)
+    np.testing.assert_array_equal(Codebook(8)(x)[::100], Codebook(8)(x[::100]))
+
+
+@pytest.mark.parametrize("values", [[1, 1 + 2**-23, 1.5], [0, 1e-40, 1e-41], [-1e30, 1e-30, 7]])
+def test_a_large_tensor_of_few_values_is_its_own_nearest(values):
+    """Though two of them share a bin of the histogram."""
+    x = np.repeat(np.float32(values), 50_000)
+    np.testing.assert_array_equal(Codebook(3)(x), x)
+    np.testing.assert_array_equal(Codebook(3, keep_zeros=False)(x), x)
+
+
+def test_neighbouring_numbers_are_told_apart():
+    x = np.float32([1, 1 + 2**-23, 1 + 2**-22, 5])  # whose middles, rounded to even, are their neighbours
+    np.testing.assert_array_equal(codebook.nearest_mean(x, x, keep_zeros=False), x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_dtypes_stay(dtype):
+    x = ops.cast(np.random.default_rng(1).normal(size=(30, 4)), dtype)
+    y = Codebook(5)(x)
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    y32, again = (ops.convert_to_numpy(ops.cast(t, "float32")) for t in (y, Codebook(5)(y)))
+    np.testing.assert_array_equal(y32, again)
+    assert np.unique(y32).size == 5
+
+
+def test_an_empty_tensor_stays_empty():
+    assert Codebook(2)(np.zeros((0, 3), "float32")).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "size, error, sentence",
+    [
+        (1, ValueError, "must be from 2 to 65,536. Received: size=1"),
+        (65537, ValueError, "Received: size=65537"),
+        (16.0, TypeError, "must be a whole number of clusters, from 2. Received: size=16.0"),
+        (True, TypeError, "Received: size=True"),
+        (None, TypeError, "Received: size=None"),
+    ],
+)
+def test_bad_input_gets_a_sentence(size, error, sentence):
+    with pytest.raises(error, match=sentence):
+        Codebook(size)
