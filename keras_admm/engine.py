@@ -174,8 +174,9 @@ class Engine:
     def project(self):
         """Project the weights on the steps' sets as they are: for a run that was stopped before its end."""
         arrays = self._read()
-        for step in self.plan.steps:
-            sets = step.sets(arrays, 1.0)
+        current = None if self.done else self.moment.step
+        for i, step in enumerate(self.plan.steps):
+            sets = self._chosen if step.lasting and i == current else step.sets(arrays, 1.0)
             arrays = {name: sets[name](w) if name in sets else w for name, w in arrays.items()}
         for name, w in arrays.items():
             weights.write(self.variables[name], w)

@@ -104,7 +104,7 @@ def _largest_on_device(x, count):
 def _norms(x):
     if x.shape[2] == 1:
         return ops.abs(x[..., 0])
-    # Scaled before squaring: the squares of small weights would vanish, and with them their order.
-    scale = ops.max(ops.abs(x), axis=2, keepdims=True)
-    safe = ops.where(scale > 0, scale, 1.0)
-    return ops.sqrt(ops.sum(ops.square(x / safe), axis=2)) * scale[..., 0]
+    # Scaled before squaring: the squares of small weights would vanish, and with them their order. Never by a scale
+    # whose reciprocal is no normal number, by which XLA may multiply instead.
+    scale = ops.clip(ops.max(ops.abs(x), axis=2, keepdims=True), 1e-36, 1e36)
+    return ops.sqrt(ops.sum(ops.square(x / scale), axis=2)) * scale[..., 0]
