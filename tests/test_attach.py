@@ -44,8 +44,8 @@ class Pull(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.hold = Hold(self.model, weights.select(self.model), self.penalty, self.model.optimizer)
-        self.hold.bend(self.mode or ("pull" if self.held is None else "both"))
         ((self.name, self.slot),) = self.hold.slots.items()
+        self.hold.bend({self.name: self.mode or ("pull" if self.held is None else "both")})
 
     def on_epoch_begin(self, epoch, logs=None):
         moved = epoch if self.move else 0

@@ -7,12 +7,10 @@ import json
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_admm import admm, attach, weights
-from keras_admm.constraints import Sparse
+from keras_admm import attach, weights
+from keras_admm.engine.targets import Targets
 from keras_admm.progress import Progress, check_finite, sparsity
-from keras_admm.schedules import rho_factor
 
 
 class Engine:
@@ -64,8 +62,7 @@ class Engine:
         self.epoch = 0
         self._timeline = []
         self._held = None
-        self._duals = {}
-        self._chosen = None
+        self._targets = None
         self._progress = Progress(0.0, 0.0, 0.0, 0.0, 1.0)
 
     def begin(self, epochs=None):
@@ -84,6 +81,7 @@ class Engine:
         if self._held is None:
             penalty = self.plan.penalty if self._optimizer is not None else None
             self._held = attach.Hold(self.model, self.variables, penalty, self._optimizer)
+            self._targets = Targets(self.name, self.variables, self.plan, self._held, self._optimizer is not None)
 
     @property
     def slots(self):
@@ -119,19 +117,10 @@ class Engine:
         arrays = self._read()
         check_finite(self.name, arrays)
         moment = self._timeline[self.epoch]
-        last = moment.epoch + 1 == moment.epochs
-        if moment.phase == "admm":
-            if last or (moment.epoch + 1) % self.plan.update_every == 0:
-                self._move(arrays, moment)
-            if last:
-                arrays = self._project(arrays, moment)
-        else:
-            self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
-            if self.plan.snapped(moment.epoch + 1, moment.epochs) > self.plan.snapped(moment.epoch, moment.epochs):
-                arrays = self._snap(arrays, moment, moment.epoch + 1)
+        arrays = (self._end_admm if moment.phase == "admm" else self._end_retrain)(arrays, moment)
         self._progress = self._progress._replace(sparsity=sparsity(arrays), admm_step=float(moment.step + 1))
         self.epoch += 1
-        if last and not self.done:
+        if moment.epoch + 1 == moment.epochs and not self.done:
             self._enter(arrays)
         return self._progress
 
@@ -152,18 +141,17 @@ class Engine:
             return True
         moment = self.moment
         retrains = moment.step == len(self.plan.steps) - 1 and moment.phase == "retrain"
-        whole = all(hasattr(constraint, "support") for constraint in (self._chosen or {}).values())
-        return retrains and (whole or self.plan.snapped(moment.epoch, moment.epochs) == 1)
+        return retrains and (not self._targets.places or self.plan.snapped(moment.epoch, moment.epochs) == 1)
 
     def finish(self):
         """Detach from the model. Returns whether it holds the promised set; if so, exactly."""
         if self._timeline and self.in_last_set:
-            for name in self.slots:
-                # Averages that the optimizer wrote back at the end know nothing of the zeros.
-                w = weights.read(self.variables[name])
+            # Averages that the optimizer wrote back at the end know nothing of what is held.
+            for name, w in self._read().items():
                 weights.write(self.variables[name], self._held.put_back(name, w))
+        complete = self.in_last_set
         self.release()
-        return self.in_last_set
+        return complete
 
     def release(self):
         """Detach from the model, whatever state it is in."""
@@ -174,9 +162,8 @@ class Engine:
     def project(self):
         """Project the weights on the steps' sets as they are: for a run that was stopped before its end."""
         arrays = self._read()
-        current = None if self.done else self.moment.step
         for i, step in enumerate(self.plan.steps):
-            sets = self._chosen if step.lasting and i == current else step.sets(arrays, 1.0)
+            sets = self._targets.sets(arrays, i, 1.0) if self._targets else step.sets(arrays, 1.0)
             arrays = {name: sets[name](w) if name in sets else w for name, w in arrays.items()}
         for name, w in arrays.items():
             weights.write(self.variables[name], w)
@@ -184,15 +171,8 @@ class Engine:
     def state_dict(self):
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
         state = {"plan": np.array(self._fingerprint()), "epoch": np.array(self.epoch)}
-        state["modes"] = np.array(json.dumps(self._held.modes))
-        sets = {name: keras.constraints.serialize(constraint) for name, constraint in (self._chosen or {}).items()}
-        state["sets"] = np.array(json.dumps(sets))
         state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
-        for i, (name, slot) in enumerate(self.slots.items()):
-            state[f"target/{i}"], state[f"rho/{i}"] = ops.convert_to_numpy(slot.target), ops.convert_to_numpy(slot.rho)
-            if name in self._duals:
-                state[f"u/{i}"] = self._duals[name]
-        return state
+        return {**state, **self._targets.state()}
 
     def load_state_dict(self, state):
         """Go on from a `state_dict` of the same plan on the same model. The weights are the caller's affair."""
@@ -203,14 +183,8 @@ class Engine:
             )
         self._timeline = self.plan.timeline(self.name, int(state["epochs"]))
         self.attach()
-        self._held.bend(json.loads(str(state["modes"])))
-        sets = json.loads(str(state["sets"]))
-        self._chosen = {name: keras.constraints.deserialize(config) for name, config in sets.items()} or None
+        self._targets.load(state)
         self.epoch, self._progress = int(state["epoch"]), Progress(*map(float, state["progress"]))
-        for i, slot in enumerate(self.slots.values()):
-            slot.target.assign(state[f"target/{i}"])
-            slot.rho.assign(state[f"rho/{i}"])
-        self._duals = {n: state[f"u/{i}"] for i, n in enumerate(self.variables) if f"u/{i}" in state}
 
     def _fingerprint(self):
         shapes = {name: list(v.shape) for name, v in self.variables.items()}
@@ -224,118 +198,31 @@ class Engine:
 
     def _enter(self, arrays):
         """Begin the phase of the epoch to come."""
-        moment = self.moment
         if self.epoch:
             self._held.renew_slots()
-        if moment.phase == "retrain":
-            return  # the projection has set all that it needs
-        self._chosen = None
-        self._chosen = sets = self._sets(arrays, moment, 0.0)
-        self._check_can_hold(sets)
-        if not self.epoch:
-            self._hold_zeros(arrays)
-        held = {name: self._kept_zero(name, arrays[name], sets[name], moment) for name in sets}
-        both = {name: held[name] is not None or self._frees(sets[name]) for name in sets}
-        self._held.bend({name: "both" if both[name] else "pull" for name in sets})
-        for name in sets:
-            self.slots[name].rho.assign(self.plan.rho)
-            self._aim(name, admm.start(arrays[name], sets[name]), held[name], self._frees(sets[name]))
+        if self.moment.phase == "admm":
+            self._targets.begin(arrays, self.moment.step)
 
-    def _check_can_hold(self, sets):
-        unheld = [n for n, constraint in sets.items() if not hasattr(constraint, "support")]
-        if self._optimizer is None and unheld:
-            raise ValueError(
-                f"{self.name}: weights are held on levels by a Keras optimizer. Received: optimizer=None and "
-                f"{type(sets[unheld[0]]).__name__} for {unheld[0]}. Apply the gradients with a keras.Optimizer."
-            )
+    def _end_admm(self, arrays, moment):
+        """What the end of an ADMM epoch does: Z and U move, and after the last W is projected."""
+        last = moment.epoch + 1 == moment.epochs
+        if last or (moment.epoch + 1) % self.plan.update_every == 0:
+            updates = -(-moment.epochs // self.plan.update_every)
+            fraction = -(-(moment.epoch + 1) // self.plan.update_every) / updates
+            primal, dual, rho = self._targets.move(arrays, moment.step, fraction)
+            self._progress = self._progress._replace(admm_primal=primal, admm_dual=dual, admm_rho=rho)
+        if not last:
+            return arrays
+        retrain = (m.epochs for m in self._timeline if m.step == moment.step and m.phase == "retrain")
+        return self._targets.project(arrays, moment.step, self.plan.snapped(0, next(retrain, 0)))
 
-    def _hold_zeros(self, arrays):
-        """Hold the zeros of weights that come to a set that keeps them in a later step only."""
-        later = [step.sets(arrays, 0.0) for step in self.plan.steps[1:]]
-        waiting = {n for sets in later for n in sets if getattr(sets[n], "keep_zeros", False)} - set(self._chosen)
-        self._held.bend(dict.fromkeys(waiting, "hold"))
-        for name in waiting:
-            self._held.aim(name, None, held=arrays[name] == 0)
-
-    def _kept_zero(self, name, w, constraint, moment):
-        """Booleans: what must stay zero while the weight is trained to the set, or None."""
-        if getattr(constraint, "keep_zeros", False):
-            return w == 0
-        return self._held.zeroed(name) if moment.step > 0 and self.plan.masked_progressive else None
-
-    def _frees(self, constraint):
-        """Whether Z follows the weights that it keeps: where to keep a weight is not to set its value."""
-        return not self.plan.pull_kept and hasattr(constraint, "support")
-
-    def _move(self, arrays, moment):
-        """One ADMM step of every weight that has a set."""
-        updates = -(-moment.epochs // self.plan.update_every)
-        fraction = -(-(moment.epoch + 1) // self.plan.update_every) / updates
-        # A set may span all tensors (one budget), so it is chosen by what is projected: W + U, not W.
-        sets = self._sets({n: w + self._duals.get(n, 0) for n, w in arrays.items()}, moment, fraction)
-        states, residuals = {}, []
-        rho = float(ops.convert_to_numpy(self.slots[next(iter(sets))].rho))
-        for name in sets:
-            states[name], residual = admm.step(arrays[name], self._state(name, arrays[name]), sets[name])
-            residuals.append(residual)
-        residuals = admm.total(residuals)
-        factor = rho_factor(self.plan.rho_growth, rho, residuals)
-        for name in sets:
-            state = admm.rescaled(states.pop(name), factor if self.plan.rescale_dual else 1.0)
-            self.slots[name].rho.assign(rho * factor)
-            self._aim(name, state, self._held.zeroed(name), self._frees(sets[name]))
-        norm = float(np.hypot.reduce([np.linalg.norm(arrays[name].ravel()) for name in sets])) or 1.0
-        self._progress = self._progress._replace(
-            admm_primal=residuals.primal / norm, admm_dual=rho * residuals.dual / norm, admm_rho=rho
-        )
-
-    def _aim(self, name, state, held, frees):
-        self._duals[name] = state.u
-        self._held.aim(name, state.z - state.u, held, state.z != 0 if frees else None)
-
-    def _sets(self, arrays, moment, fraction):
-        """The sets of a step: those that it began with, unless they move with the weights and the time."""
-        step = self.plan.steps[moment.step]
-        return self._chosen if step.lasting and self._chosen is not None else step.sets(arrays, fraction)
-
-    def _state(self, name, w):
-        """Z is not kept beside U: it is the target plus U, 0 where the weight is held, the weight where it is free."""
-        target = ops.convert_to_numpy(self.slots[name].target)
-        z = np.where(target == attach.FREE, w, target + self._duals[name])
-        return admm.ADMMState(z=np.where(target == attach.HELD, 0, z), u=self._duals[name])
-
-    def _project(self, arrays, moment):
-        """W <- P(W) where the set says what is zero, which is held from here on; other sets are snapped to."""
-        sets = self._sets(arrays, moment, 1.0)
-        sparse = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "support")}
-        self._held.bend({name: "hold" for name in sparse})
-        self._duals = {}
-        for name in sets:
-            self.slots[name].rho.assign(0.0)
-        for name, constraint in sparse.items():
-            held = ~np.asarray(constraint.support(arrays[name]))
-            self._held.aim(name, None, held)
-            arrays = {**arrays, name: constraint(arrays[name])}
-            weights.write(self.variables[name], arrays[name])
-        return self._snap(arrays, moment, 0)
-
-    def _snap(self, arrays, moment, epoch):
-        """Put the share of each weight that is nearest to its place in the set there, and hold it; the rest trains on.
-
-        The set is chosen anew each time, so its levels still move with the weights; the last time takes all.
-        """
-        retrain = next((m.epochs for m in self._timeline if m.step == moment.step and m.phase == "retrain"), 0)
-        share = self.plan.snapped(epoch, retrain)
-        sets = self._sets(arrays, moment, 1.0)
-        snapped = {name: constraint for name, constraint in sets.items() if not hasattr(constraint, "support")}
-        self._held.bend({name: "fix" for name in snapped})
-        for name, constraint in snapped.items():
-            w, z = arrays[name], np.asarray(constraint(arrays[name]))
-            free = Sparse(share).support(np.abs(w - z)) & (w != z) if share < 1 else np.zeros(w.shape, bool)
-            arrays = {**arrays, name: np.where(free, w, z)}
-            weights.write(self.variables[name], arrays[name])
-            self._held.aim(name, z, free=free)
-        return arrays
+    def _end_retrain(self, arrays, moment):
+        """What the end of a retraining epoch does: where a new part of them begins, more weights go to their places."""
+        self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
+        share = self.plan.snapped(moment.epoch + 1, moment.epochs)
+        if share == self.plan.snapped(moment.epoch, moment.epochs):
+            return arrays
+        return self._targets.snap(arrays, moment.step, share)
 
 
 def _check_loss_takes_penalty(name, model):

@@ -1,0 +1,165 @@
+"""What the weights are pulled to and held at, step by step: Z, U and rho, projections, and places in a set."""
+
+import json
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_admm import admm, attach, weights
+from keras_admm.constraints import Sparse
+from keras_admm.schedules import rho_factor
+
+
+class Targets:
+    """The targets of a run's weights, which it aims and the `Hold` bends the training by.
+
+    Args:
+        name: str, who speaks in errors.
+        variables: dict of names to the compressed variables.
+        plan: the `keras_admm.plan.Plan` of the run.
+        held: the `attach.Hold` of the model.
+        holds_values: whether a Keras optimizer is bent, so that weights can be held at other values than 0.
+    """
+
+    def __init__(self, name, variables, plan, held, holds_values):
+        self.name = name
+        self.variables = variables
+        self.plan = plan
+        self._held = held
+        self._holds_values = holds_values
+        self._duals = {}
+        self._lasting = {}
+
+    @property
+    def places(self):
+        """Whether weights are held at places in a set of values, not at zero alone."""
+        return "fix" in self._held.modes.values()
+
+    def sets(self, arrays, step, fraction):
+        """The sets of a step: those that it began with, unless they move with the weights and the time."""
+        return self._lasting.get(step) or self.plan.steps[step].sets(arrays, fraction)
+
+    def begin(self, arrays, step):
+        """Z0 = P(W), U0 = 0 for the weights that the step has sets for."""
+        sets = self.plan.steps[step].sets(arrays, 0.0)
+        self._check_can_hold(sets)
+        self._lasting = {step: sets} if self.plan.steps[step].lasting else {}
+        if step == 0:
+            self._hold_zeros(arrays, sets)
+        held = {name: self._kept_zero(name, arrays[name], sets[name], step) for name in sets}
+        both = {name: held[name] is not None or self._frees(sets[name]) for name in sets}
+        self._held.bend({name: "both" if both[name] else "pull" for name in sets})
+        for name in sets:
+            self._held.slots[name].rho.assign(self.plan.rho)
+            self._aim(name, admm.start(arrays[name], sets[name]), held[name], self._frees(sets[name]))
+
+    def move(self, arrays, step, fraction):
+        """One ADMM step of every weight that has a set: returns the relative residuals, and the rho in force."""
+        # A set may span all tensors (one budget), so it is chosen by what is projected: W + U, not W.
+        sets = self.sets({n: w + self._duals.get(n, 0) for n, w in arrays.items()}, step, fraction)
+        states, residuals = {}, []
+        rho = float(ops.convert_to_numpy(self._held.slots[next(iter(sets))].rho))
+        for name in sets:
+            states[name], residual = admm.step(arrays[name], self._state(name, arrays[name]), sets[name])
+            residuals.append(residual)
+        residuals = admm.total(residuals)
+        factor = rho_factor(self.plan.rho_growth, rho, residuals)
+        for name in sets:
+            state = admm.rescaled(states.pop(name), factor if self.plan.rescale_dual else 1.0)
+            self._held.slots[name].rho.assign(rho * factor)
+            self._aim(name, state, self._held.zeroed(name), self._frees(sets[name]))
+        norm = float(np.hypot.reduce([np.linalg.norm(arrays[name].ravel()) for name in sets])) or 1.0
+        return residuals.primal / norm, rho * residuals.dual / norm, rho
+
+    def project(self, arrays, step, share):
+        """W <- P(W) where the set says what is zero, which is held from here on; in other sets a share goes first."""
+        sets = self.sets(arrays, step, 1.0)
+        sparse = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "support")}
+        self._held.bend(dict.fromkeys(sparse, "hold"))
+        self._duals = {}
+        for name in sets:
+            self._held.slots[name].rho.assign(0.0)
+        for name, constraint in sparse.items():
+            held = ~np.asarray(constraint.support(arrays[name]))
+            self._held.aim(name, None, held)
+            arrays = {**arrays, name: constraint(arrays[name])}
+            weights.write(self.variables[name], arrays[name])
+        return self.snap(arrays, step, share)
+
+    def snap(self, arrays, step, share):
+        """Put the share of each weight that is nearest to its place in the set there, and hold it; the rest trains on.
+
+        The set is chosen anew each time, so its levels still move with the weights; a share of 1 takes all.
+        """
+        sets = self.sets(arrays, step, 1.0)
+        placed = {name: constraint for name, constraint in sets.items() if not hasattr(constraint, "support")}
+        self._held.bend(dict.fromkeys(placed, "fix"))
+        for name, constraint in placed.items():
+            w, z = arrays[name], np.asarray(constraint(arrays[name]))
+            free = Sparse(share).support(np.abs(w - z)) & (w != z) if share < 1 else np.zeros(w.shape, bool)
+            arrays = {**arrays, name: np.where(free, w, z)}
+            weights.write(self.variables[name], arrays[name])
+            self._held.aim(name, z, free=free)
+        return arrays
+
+    def state(self):
+        """All that `load` needs, a flat dict of NumPy arrays."""
+        state = {"modes": np.array(json.dumps(self._held.modes))}
+        sets = {step: _map(keras.constraints.serialize, sets) for step, sets in self._lasting.items()}
+        state["sets"] = np.array(json.dumps(sets))
+        for i, (name, slot) in enumerate(self._held.slots.items()):
+            state[f"target/{i}"], state[f"rho/{i}"] = ops.convert_to_numpy(slot.target), ops.convert_to_numpy(slot.rho)
+            if name in self._duals:
+                state[f"u/{i}"] = self._duals[name]
+        return state
+
+    def load(self, state):
+        """Go on from a `state`."""
+        self._held.bend(json.loads(str(state["modes"])))
+        sets = json.loads(str(state["sets"]))
+        self._lasting = {int(step): _map(keras.constraints.deserialize, config) for step, config in sets.items()}
+        for i, slot in enumerate(self._held.slots.values()):
+            slot.target.assign(state[f"target/{i}"])
+            slot.rho.assign(state[f"rho/{i}"])
+        self._duals = {n: state[f"u/{i}"] for i, n in enumerate(self.variables) if f"u/{i}" in state}
+
+    def _check_can_hold(self, sets):
+        unheld = [n for n, constraint in sets.items() if not hasattr(constraint, "support")]
+        if unheld and not self._holds_values:
+            raise ValueError(
+                f"{self.name}: weights are held on levels by a Keras optimizer. Received: optimizer=None and "
+                f"{type(sets[unheld[0]]).__name__} for {unheld[0]}. Apply the gradients with a keras.Optimizer."
+            )
+
+    def _hold_zeros(self, arrays, sets):
+        """Hold the zeros of weights that come to a set that keeps them in a later step only."""
+        later = [step.sets(arrays, 0.0) for step in self.plan.steps[1:]]
+        waiting = {n for each in later for n in each if getattr(each[n], "keep_zeros", False)} - set(sets)
+        self._held.bend(dict.fromkeys(waiting, "hold"))
+        for name in waiting:
+            self._held.aim(name, None, held=arrays[name] == 0)
+
+    def _kept_zero(self, name, w, constraint, step):
+        """Booleans: what must stay zero while the weight is trained to the set, or None."""
+        if getattr(constraint, "keep_zeros", False):
+            return w == 0
+        return self._held.zeroed(name) if step > 0 and self.plan.masked_progressive else None
+
+    def _frees(self, constraint):
+        """Whether Z follows the weights that it keeps: where to keep a weight is not to set its value."""
+        return not self.plan.pull_kept and hasattr(constraint, "support")
+
+    def _aim(self, name, state, held, frees):
+        self._duals[name] = state.u
+        self._held.aim(name, state.z - state.u, held, state.z != 0 if frees else None)
+
+    def _state(self, name, w):
+        """Z is not kept beside U: it is the target plus U, 0 where the weight is held, the weight where it is free."""
+        target = ops.convert_to_numpy(self._held.slots[name].target)
+        z = np.where(target == attach.FREE, w, target + self._duals[name])
+        return admm.ADMMState(z=np.where(target == attach.HELD, 0, z), u=self._duals[name])
+
+
+def _map(function, sets):
+    return {name: function(value) for name, value in sets.items()}
