@@ -345,5 +345,5 @@ def test_weights_that_are_nan_get_a_sentence():
 
 @pytest.mark.skipif(BACKEND != "jax", reason="the others can")
 def test_the_penalty_in_the_loss_is_refused_on_jax():
-    with pytest.raises(ValueError, match="needs the TensorFlow or torch backend.*Received: the jax backend. Use"):
+    with pytest.raises(ValueError, match="on the TensorFlow or torch backend.*Received: the jax backend. Use"):
         dense_model().fit(*batches(), epochs=4, verbose=0, callbacks=[ka.ADMMPrune(0.5, penalty="loss")])

@@ -1,7 +1,6 @@
 """What a Hold asks of an optimizer, answered for those of tf_keras, the legacy ones among them."""
 
 import keras
-from keras import ops
 
 from keras_admm.attach.keras_optimizer import check_free, take_state
 from keras_admm.attach.strategy import strategy_scope
@@ -22,7 +21,7 @@ class TFKerasOptimizer:
     def learning_rate(self):
         optimizer = self._inner
         own = optimizer._get_hyper("learning_rate") if _is_legacy(optimizer) else optimizer._learning_rate
-        return float(ops.convert_to_tensor(own)) if hasattr(own, "assign") else None
+        return float(own.numpy()) if hasattr(own, "assign") else None
 
     @learning_rate.setter
     def learning_rate(self, rate):
@@ -49,7 +48,7 @@ class TFKerasOptimizer:
             new = type(optimizer).from_config(optimizer.get_config())
             _build(new, self._model)
         rates = () if _is_legacy(optimizer) else (optimizer._learning_rate,)
-        take_state(optimizer.variables(), new.variables(), but=(optimizer.iterations, *rates))
+        take_state(optimizer.variables(), [v.numpy() for v in new.variables()], but=(optimizer.iterations, *rates))
 
     @staticmethod
     def set_constraint(variable, constraint):

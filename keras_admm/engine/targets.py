@@ -82,7 +82,7 @@ class Targets:
             self._held.slots[name].rho.assign(0.0)
         for name, constraint in sparse.items():
             held = ~np.asarray(constraint.support(arrays[name]))
-            self._held.aim(name, None, held)
+            self._held.aim(name, np.zeros_like(arrays[name]), held)
             arrays = {**arrays, name: constraint(arrays[name])}
             weights.write(self.variables[name], arrays[name])
         return self.snap(arrays, step, share)
@@ -138,7 +138,7 @@ class Targets:
         waiting = {n for each in later for n in each if getattr(each[n], "keep_zeros", False)} - set(sets)
         self._held.bend(dict.fromkeys(waiting, "hold"))
         for name in waiting:
-            self._held.aim(name, None, held=arrays[name] == 0)
+            self._held.aim(name, np.zeros_like(arrays[name]), held=arrays[name] == 0)
 
     def _kept_zero(self, name, w, constraint, step):
         """Booleans: what must stay zero while the weight is trained to the set, or None."""
