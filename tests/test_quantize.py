@@ -155,6 +155,12 @@ BAD = {
     "a float of bits": (lambda: ka.ADMMQuantize(3.0), TypeError, "`bits` must be a whole number"),
     "no bits": (lambda: ka.ADMMQuantize(), TypeError, "`bits` must be a whole number"),
     "levels": (lambda: ka.ADMMQuantize(levels="septenary"), ValueError, "`levels` must be 'binary'"),
+    "bits that are not used": (
+        lambda: ka.ADMMQuantize(3, levels="binary"),
+        ValueError,
+        "Received: bits=3, fit=.* Leave",
+    ),
+    "a fit that is not used": (lambda: ka.ADMMQuantize(1, fit="max"), ValueError, "fit='max' with it. Leave"),
     "clusters": (lambda: ka.ADMMCluster(1), ValueError, "size"),
     "a float of clusters": (lambda: ka.ADMMCluster(2.0), TypeError, "size"),
     "first_last": (lambda: ka.ADMMQuantize(3, first_last="first"), ValueError, "`first_last` must be one of"),

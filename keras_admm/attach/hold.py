@@ -22,11 +22,6 @@ from keras_admm.weights import is_tf_keras
 
 PENALTIES = ("gradient", "loss", "proximal")
 
-# What a training step is compiled for, so that each phase pays for its own arithmetic alone: nothing; a pull to the
-# target; weights held at zero, the target then being their mask; weights held at values, the target then being these,
-# and FREE elsewhere; or a pull beside zeros that are held (see `Slot`).
-MODES = ("rest", "pull", "hold", "fix", "both")
-
 
 class Hold:
     """A model whose training is bent, until `release`.
@@ -65,10 +60,14 @@ class Hold:
         self._undo.close()
 
     def bend(self, modes):
-        """Set one of `MODES` for some variables: the next steps are compiled anew. Their targets must be aimed again.
+        """Set what the training step does to some variables: it is compiled anew, their targets must be aimed again.
+
+        A step is compiled for the modes alone, so that each phase pays for its own arithmetic and no other.
 
         Args:
-            modes: dict of names to modes; other variables stay as they are.
+            modes: dict of names to `"rest"`: nothing; `"pull"`: to the target; `"hold"`: weights at zero, the target
+                then being their mask; `"fix"`: weights at values, the target then being these, `FREE` elsewhere; or
+                `"both"`: a pull, beside zeros that are held (see `Slot`). Other variables stay as they are.
         """
         changed = {name: mode for name, mode in modes.items() if mode != self.modes[name]}
         if self._optimizer is None or not changed:

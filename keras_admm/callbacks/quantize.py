@@ -51,7 +51,7 @@ class ADMMQuantize(ADMM):
         bits: int, 1 to 16: 2**bits levels (with zero among them one fewer, as in int8; 1 bit is binary).
         levels: instead of `bits`: `"binary"`, `"ternary"`, or with `bits` `"power_of_two"`.
         scope: `"tensor"`, or `"channel"`: a scale for each output channel.
-        fit: how the scale is found, `"least_squares"` or `"max"`; see `keras_admm.constraints.Levels`.
+        fit: how the scale of equal steps is found, `"least_squares"` or `"max"`; see `keras_admm.constraints.Levels`.
         first_last: when the first and the last weight are quantized: `"last"`, in a step of their own after the
             others, as the authors do; `"same"`, with them; or `"skip"`, not at all.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
@@ -137,15 +137,22 @@ def placed_steps(name, dense, pruned, first_last, admm_epochs, retrain_epochs):
 
 def _sets(name, bits, levels, scope, fit):
     """The set of a tensor without zeros, and of a pruned one."""
-    if levels == "power_of_two":
-        return PowersOfTwo(bits, scope=scope), PowersOfTwo(bits, zero=False, scope=scope)
-    if levels is None and bits != 1:
-        return Levels(bits, scope=scope, fit=fit), Levels(bits, zero=False, scope=scope, fit=fit)
-    if levels in (None, "binary"):
+    if levels not in (None, "binary", "ternary", "power_of_two"):
+        raise ValueError(
+            f"{name}: `levels` must be 'binary', 'ternary', 'power_of_two' or None for equal steps of `bits`. "
+            f"Received: levels={levels!r}. Choose one."
+        )
+    levels = "binary" if levels is None and bits == 1 else levels
+    bits_taken = {"binary": (None, 1), "ternary": (None,)}.get(levels, (bits,))
+    if bits not in bits_taken or levels is not None and fit != "least_squares":
+        raise ValueError(
+            f"{name}: levels={levels!r} says which levels there are, on a scale of least squares. Received: "
+            f"bits={bits!r}, fit={fit!r} with it. Leave these out, or `levels`."
+        )
+    if levels == "binary":
         return Binary(scope), Binary(scope, keep_zeros=True)
     if levels == "ternary":
         return Ternary(scope), Ternary(scope)
-    raise ValueError(
-        f"{name}: `levels` must be 'binary', 'ternary', 'power_of_two' or None for equal steps of `bits`. "
-        f"Received: levels={levels!r}. Choose one."
-    )
+    if levels == "power_of_two":
+        return PowersOfTwo(bits, scope=scope), PowersOfTwo(bits, zero=False, scope=scope)
+    return Levels(bits, scope=scope, fit=fit), Levels(bits, zero=False, scope=scope, fit=fit)

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import threading
-from unittest import mock
 
 import keras
 
@@ -63,8 +62,11 @@ def _weights_of_at_most(most):
 
     with ONE_AT_A_TIME:
         add_weight = keras.layers.Layer.add_weight
-        with mock.patch.object(keras.layers.Layer, "add_weight", counted):
+        keras.layers.Layer.add_weight = counted
+        try:
             yield
+        finally:
+            keras.layers.Layer.add_weight = add_weight
 
 
 def _bytes_of(shape, dtype):
