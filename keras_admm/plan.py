@@ -5,22 +5,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_admm.allocate import allocate, check_how, check_min_keep
+from keras_admm.allocate import allocate, check_how, check_min_keep, fits
 from keras_admm.attach import PENALTIES
 from keras_admm.constraints import Sparse, Support, check_structure, group_norms
 from keras_admm.constraints.sparse import check_sparsity
 from keras_admm.regularizers import check_rho
 from keras_admm.schedules import check_growth, check_path, tighten
 
+RETRAINING = ("snap", "straight_through", "centroids")
+
 
 class Step(NamedTuple):
     """One target and the epochs that lead to it.
 
     Attributes:
-        constraints: the set of each weight. A `keras_admm.constraints` object for all of them, a mapping of names
-            to such objects, or a callable `(arrays, fraction) -> {name: constraint}` given the float32 weights by
-            name and the share of the step's updates that have passed, in `[0, 1]`. Weights that a mapping does not
-            name stay as they are in this step.
+        constraints: the set of each weight. A `keras_admm.constraints` object for all of them, a mapping of names or
+            patterns to such objects (the last that fits counts), or a callable `(arrays, fraction) -> {name:
+            constraint}` given the float32 weights by name and the share of the step's updates that have passed, in
+            `[0, 1]`. Weights that a mapping does not name stay as they are in this step.
         admm_epochs: int, epochs under the penalty; None shares out the epochs of the run.
         retrain_epochs: int, epochs inside the set; None shares them out, 0 ends with the projection.
     """
@@ -32,7 +34,8 @@ class Step(NamedTuple):
     def sets(self, arrays, fraction):
         """The constraint of each of `arrays`."""
         if isinstance(self.constraints, Mapping):
-            return self.constraints
+            _check_patterns(self.constraints, arrays)
+            return {n: c for n in arrays for pattern, c in self.constraints.items() if fits(pattern, n)}
         if hasattr(self.constraints, "get_config"):
             return dict.fromkeys(arrays, self.constraints)
         return self.constraints(arrays, fraction)
@@ -41,6 +44,15 @@ class Step(NamedTuple):
     def lasting(self):
         """Whether the sets stay those that the step began with, as the `constraints` say by an attribute."""
         return getattr(self.constraints, "lasting", False)
+
+
+def _check_patterns(patterns, names):
+    idle = [pattern for pattern in patterns if not any(fits(pattern, name) for name in names)]
+    if idle:
+        raise ValueError(
+            f"constraints: each name or pattern of a mapping must fit a compressed weight. Received: {idle}, which fit "
+            f"none of {list(names)}. Correct them, or take more weights with layers= or biases=True."
+        )
 
 
 class Pruning(NamedTuple):
@@ -105,6 +117,7 @@ class Plan(NamedTuple):
         pull_kept: bool, whether the weights that Z keeps are pulled to where Z has them, or Z follows them.
         snap: tuple of ascending shares, the last 1: for sets that say more than what is zero, how much of each weight
             is put where the set has it at the start of each equal part of retraining.
+        retraining: one of `RETRAINING`, how the weights of such sets are retrained; see `keras_admm.ADMM`.
     """
 
     steps: tuple
@@ -116,6 +129,7 @@ class Plan(NamedTuple):
     penalty: str = "gradient"
     pull_kept: bool = True
     snap: tuple = (0.5, 0.75, 0.9, 1.0)
+    retraining: str = "snap"
 
     def snapped(self, epoch, epochs):
         """The share that is in its place when so many of the epochs of retraining have passed."""
@@ -141,6 +155,11 @@ class Plan(NamedTuple):
             raise ValueError(
                 f"{name}: `snap` must be rising shares in (0, 1], the last of them 1. Received: snap={self.snap!r}. "
                 "Write for example (0.5, 0.75, 1.0), or (1.0,) to put all in its place at once."
+            )
+        if self.retraining not in RETRAINING:
+            raise ValueError(
+                f"{name}: `retraining` must be one of {RETRAINING}. Received: retraining={self.retraining!r}. "
+                "Choose one."
             )
         check_rho(name, self.rho)
         check_growth(name, self.rho_growth)

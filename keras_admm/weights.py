@@ -11,7 +11,7 @@ NOT_KERNELS = ("bias", "gamma", "beta", "alpha", "scale")
 KERNELS = ("kernel", "embedding")
 
 
-def select(model, layers=None, exclude=None):
+def select(model, layers=None, exclude=None, biases=False):
     """The variables to compress, by name.
 
     Args:
@@ -20,6 +20,7 @@ def select(model, layers=None, exclude=None):
             between slashes), a layer, a variable, a callable `variable -> bool`, or a list of these. By default
             every trainable kernel and embedding of rank 2 and more; biases and normalisation are never in it.
         exclude: what to leave out, said in the same way.
+        biases: bool, whether the layers' biases are taken like their kernels.
 
     Returns:
         A dict of unique names to trainable variables: `keras.Variable`s, for tf_keras `tf.Variable`s. A variable
@@ -33,9 +34,10 @@ def select(model, layers=None, exclude=None):
     named = _named(model)
     # Asked of the model: in tf_keras the variables of a frozen layer do not know that they are frozen.
     trainable = {id(v) for v in model.trainable_variables}
-    by_rule = {n: v for n, v in named.items() if id(v) in trainable and is_kernel(v)}
-    chosen = by_rule if layers is None else _chosen(named, layers)
-    left_out = _chosen(named, exclude) if exclude is not None else {}
+    wanted = _is_kernel_or_bias if biases else is_kernel
+    by_rule = {n: v for n, v in named.items() if id(v) in trainable and wanted(v)}
+    chosen = by_rule if layers is None else _chosen(named, layers, wanted)
+    left_out = _chosen(named, exclude, wanted) if exclude is not None else {}
     chosen = {name: v for name, v in chosen.items() if name not in left_out}
     _check_quantized(named if layers is None else chosen, left_out)
     if not chosen:
@@ -59,6 +61,10 @@ def is_kernel(variable):
     if len(variable.shape) < 2 or any(word in name for word in NOT_KERNELS):
         return False
     return any(word in name for word in KERNELS) or sum(size > 1 for size in variable.shape) > 1
+
+
+def _is_kernel_or_bias(variable):
+    return is_kernel(variable) or "bias" in _path(variable).split("/")[-1]
 
 
 def read(variable):
@@ -98,10 +104,10 @@ def _path(variable):
     return getattr(variable, "path", None) or variable.name.split(":")[0]
 
 
-def _chosen(named, wanted):
+def _chosen(named, items, wanted):
     chosen = {}
-    for item in wanted if isinstance(wanted, (list, tuple, set)) else [wanted]:
-        found = {name: v for name, v in named.items() if _matches(item, name, v)}
+    for item in items if isinstance(items, (list, tuple, set)) else [items]:
+        found = {name: v for name, v in named.items() if _matches(item, name, v, wanted)}
         if not found:
             raise ValueError(
                 f"layers / exclude: each entry must choose at least one variable. Received: {item!r}, which chooses "
@@ -111,12 +117,12 @@ def _chosen(named, wanted):
     return chosen
 
 
-def _matches(item, name, variable):
+def _matches(item, name, variable, wanted):
     if isinstance(item, str):
         # A layer's name stands for its kernels; the full path for whatever variable it names.
-        return fits(item, name) and (is_kernel(variable) or item == name)
+        return fits(item, name) and (wanted(variable) or item == name)
     if hasattr(item, "variables"):
-        return is_kernel(variable) and any(variable is v for v in item.variables)
+        return wanted(variable) and any(variable is v for v in item.variables)
     if hasattr(item, "assign"):
         return variable is item
     if callable(item):

@@ -57,6 +57,7 @@ def test_zeros_stay_and_take_no_place():
     x = np.array([0, 1, 0, 2, -0.5, 0], "float32")
     assert Codebook(3)(x).tolist() == x.tolist()
     assert Codebook(2)(x).tolist() == [0, 1.5, 0, 1.5, -0.5, 0]
+    assert not np.signbit(Codebook(2)(np.array([0, -1, -2, -9], "float32")))[0]
     assert Codebook(2, keep_zeros=False)(x).tolist() == pytest.approx([-0.125, 1.5, -0.125, 1.5, -0.125, -0.125])
     assert not Codebook(3)(np.zeros(5, "float32")).any()
 

@@ -20,6 +20,9 @@ def build():
 def run(model):
     prune = ka.ADMMPrune([0.5, 0.9], rho=0.5)
     history = model.fit(x, y, epochs=8, batch_size=16, shuffle=False, verbose=0, callbacks=[prune]).history
+    for retraining in ("snap", "straight_through", "centroids"):
+        quantize = ka.ADMMQuantize(3, first_last="same", rho=0.5, admm_epochs=1, retraining=retraining)
+        model.fit(x, y, epochs=3, batch_size=16, shuffle=False, verbose=0, callbacks=[quantize])
     assert not [v.name for v in model.optimizer.variables if "admm" in v.name]
     return [weights.read(v) for v in model.trainable_variables], history["admm_primal"]
 alone, alone_residuals = run(build())

@@ -49,6 +49,9 @@ def test_constraints_are_one_for_all_or_by_name_or_made():
     arrays = {"a": None, "b": None}
     assert Step(one).sets(arrays, 0.0) == {"a": one, "b": one}
     assert Step({"a": one, "b": one}).sets(arrays, 0.0) == {"a": one, "b": one}
+    assert Step({"*": one, "b": None}).sets(arrays, 0.0) == {"a": one, "b": None}
+    with pytest.raises(ValueError, match=r"Received: \['c'\], which fit none of \['a', 'b'\]"):
+        Step({"a": one, "c": one}).sets(arrays, 0.0)
     assert Step(lambda arrays, fraction: {n: fraction for n in arrays}).sets(arrays, 0.5) == {"a": 0.5, "b": 0.5}
 
 

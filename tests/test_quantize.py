@@ -46,6 +46,21 @@ RUNS = {
     "proximal": (lambda: ka.ADMMCluster(5, penalty="proximal", rho=0.05), [Codebook(5, keep_zeros=False)] * 3),
     "at once": (lambda: ka.ADMMCluster(5, snap=(1.0,)), [Codebook(5, keep_zeros=False)] * 3),
     "no retraining": (lambda: ka.ADMMQuantize(3, retrain_epochs=0), [Levels(3)] * 3),
+    "through": (lambda: ka.ADMMQuantize(3, retraining="straight_through"), [Levels(3)] * 3),
+    "through, channels": (
+        lambda: ka.ADMMQuantize(3, scope="channel", first_last="same", retraining="straight_through"),
+        [Levels(3, scope="channel")] * 3,
+    ),
+    "through, clusters": (
+        lambda: ka.ADMMCluster(5, first_last="same", retraining="straight_through"),
+        [Codebook(5, keep_zeros=False)] * 3,
+    ),
+    "scales": (lambda: ka.ADMMQuantize(levels="binary", retraining="centroids"), [Binary()] * 3),
+    "scales, channels": (
+        lambda: ka.ADMMQuantize(3, scope="channel", first_last="same", retraining="centroids"),
+        [Levels(3, scope="channel")] * 3,
+    ),
+    "centroids": (lambda: ka.ADMMCluster(5, retraining="centroids"), [Codebook(5, keep_zeros=False)] * 3),
 }
 
 
@@ -70,15 +85,40 @@ def test_one_fit_prunes_then_quantizes():
     assert history["admm_step"][0] == 1 and history["admm_step"][-1] == 2
 
 
-@pytest.mark.parametrize("second", [lambda: ka.ADMMQuantize(2), lambda: ka.ADMMCluster(3)])
-def test_zeros_of_an_earlier_fit_stay(second):
+@pytest.mark.parametrize("retraining", ["snap", "straight_through", "centroids"])
+@pytest.mark.parametrize("second", ["bits", "ternary", "clusters"])
+def test_zeros_of_an_earlier_fit_stay(second, retraining):
     model = net()
     fit(model, ka.ADMMPrune(0.8), 2)
     before = [w != 0 for w in kernels(model)]
-    fit(model, second())
+    how = {"retraining": retraining, "first_last": "same"}
+    if second == "clusters":
+        callback = ka.ADMMCluster(3, **how)
+    else:
+        callback = ka.ADMMQuantize(2, **how) if second == "bits" else ka.ADMMQuantize(levels="ternary", **how)
+    fit(model, callback, 5)
     for w, kept in zip(kernels(model), before, strict=True):
-        np.testing.assert_array_equal(w != 0, kept)
+        assert not w[~kept].any() and (second == "ternary" or w[kept].all())
         assert len(np.unique(w[kept])) <= 4
+
+
+def test_biases_by_choice():
+    model = net()
+    fit(model, ka.ADMM([Sparse(0.5), Levels(2, zero=False)], biases=True), 8)
+    for w in map(weights.read, model.trainable_variables):
+        assert np.count_nonzero(w) == round(0.5 * w.size) and len(np.unique(np.abs(w[w != 0]))) <= 2
+    model = net()
+    fit(model, ka.ADMM([{"*kernel": Levels(2), "*bias": Levels(4)}], biases=True))
+    for v in model.trainable_variables:
+        assert len(np.unique(weights.read(v))) <= (3 if "kernel" in v.path else 15)
+
+
+def test_biases_go_with_their_layer():
+    model = net()
+    callback = ka.ADMMQuantize(2, first_last="skip", biases=True)
+    fit(model, callback)
+    assert [len(np.unique(weights.read(v))) <= 3 for v in model.layers[1].trainable_variables] == [True, True]
+    assert len(np.unique(weights.read(model.layers[0].bias))) > 3
 
 
 class Watch(keras.callbacks.Callback):
@@ -111,7 +151,8 @@ def test_shares_by_hand():
     assert plan.snapped(0, 0) == 1.0
 
 
-def test_a_state_goes_on_where_it_was(tmp_path):
+@pytest.mark.parametrize("retraining", ["snap", "straight_through", "centroids"])
+def test_a_state_goes_on_where_it_was(tmp_path, retraining):
     """Also between two shares."""
 
     class Stop(keras.callbacks.Callback):
@@ -123,7 +164,9 @@ def test_a_state_goes_on_where_it_was(tmp_path):
         keras.backend.clear_session()  # so that names begin anew, as in a new process
         keras.utils.set_random_seed(0)
         model = net()
-        callback = ka.ADMMQuantize(3, first_last="same", backup_dir=tmp_path if others else None, admm_epochs=3)
+        backup = tmp_path if others else None
+        how = {"first_last": "same", "admm_epochs": 3, "retraining": retraining}
+        callback = ka.ADMMQuantize(3, backup_dir=backup, **how)
         model.fit(X, Y, epochs=9, batch_size=16, shuffle=False, verbose=0, callbacks=[callback, *others])
         return kernels(model)
 
@@ -150,6 +193,57 @@ def test_a_run_that_is_stopped_early_says_so_and_can_be_projected():
         assert len(np.unique(w)) <= 3
 
 
+def descended(model, callback, epochs, rate=0.1):
+    """The kernels after batches of plain gradient descent on the whole of the data."""
+    model.compile(keras.optimizers.SGD(rate), "mse", jit_compile=False)
+    model.fit(X, Y, epochs=epochs, batch_size=len(X), shuffle=False, verbose=0, callbacks=[callback])
+    return kernels(model)
+
+
+def linear():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(3, use_bias=False)])
+    model.layers[0].kernel.assign(RNG.normal(size=(8, 3)).astype("float32"))
+    return model
+
+
+def gradient(w):
+    """Of the mean squared error of `X @ w`."""
+    return 2 * X.T @ (X @ w - Y) / Y.size
+
+
+def at_once(cls, *args, **kwargs):
+    return cls(*args, first_last="same", rho=0.0, admm_epochs=1, **kwargs)
+
+
+def test_straight_through_by_hand():
+    """Each update goes to the weights behind, at the gradient of those in front."""
+    model = linear()
+    behind = kernels(model)[0] - 0.1 * gradient(kernels(model)[0])
+    for _ in range(2):
+        behind = behind - 0.1 * gradient(Levels(2)(behind))
+    near = descended(model, at_once(ka.ADMMQuantize, 2, retraining="straight_through"), 3)[0]
+    # The levels are of the weights behind as they were when the last epoch began; places are of those at its end.
+    q = np.abs(near).max()
+    np.testing.assert_array_equal(np.sign(near), np.sign(np.where(np.abs(behind) > q / 2, behind, 0)))
+
+
+def test_centroids_by_hand():
+    """A cluster's value goes down the mean of its gradients, a scale down their part along its multiples."""
+    model = linear()
+    before = Codebook(3, keep_zeros=False)(kernels(model)[0] - 0.1 * gradient(kernels(model)[0]))
+    moved, wanted = before - 0.1 * gradient(before), np.empty_like(before)
+    for value in np.unique(before):
+        wanted[before == value] = moved[before == value].mean()
+    after = descended(model, at_once(ka.ADMMCluster, 3, retraining="centroids"), 2)[0]
+    np.testing.assert_allclose(after, wanted, rtol=1e-5)
+
+    model = linear()
+    before = Binary()(kernels(model)[0] - 0.1 * gradient(kernels(model)[0]))
+    wanted = before - 0.1 * (gradient(before) * np.sign(before)).mean() * np.sign(before)
+    after = descended(model, at_once(ka.ADMMQuantize, 1, retraining="centroids"), 2)[0]
+    np.testing.assert_allclose(after, wanted, rtol=1e-5)
+
+
 BAD = {
     "bits": (lambda: ka.ADMMQuantize(17), ValueError, "`bits` must be from"),
     "a float of bits": (lambda: ka.ADMMQuantize(3.0), TypeError, "`bits` must be a whole number"),
@@ -165,6 +259,7 @@ BAD = {
     "a float of clusters": (lambda: ka.ADMMCluster(2.0), TypeError, "size"),
     "first_last": (lambda: ka.ADMMQuantize(3, first_last="first"), ValueError, "`first_last` must be one of"),
     "snap": (lambda: ka.ADMMQuantize(3, snap=(0.5, 0.4, 1)), ValueError, "`snap` must be rising shares"),
+    "retraining": (lambda: ka.ADMMQuantize(3, retraining="thaw"), ValueError, "`retraining` must be one of"),
     "snap without an end": (lambda: ka.ADMMQuantize(3, snap=(0.5,)), ValueError, "the last of them 1"),
 }
 

@@ -141,6 +141,15 @@ def test_every_way_to_compile(options):
     assert kept(model) == round(0.2 * size(model))
 
 
+@pytest.mark.parametrize("retraining", ["snap", "straight_through", "centroids"])
+@pytest.mark.parametrize("optimizer", ["SGD", "legacy", "scaled"])
+def test_weights_end_on_levels(optimizer, retraining):
+    model = built(sequential)
+    model.compile(OPTIMIZERS[optimizer](), "mse")
+    model.fit(X, Y, epochs=4, verbose=0, callbacks=[ka.ADMMQuantize(2, first_last="same", retraining=retraining)])
+    assert all(len(np.unique(weights.read(v))) <= 3 for v in weights.select(model).values())
+
+
 def test_the_pull_is_the_formula():
     """Without data in the gradient, W - Z shrinks by 1 - lr * rho at every step of SGD."""
     model = tk.Sequential([tk.Input((4,)), dense(2, use_bias=False)])

@@ -66,41 +66,58 @@ class Hold:
 
         Args:
             modes: dict of names to `"rest"`: nothing; `"pull"`: to the target; `"hold"`: weights at zero, the target
-                then being their mask; `"fix"`: weights at values, the target then being these, `FREE` elsewhere; or
-                `"both"`: a pull, beside zeros that are held (see `Slot`). Other variables stay as they are.
+                then being their mask; `"fix"`: weights at values, the target then being these, `FREE` elsewhere;
+                `"both"`: a pull, beside zeros that are held; `"through"`, `"tied_values"` or `"tied_scale"`: weights
+                that take few values, which is `Slot`'s to say. Other variables stay as they are.
         """
         changed = {name: mode for name, mode in modes.items() if mode != self.modes[name]}
         if self._optimizer is None or not changed:
             return
         self.modes.update(changed)
         for name, mode in changed.items():
-            after = mode in ("hold", "fix", "both") or mode == "pull" and self.penalty == "proximal"
+            after = mode not in ("rest", "pull") or mode == "pull" and self.penalty == "proximal"
             bent = self._after_update(name) if after else self._constraints[name]
             self._optimizer.set_constraint(self._variables[name], bent)
         self._renew_train_function()
 
-    def aim(self, name, target, held=None, free=None):
+    def aim(self, name, target, held=None, free=None, values=None):
         """Move a target between epochs.
 
         Args:
             name: of the variable.
             target: array of what its weights are pulled to, or with mode `"fix"` held at.
-            held: booleans, or None: weights to hold at zero instead, in modes `"hold"` and `"both"`.
+            held: booleans, or None: weights to hold at zero instead, in modes `"hold"`, `"both"` and `"through"`.
             free: booleans, or None: weights to leave alone, in modes `"fix"` and `"both"`.
+            values: array, the slot's `values`, or None to leave them.
         """
         mode = self.modes[name]
+        self.set_values(name, values)
         if mode == "hold":
             target = np.where(held, np.float32(0), np.float32(1))
         elif mode in ("fix", "both"):
             target = target if free is None else np.where(free, FREE, target)
-        if mode == "both":
+        if mode in ("both", "through"):
             target = target if held is None else np.where(held, HELD, target)
         self.slots[name].target.assign(target)
+
+    def set_values(self, name, values):
+        """Give a variable's slot its `values`, an array; None leaves them."""
+        slot = self.slots[name]
+        if values is None:
+            return
+        if slot.values is None or tuple(slot.values.shape) != values.shape:
+            slot = self.slots[name] = slot._replace(values=self._variable("values", values.shape))
+            self._renew_train_function()
+        slot.values.assign(values)
+
+    def gap(self, name):
+        """By how much the weights that are trained differ from a variable's values, in mode `"through"`."""
+        return np.where(self.zeroed(name), np.float32(0), ops.convert_to_numpy(self.slots[name].target))
 
     def zeroed(self, name):
         """Booleans: the weights of a variable that are held at zero."""
         target, mode = ops.convert_to_numpy(self.slots[name].target), self.modes[name]
-        if mode in ("hold", "fix"):
+        if mode in ("hold", "fix", "tied_values", "tied_scale"):
             return target == 0
         return target == HELD
 
@@ -128,17 +145,15 @@ class Hold:
         self._optimizer.learning_rate = float(rate)
 
     def _make_slots(self, undo):
-        make = keras.Variable if self._optimizer is None else self._optimizer.make_variables(undo)
-        with strategy_scope(self.model):
-            return {n: self._make_slot(make, v) for n, v in self._variables.items()}
+        self._make = keras.Variable if self._optimizer is None else self._optimizer.make_variables(undo)
+        return {
+            n: Slot(self._variable("target", v.shape, v), self._variable("rho")) for n, v in self._variables.items()
+        }
 
-    def _make_slot(self, make, variable):
-        layout = {"layout": variable._layout} if getattr(variable, "_layout", None) is not None else {}
-        zeros = {"initializer": "zeros", "dtype": "float32"}
-        return Slot(
-            target=make(shape=tuple(variable.shape), name="admm_target", **zeros, **layout),
-            rho=make(shape=(), name="admm_rho", **zeros),
-        )
+    def _variable(self, name, shape=(), like=None):
+        layout = {"layout": like._layout} if getattr(like, "_layout", None) is not None else {}
+        with strategy_scope(self.model):
+            return self._make(shape=tuple(shape), name=f"admm_{name}", initializer="zeros", dtype="float32", **layout)
 
     def _fill_variable_slots(self, undo):
         self._constraints = {name: variable.constraint for name, variable in self._variables.items()}
@@ -166,6 +181,10 @@ class Hold:
             return gradient * ops.cast(slot.target, dtype)
         if mode == "fix":
             return ops.where(slot.free, gradient, ops.zeros((), dtype=dtype))
+        if mode in ("tied_values", "tied_scale"):
+            return getattr(slot, mode)(gradient)
+        if mode == "through":
+            return slot.zero(gradient)
         if self.penalty == "gradient":
             pull = slot.pull(variable) if mode == "both" else slot.regularizer.gradient(variable)
             scale = scale / num_replicas(self.model)
@@ -174,10 +193,13 @@ class Hold:
 
     def _after_update(self, name):
         """What becomes of a weight after its update, in its variable's mode."""
-        slot, mode, constraint = self.slots[name], self.modes[name], self._constraints[name]
+        mode, constraint = self.modes[name], self._constraints[name]
 
         def after_update(w):
+            slot = self.slots[name]
             w = ops.convert_to_tensor(w if constraint is None else constraint(w))
+            if mode in ("through", "tied_values", "tied_scale"):
+                return getattr(slot, mode)(w)
             if mode == "hold":
                 return w * ops.cast(slot.target, w.dtype)
             if mode == "fix":

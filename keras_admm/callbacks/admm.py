@@ -31,6 +31,7 @@ class ADMM(keras.callbacks.Callback):
         layers: what to compress: names, patterns, layers, variables, a callable `variable -> bool`, or a list of
             these. By default kernels and embeddings of rank 2 and more.
         exclude: what to leave out, said in the same way.
+        biases: bool, whether the biases of what is taken are compressed as well, each a tensor like the others.
         admm_epochs: int, epochs under the penalty, or a list with one for each step. By default the epochs of `fit`
             are divided evenly over the phases of all steps.
         retrain_epochs: int, epochs of retraining with the zeros held, or a list with one for each step. 0 ends
@@ -50,9 +51,13 @@ class ADMM(keras.callbacks.Callback):
         pull_kept: bool, whether the weights that Z keeps are pulled to where Z has them, as in the papers, or are
             free: Z then follows them between its moves, which for sparse sets is the exact projection on its support,
             and lets them learn at full speed while the others are pulled to zero.
-        snap: rising shares, the last 1. Sets of levels or clusters say what a weight is, so to stay in them leaves it
-            no room to retrain: instead this share of each weight, the nearest to its place first, is put in its place
-            at the start of each equal part of the retraining epochs, and the rest trains on, as the authors do.
+        retraining: how weights are retrained whose set, of levels or clusters, says what they are, which leaves them no
+            room. `"snap"`: in shares they go to their places, the nearest first, while the rest trains on, as the
+            authors do. `"straight_through"`: all are in their places from the start, and each batch's update goes to
+            weights kept behind them, which choose the places anew. `"centroids"`: all stay in the cluster, or on the
+            multiple of the scale, that they start in; the clusters' values and the scales train.
+        snap: rising shares, the last 1, for `retraining="snap"`: how much of each weight goes to its place at the start
+            of each equal part of the retraining epochs.
         learning_rate: dict with `"admm"` and / or `"retrain"`: a float, or a `LearningRateSchedule` of the number
             of epochs since the phase began. The optimizer's own rate comes back at the end.
         restart_learning_rate: bool, whether the ADMM schedule starts anew after every move of Z and U, as the
@@ -88,6 +93,7 @@ class ADMM(keras.callbacks.Callback):
         *,
         layers=None,
         exclude=None,
+        biases=False,
         admm_epochs=None,
         retrain_epochs=None,
         update_every=1,
@@ -97,6 +103,7 @@ class ADMM(keras.callbacks.Callback):
         masked_progressive=True,
         penalty="gradient",
         pull_kept=True,
+        retraining="snap",
         snap=(0.5, 0.75, 0.9, 1.0),
         learning_rate=None,
         restart_learning_rate=False,
@@ -114,11 +121,22 @@ class ADMM(keras.callbacks.Callback):
         retrain = per_step(name, "retrain_epochs", retrain_epochs, len(targets), least=0)
         each = zip(targets, admm, retrain, strict=True)
         steps = tuple(t if isinstance(t, Step) else Step(t, a, r) for t, a, r in each)
-        how = update_every, rho, rho_growth, rescale_dual, masked_progressive, penalty, pull_kept, tuple(snap)
+        how = (
+            update_every,
+            rho,
+            rho_growth,
+            rescale_dual,
+            masked_progressive,
+            penalty,
+            pull_kept,
+            tuple(snap),
+            retraining,
+        )
         self.plan = Plan(steps, *how)
         self.plan.check(name)
         self.layers = layers
         self.exclude = exclude
+        self.biases = biases
         self.learning_rate = _checked_rates(name, learning_rate)
         self.restart_learning_rate = restart_learning_rate
         self.backup_dir = backup_dir
@@ -133,7 +151,8 @@ class ADMM(keras.callbacks.Callback):
     _implements_predict_batch_hooks = _implements_no_batch_hooks
 
     def on_train_begin(self, logs=None):
-        self.engine = Engine(self.model, self.plan, self.layers, self.exclude, name=type(self).__name__)
+        name = type(self).__name__
+        self.engine = Engine(self.model, self.plan, self.layers, self.exclude, name=name, biases=self.biases)
         self.plan.timeline(self.engine.name, self.params["epochs"])
         _check_rate_is_settable(self.engine.name, self.learning_rate, self.model)
         callbacks = attach.running_callbacks()

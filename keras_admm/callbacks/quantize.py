@@ -15,7 +15,7 @@ class Placed(NamedTuple):
     Attributes:
         dense: the set of a tensor without zeros.
         pruned: the set of one with zeros, which it keeps.
-        places: `"all"`, `"inner"`: all but the first and the last; or `"outer"`: these two.
+        places: `"all"`, `"inner"`: all but those of the first and the last layer; or `"outer"`: these.
     """
 
     dense: object
@@ -26,13 +26,15 @@ class Placed(NamedTuple):
 
     def __call__(self, arrays, fraction):
         names = list(arrays)
-        outer = [*names[:1], *names[-1:]]
-        chosen = {"all": names, "inner": names[1:-1], "outer": outer}[self.places]
-        if not chosen:
+        layers = [name.rpartition("/")[0] for name in names]
+        outer = [name for name, layer in zip(names, layers, strict=True) if layer in (layers[0], layers[-1])]
+        inner = [name for name in names if name not in outer]
+        if not inner and self.places != "all":
             raise ValueError(
-                f"first_last: there must be a weight between the first and the last. Received: {names}. "
+                f"first_last: there must be a layer between the first and the last. Received: {names}. "
                 "Use first_last='same'."
             )
+        chosen = {"all": names, "inner": inner, "outer": outer}[self.places]
         return {name: self.dense if (arrays[name] != 0).all() else self.pruned for name in chosen}
 
     def __repr__(self):
@@ -43,17 +45,17 @@ class ADMMQuantize(ADMM):
     """Trains the weights onto few levels by ADMM, in the `fit` that one already has.
 
     Solves `min f(W) subject to W_i in a scale times fixed multiples`: see `keras_admm.ADMM`. ADMM epochs pull the
-    weights to their nearest levels; then they are put there in shares, the nearest first, while the rest and the biases
-    train on (`snap`). After `fit` every compressed weight is on a level of its tensor, exactly. Zeros of an earlier
-    pruning stay zero and take no level; activations are untouched.
+    weights to their nearest levels; then they are retrained on these, in one of three ways (`retraining`). After `fit`
+    every compressed weight is on a level of its tensor, exactly. Zeros of an earlier pruning stay zero and take no
+    level; activations are untouched.
 
     Args:
         bits: int, 1 to 16: 2**bits levels (with zero among them one fewer, as in int8; 1 bit is binary).
         levels: instead of `bits`: `"binary"`, `"ternary"`, or with `bits` `"power_of_two"`.
         scope: `"tensor"`, or `"channel"`: a scale for each output channel.
         fit: how the scale of equal steps is found, `"least_squares"` or `"max"`; see `keras_admm.constraints.Levels`.
-        first_last: when the first and the last weight are quantized: `"last"`, in a step of their own after the
-            others, as the authors do; `"same"`, with them; or `"skip"`, not at all.
+        first_last: when the weights of the first and the last layer are quantized: `"last"`, in a step of their own
+            after the others, as the authors do; `"same"`, with them; or `"skip"`, not at all.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
 
     Raises:
@@ -152,7 +154,7 @@ def _sets(name, bits, levels, scope, fit):
     if levels == "binary":
         return Binary(scope), Binary(scope, keep_zeros=True)
     if levels == "ternary":
-        return Ternary(scope), Ternary(scope)
+        return Ternary(scope), Ternary(scope, keep_zeros=True)
     if levels == "power_of_two":
         return PowersOfTwo(bits, scope=scope), PowersOfTwo(bits, zero=False, scope=scope)
     return Levels(bits, scope=scope, fit=fit), Levels(bits, zero=False, scope=scope, fit=fit)

@@ -104,5 +104,5 @@ def nearest_mean(x, means, keep_zeros):
     for whole, part in zip(chunks(x), chunks(y), strict=True):
         np.take(means, np.searchsorted(middles, whole), out=part)
         if keep_zeros:
-            part *= whole != 0
+            part[whole == 0] = 0  # not a product, which makes zeros with a sign
     return y

@@ -62,6 +62,8 @@ class Ternary(OnLevels):
 
     Args:
         scope: `"tensor"` for one scale, `"channel"` for one for each output channel (the last axis).
+        keep_zeros: bool, whether training to the set holds what is zero already, as for a pruned tensor. The nearest
+            member is the same.
 
     Example:
 
@@ -74,16 +76,16 @@ class Ternary(OnLevels):
 
     ladder = np.array([0.0, 1.0])
     digits = 0
-    keep_zeros = False
 
-    def __init__(self, scope="tensor"):
+    def __init__(self, scope="tensor", keep_zeros=False):
         self.scope = check_choice("Ternary", "scope", scope, ("tensor", "channel"))
+        self.keep_zeros = bool(keep_zeros)
 
     def climb(self, units):
         return units > 0.5
 
     def get_config(self):
-        return {"scope": self.scope}
+        return {"scope": self.scope, "keep_zeros": self.keep_zeros}
 
 
 @keras.saving.register_keras_serializable("keras_admm")

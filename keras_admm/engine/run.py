@@ -29,6 +29,7 @@ class Engine:
             with: the pull and the zeros are then its own affair, in any loop that uses it. `None` for another
             kind of optimizer: the loop then adds `penalty()` to its loss and calls `hold()` after each update.
         name: str, who speaks in errors.
+        biases: bool, whether biases are compressed like kernels.
 
     Raises:
         ValueError: for an unbuilt or uncompiled model, or a choice of layers that chooses nothing.
@@ -50,12 +51,12 @@ class Engine:
     0.5
     """
 
-    def __init__(self, model, plan, layers=None, exclude=None, optimizer="compiled", name="Engine"):
+    def __init__(self, model, plan, layers=None, exclude=None, optimizer="compiled", name="Engine", biases=False):
         plan.check(name)
         self.model = model
         self.plan = plan
         self.name = name
-        self.variables = weights.select(model, layers, exclude)
+        self.variables = weights.select(model, layers, exclude, biases)
         self._optimizer = _compiled_optimizer(name, model) if optimizer == "compiled" else optimizer
         if plan.penalty == "loss" and self._optimizer is not None:
             _check_loss_takes_penalty(name, model)
@@ -141,14 +142,14 @@ class Engine:
             return True
         moment = self.moment
         retrains = moment.step == len(self.plan.steps) - 1 and moment.phase == "retrain"
-        return retrains and (not self._targets.places or self.plan.snapped(moment.epoch, moment.epochs) == 1)
+        snaps = self.plan.retraining == "snap" and self._targets.places.taken
+        return retrains and (not snaps or self.plan.snapped(moment.epoch, moment.epochs) == 1)
 
     def finish(self):
         """Detach from the model. Returns whether it holds the promised set; if so, exactly."""
         if self._timeline and self.in_last_set:
             # Averages that the optimizer wrote back at the end know nothing of what is held.
-            for name, w in self._read().items():
-                weights.write(self.variables[name], self._held.put_back(name, w))
+            self._targets.settle(self._read(), len(self.plan.steps) - 1)
         complete = self.in_last_set
         self.release()
         return complete
@@ -214,15 +215,12 @@ class Engine:
         if not last:
             return arrays
         retrain = (m.epochs for m in self._timeline if m.step == moment.step and m.phase == "retrain")
-        return self._targets.project(arrays, moment.step, self.plan.snapped(0, next(retrain, 0)))
+        return self._targets.project(arrays, moment.step, next(retrain, 0))
 
     def _end_retrain(self, arrays, moment):
-        """What the end of a retraining epoch does: where a new part of them begins, more weights go to their places."""
+        """What the end of a retraining epoch does: weights that take few values may move to others."""
         self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
-        share = self.plan.snapped(moment.epoch + 1, moment.epochs)
-        if share == self.plan.snapped(moment.epoch, moment.epochs):
-            return arrays
-        return self._targets.snap(arrays, moment.step, share)
+        return self._targets.retrain(arrays, moment.step, moment.epoch + 1, moment.epochs)
 
 
 def _check_loss_takes_penalty(name, model):

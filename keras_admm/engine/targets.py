@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import admm, attach, weights
-from keras_admm.constraints import Sparse
+from keras_admm.engine.places import Places
 from keras_admm.schedules import rho_factor
 
 
@@ -30,11 +30,7 @@ class Targets:
         self._holds_values = holds_values
         self._duals = {}
         self._lasting = {}
-
-    @property
-    def places(self):
-        """Whether weights are held at places in a set of values, not at zero alone."""
-        return "fix" in self._held.modes.values()
+        self.places = Places(plan, held)
 
     def sets(self, arrays, step, fraction):
         """The sets of a step: those that it began with, unless they move with the weights and the time."""
@@ -72,36 +68,40 @@ class Targets:
         norm = float(np.hypot.reduce([np.linalg.norm(arrays[name].ravel()) for name in sets])) or 1.0
         return residuals.primal / norm, rho * residuals.dual / norm, rho
 
-    def project(self, arrays, step, share):
-        """W <- P(W) where the set says what is zero, which is held from here on; in other sets a share goes first."""
-        sets = self.sets(arrays, step, 1.0)
-        sparse = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "support")}
+    def project(self, arrays, step, epochs):
+        """W <- P(W) where the set says what is zero, which is held from here on; others begin to be retrained."""
+        sparse, _ = self._parted(arrays, step)
         self._held.bend(dict.fromkeys(sparse, "hold"))
         self._duals = {}
-        for name in sets:
-            self._held.slots[name].rho.assign(0.0)
+        for slot in self._held.slots.values():
+            slot.rho.assign(0.0)
         for name, constraint in sparse.items():
             held = ~np.asarray(constraint.support(arrays[name]))
             self._held.aim(name, np.zeros_like(arrays[name]), held)
             arrays = {**arrays, name: constraint(arrays[name])}
             weights.write(self.variables[name], arrays[name])
-        return self.snap(arrays, step, share)
+        return self.retrain(arrays, step, 0, epochs)
 
-    def snap(self, arrays, step, share):
-        """Put the share of each weight that is nearest to its place in the set there, and hold it; the rest trains on.
+    def retrain(self, arrays, step, epoch, epochs):
+        """Have the weights that take few values do so in the plan's way; see `Places.enter`. Returns all arrays."""
+        _, valued = self._parted(arrays, step)
+        moved = self.places.enter(arrays, valued, epoch, epochs)
+        for name, w in moved.items():
+            weights.write(self.variables[name], w)
+        return {**arrays, **moved}
 
-        The set is chosen anew each time, so its levels still move with the weights; a share of 1 takes all.
-        """
+    def settle(self, arrays, step):
+        """Write the weights that are held where they are held, whatever came after the last update."""
+        arrays = {name: self._held.put_back(name, w) for name, w in arrays.items()}
+        _, valued = self._parted(arrays, step) if self.places.taken else ({}, {})
+        for name, w in arrays.items():
+            weights.write(self.variables[name], valued[name](w) if name in valued else w)
+
+    def _parted(self, arrays, step):
+        """The sets of a step, those that say what is zero and those that say what weights are."""
         sets = self.sets(arrays, step, 1.0)
-        placed = {name: constraint for name, constraint in sets.items() if not hasattr(constraint, "support")}
-        self._held.bend(dict.fromkeys(placed, "fix"))
-        for name, constraint in placed.items():
-            w, z = arrays[name], np.asarray(constraint(arrays[name]))
-            free = Sparse(share).support(np.abs(w - z)) & (w != z) if share < 1 else np.zeros(w.shape, bool)
-            arrays = {**arrays, name: np.where(free, w, z)}
-            weights.write(self.variables[name], arrays[name])
-            self._held.aim(name, z, free=free)
-        return arrays
+        sparse = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "support")}
+        return sparse, {name: constraint for name, constraint in sets.items() if name not in sparse}
 
     def state(self):
         """All that `load` needs, a flat dict of NumPy arrays."""
@@ -112,6 +112,8 @@ class Targets:
             state[f"target/{i}"], state[f"rho/{i}"] = ops.convert_to_numpy(slot.target), ops.convert_to_numpy(slot.rho)
             if name in self._duals:
                 state[f"u/{i}"] = self._duals[name]
+            if slot.values is not None:
+                state[f"values/{i}"] = ops.convert_to_numpy(slot.values)
         return state
 
     def load(self, state):
@@ -119,7 +121,8 @@ class Targets:
         self._held.bend(json.loads(str(state["modes"])))
         sets = json.loads(str(state["sets"]))
         self._lasting = {int(step): _map(keras.constraints.deserialize, config) for step, config in sets.items()}
-        for i, slot in enumerate(self._held.slots.values()):
+        for i, (name, slot) in enumerate(self._held.slots.items()):
+            self._held.set_values(name, state.get(f"values/{i}"))
             slot.target.assign(state[f"target/{i}"])
             slot.rho.assign(state[f"rho/{i}"])
         self._duals = {n: state[f"u/{i}"] for i, n in enumerate(self.variables) if f"u/{i}" in state}

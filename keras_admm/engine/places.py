@@ -1,0 +1,116 @@
+"""Few values for many weights: how weights whose set says what they are, not only which are zero, are retrained."""
+
+import numpy as np
+
+from keras_admm.constraints import Sparse
+
+
+class Places:
+    """The places of weights on levels and in clusters, in the way of retraining that the plan names.
+
+    Args:
+        plan: the `keras_admm.plan.Plan` of the run.
+        held: the `attach.Hold` of the model.
+    """
+
+    def __init__(self, plan, held):
+        self._plan = plan
+        self._held = held
+
+    @property
+    def taken(self):
+        """Whether any weights are in places, or on the way there."""
+        return bool({"fix", "through", "tied_values", "tied_scale"} & set(self._held.modes.values()))
+
+    def enter(self, arrays, sets, epoch, epochs):
+        """What the weights are from here on.
+
+        Args:
+            arrays: dict of names to float32 arrays.
+            sets: dict of names to constraints.
+            epoch: int, how many epochs of retraining have passed.
+            epochs: int, of how many. When all have, the weights are members of the sets and stay as they are.
+
+        Returns:
+            A dict of the arrays that may have moved.
+        """
+        way = self._plan.retraining
+        if way == "snap" or epoch == epochs:
+            share = self._plan.snapped(epoch, epochs)
+            same = 0 < epoch < epochs and share == self._plan.snapped(epoch - 1, epochs)
+            return {} if same else self._each(self._snap, "fix", arrays, sets, share)
+        if way == "straight_through":
+            return self._each(self._through, "through", arrays, sets, epoch == 0)
+        scaled = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "ladder")}
+        others = {name: constraint for name, constraint in sets.items() if name not in scaled}
+        return (
+            {}
+            if epoch
+            else {
+                **self._each(self._tie, "tied_scale", arrays, scaled, multiples),
+                **self._each(self._tie, "tied_values", arrays, others, clusters),
+            }
+        )
+
+    def _each(self, place, mode, arrays, sets, *how):
+        self._held.bend(dict.fromkeys(sets, mode))
+        return {name: place(name, arrays[name], constraint, *how) for name, constraint in sets.items()}
+
+    def _snap(self, name, w, constraint, share):
+        """The share that is nearest to its place goes there and is held; the rest trains on.
+
+        The set is chosen anew each time, so its levels still move with the weights; a share of 1 takes all.
+        """
+        z = np.asarray(constraint(w))
+        free = Sparse(share).support(np.abs(w - z)) & (w != z) if share < 1 else np.zeros(w.shape, bool)
+        self._held.aim(name, z, free=free)
+        return np.where(free, w, z)
+
+    def _through(self, name, w, constraint, first):
+        """The weight is on levels that fit the one that is trained behind it; in each epoch they fit it anew."""
+        trained = w if first else w + self._held.gap(name)
+        z = np.asarray(constraint(trained))
+        held = z == 0 if _zeros_stay(constraint) else None
+        self._held.aim(name, trained - z, held, values=levels(z, constraint))
+        return z
+
+    def _tie(self, name, w, constraint, tied):
+        """Which weights are equal, or multiples of one scale, stays; the values and the scales train."""
+        z = np.asarray(constraint(w))
+        target, values = tied(z, constraint)
+        self._held.aim(name, target, values=values)
+        return z
+
+
+def levels(z, constraint):
+    """The distinct values of a member of a set, rising, a column for each channel; repeated up to a power of two."""
+    columns = z.reshape(-1, z.shape[-1]).T if _by_channel(z, constraint) else [z.reshape(-1)]
+    distinct = [np.unique(c[c != 0] if _zeros_stay(constraint) else c) for c in columns]
+    count = 1 << (max(map(len, distinct)) - 1).bit_length()
+    whole = [np.concatenate([d, np.repeat(d[-1:] if d.size else np.float32(0), count - d.size)]) for d in distinct]
+    return np.stack(whole, axis=1).astype("float32")
+
+
+def multiples(z, constraint):
+    """The pattern whose scale is trained, and 1 / the sum of its squares."""
+    axes = tuple(range(z.ndim - 1)) if _by_channel(z, constraint) else None
+    squares = np.atleast_1d(np.square(z, dtype="float64").sum(axis=axes))
+    return z, np.divide(1, squares, out=np.zeros_like(squares), where=squares > 0).astype("float32")
+
+
+def clusters(z, constraint):
+    """Each weight's cluster, from 1, or 0 for a zero that stays; and 1 / how many weights each has."""
+    distinct, places = np.unique(z, return_inverse=True)
+    ids = np.where(z == 0, 0, places.reshape(z.shape) + 1)
+    counts = np.bincount(ids.reshape(-1), minlength=distinct.size + 1)
+    counts[0] = 0
+    return ids.astype("float32"), np.divide(1, counts, out=np.zeros(counts.size), where=counts > 0).astype("float32")
+
+
+def _by_channel(z, constraint):
+    return z.ndim > 1 and getattr(constraint, "scope", "tensor") == "channel"
+
+
+def _zeros_stay(constraint):
+    """Whether what is 0 stays 0 while the rest is retrained: by itself, or by the sparse half of a `Joint`."""
+    return getattr(constraint, "keep_zeros", hasattr(constraint, "sparse"))
