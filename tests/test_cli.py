@@ -87,7 +87,7 @@ def test_each_kind_of_file_is_opened_by_the_keras_that_wrote_it(name, tmp_path, 
     small(tf_keras if "legacy" in name else keras).save(tmp_path / name)
     assert weights.is_tf_keras(files.load(tmp_path / name)) == ("legacy" in name)
     assert run("report", tmp_path / name) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split()[:3] == ["total", "30", "30"]
+    assert capsys.readouterr().out.splitlines()[3].split()[:3] == ["total", "30", "30"]
 
 
 def test_export_a_saved_model(saved, tmp_path, capsys):

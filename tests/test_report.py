@@ -1,6 +1,8 @@
 """Counts by hand, the table that they print, and the same as numbers and in Markdown."""
 
 import json
+import math
+import warnings
 
 import keras
 import numpy as np
@@ -13,7 +15,10 @@ from keras_admm import weights
 
 pytestmark = pytest.mark.every_backend
 
+RNG = np.random.default_rng(0)
 ONES = {"kernel_initializer": "ones"}
+BYTES = ("data_bytes", "index_bytes", "side_bytes", "with_indices_bytes", "packed_bytes", "bits_per_weight")
+BYTES += ("data_ratio", "with_indices_ratio", "packed_ratio")
 RECURRENT = {**ONES, "recurrent_initializer": "ones"}
 
 
@@ -39,15 +44,24 @@ def test_rows_and_total():
     row = report.rows[0]
     assert (row.layer, row.variable, row.zeros, row.sparsity, row.dense_bytes) == ("m/a", "kernel", 9, 0.75, 48)
     assert sum(row.histogram[0]) == 3
-    assert report.total[:7] == ("total", (), 18, 3, None, 18, 3)
+    assert report.total[:7] == ("total", (), 18, 3, 2, 18, 3)
     assert ka.report(model(), layers="a").total[:4] == ("total", (), 12, 3)
 
 
 def test_the_table_is_aligned():
     lines = str(ka.report(model())).splitlines()
-    assert len({len(line) for line in lines}) == 1
-    assert lines[2].split() == ["m/b/kernel", "3x2", "6", "0", "1.0000", "-", "1", "6", "0", "24"]
-    assert lines[3].split() == ["total", "18", "3", "0.8333", "6.0x", "-", "18", "3", "72"]
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert lines[2].split()[:9] == ["m/b/kernel", "3x2", "6", "0", "1.0000", "1", "-", "6", "0"]
+    assert lines[3].split()[:8] == ["total", "18", "3", "0.8333", "2", "6.7", "18", "3"]
+    assert [line.split(":")[0] for line in lines[4:]] == ["packed file", "all its numbers in float32"]
+
+
+def test_the_table_of_a_large_model_is_readable():
+    wide = keras.Sequential(
+        [keras.Input((1000,)), layers.Dense(5000, kernel_initializer="zeros", name="fc1")], name="lenet5"
+    )
+    weights.write(wide.layers[0].kernel, np.where(RNG.random((1000, 5000)) < 0.1, 0.25, 0))
+    assert max(map(len, str(ka.report(wide)).splitlines())) <= 150
 
 
 def test_an_unbuilt_model_gets_a_sentence():
@@ -95,7 +109,7 @@ def test_a_shared_layer_is_used_at_each_call_and_attention_by_its_projections():
 
 
 def test_masked_layers_count_as_the_layers_in_them():
-    assert ka.report(ka.mask(model())).total[:7] == ("total", (), 18, 3, None, 18, 3)
+    assert ka.report(ka.mask(model())).total[:7] == ("total", (), 18, 3, 2, 18, 3)
 
 
 @keras.saving.register_keras_serializable("test_report")
@@ -131,7 +145,7 @@ def test_what_cannot_be_known_is_not_guessed(layer):
         assert report.total.macs == 6 and not report.macs_complete
         lines = str(report).splitlines()
         assert ">=6" in lines[3]
-        assert lines[4].endswith(f"such as {report.rows[0].name}. The total of MACs is a lower bound.")
+        assert lines[-1].endswith(f"such as {report.rows[0].name}. The total of MACs is a lower bound.")
 
 
 def test_subclassed_models_count_once_called_and_open_shapes_do_not():
@@ -163,6 +177,7 @@ def test_a_report_changes_nothing():
 
 
 def test_dict_and_markdown():
+    row = ka.report(model()).rows[0]
     told = json.loads(json.dumps(ka.report(model()).to_dict()))
     assert told["rows"][0] == {
         "layer": "m/a",
@@ -176,9 +191,158 @@ def test_dict_and_markdown():
         "macs": 12,
         "macs_left": 3,
         "dense_bytes": 48,
+        **{name: getattr(row, name) for name in BYTES},
     }
     assert told["total"]["zeros"] == 15 and told["macs_complete"]
+    assert told["file"]["bytes"] == len(ka.packed.pack(model())[0])
     lines = ka.report(model()).to_markdown().splitlines()
-    assert lines[1].count("---:") == 9
+    assert lines[1].count("---:") == 15
     assert [cell.strip() for cell in lines[2].split("|")[1:4]] == ["m/a/kernel", "4x3", "12"]
-    assert {line.count("|") for line in lines} == {11}
+    assert {line.count("|") for line in lines[:5]} == {17}
+    assert [line.split(":")[0] for line in lines[5:]] == ["", "packed file", "", "all its numbers in float32"]
+
+
+def quantized():
+    """A model of few levels and many zeros: a kernel of 2,000 weights has 400 of 4 levels, one of 800 has 80 of 2."""
+    m = keras.Sequential(
+        [keras.Input((40,)), layers.Dense(50, name="a"), layers.BatchNormalization(), layers.Dense(16, name="b")],
+        name="m",
+    )
+    levels = np.zeros(2000), np.zeros(800)
+    levels[0][RNG.choice(2000, 400, replace=False)] = np.repeat([-0.5, -0.25, 0.25, 0.5], 100)
+    levels[1][RNG.choice(800, 80, replace=False)] = np.repeat([-1, 1], 40)
+    weights.write(m.get_layer("a").kernel, levels[0].reshape(40, 50))
+    weights.write(m.get_layer("b").kernel, levels[1].reshape(50, 16))
+    return m
+
+
+def test_the_bytes_are_those_of_the_packed_file():
+    m = quantized()
+    report, (data, sizes) = ka.report(m), ka.packed.pack(m)
+    file, total = report.file, report.total
+    assert file.bytes == len(data)
+    assert file.rows + file.rest + file.architecture + file.head == pytest.approx(file.bytes)
+    kernels = [row for row in sizes.rows if row.name.endswith("kernel")]
+    assert [tuple(row)[8:] for row in report.rows] == [(row.data, row.index, row.side) for row in kernels]
+    assert file.rows == pytest.approx(sum(row.packed_bytes for row in report.rows)) == total.packed_bytes
+    assert file.rest == pytest.approx(sum(sum(row[3:]) for row in sizes.rows if row not in kernels))
+    assert file.weights_bytes == file.bytes - sizes.architecture
+    # Two kernels, two biases, and gamma, beta, mean and variance of 50 units.
+    assert file.dense_bytes == 4 * (2000 + 800 + 50 + 16 + 4 * 50)
+    assert file.ratio == file.dense_bytes / len(data)
+    assert file.weights_ratio == file.dense_bytes / (len(data) - sizes.architecture)
+
+
+def test_ratios_of_a_pruned_and_quantized_model():
+    a, b = ka.report(quantized()).rows
+    assert [(row.weights, row.kept, row.distinct) for row in (a, b)] == [(2000, 400, 5), (800, 80, 3)]
+    # 400 numbers of 2 bits are 100 bytes; the positions of 400 in 2,000, of 0.722 bits each, are 180.5.
+    assert a.data_bytes == pytest.approx(100, rel=0.05) and a.index_bytes == pytest.approx(180.5, rel=0.1)
+    assert a.data_ratio == pytest.approx(8000 / 100, rel=0.05)
+    assert a.with_indices_ratio == pytest.approx(8000 / 280.5, rel=0.1)
+    assert a.with_indices_ratio > a.packed_ratio == 8000 / (a.data_bytes + a.index_bytes + a.side_bytes)
+    # 80 numbers of 1 bit are 10 bytes; the positions of 80 in 800, of 0.469 bits each, are 46.9.
+    assert b.data_bytes == pytest.approx(10, rel=0.15) and b.index_bytes == pytest.approx(46.9, rel=0.15)
+    assert b.data_ratio == pytest.approx(3200 / b.data_bytes)
+
+
+def test_bits_are_those_of_each_kept_weight():
+    report = ka.report(quantized())
+    for row in report.rows:
+        levels = row.distinct - 1  # zero is one of the values, but no number of a kept weight
+        assert 0.95 * math.log2(levels) <= row.bits_per_weight <= math.log2(levels) + 0.2
+        assert row.bits_per_weight == 8 * row.data_bytes / row.kept
+    assert report.total.bits_per_weight == 8 * sum(row.data_bytes for row in report.rows) / 480
+    assert report.total.distinct == 7  # four levels, the two of b, and zero
+
+
+def test_nothing_kept_has_no_ratio():
+    zero = ka.report(model()).rows[1]
+    assert (zero.data_bytes, zero.data_ratio, zero.bits_per_weight) == (0, None, None)
+    assert zero.packed_ratio == 24 / zero.packed_bytes
+
+
+def test_what_is_left_out_is_in_the_rest():
+    m = quantized()
+    alone, both = ka.report(m, layers="a"), ka.report(m)
+    assert alone.rows == both.rows[:1]
+    assert alone.file.rest == pytest.approx(both.file.rest + both.rows[1].packed_bytes)
+    assert alone.file.bytes == both.file.bytes
+
+
+def test_masks_are_in_the_file_but_not_among_its_numbers():
+    plain, masked = ka.report(quantized()).file, ka.report(ka.mask(quantized())).file
+    assert masked.dense_bytes == plain.dense_bytes and masked.rest > plain.rest
+
+
+@keras.saving.register_keras_serializable("test_report")
+class Tied(layers.Layer):
+    """A layer with the kernel of another, which both of them save."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other, self.kernel = other, other.kernel
+
+    def call(self, x):
+        return ops.matmul(x, self.kernel)
+
+    def get_config(self):
+        return {**super().get_config(), "other": self.other}
+
+
+def test_a_kernel_that_two_layers_share_is_one_row_of_all_its_bytes():
+    first = layers.Dense(6, name="first", use_bias=False)
+    first.build((None, 6))
+    m = keras.Sequential([keras.Input((6,)), first, Tied(first)], name="m")
+    (row,), sizes = ka.report(m).rows, ka.packed.sizes(m)
+    assert len(sizes.rows) == 2
+    assert row.packed_bytes == pytest.approx(sum(sum(size[3:]) for size in sizes.rows))
+    assert ka.report(m).file.dense_bytes == 4 * 36
+
+
+class Given(keras.Model):
+    """A model that was given a layer, and that says nothing of it when it is saved."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x)
+
+
+def test_a_model_that_cannot_be_packed_has_no_bytes_and_a_note_says_why():
+    given = Given(layers.Dense(2))
+    given(np.ones((1, 3), "float32"))
+    report = ka.report(given)
+    assert report.file is None and report.summary == []
+    for row in (*report.rows, report.total):
+        assert {getattr(row, name) for name in BYTES} == {None}
+    assert str(report).splitlines()[1].split()[-6:] == ["-"] * 6
+    start = "Packed bytes cannot be known: the model cannot be packed (NotImplementedError: Object Given was created"
+    assert report.notes.startswith(start) and report.notes.endswith(")."), report.notes
+    assert report.notes in str(report) and report.notes in report.to_markdown()
+    told = json.loads(json.dumps(report.to_dict()))
+    assert told["file"] is None and told["total"]["packed_bytes"] is None and told["note"] == report.note
+
+
+def test_bytes_of_some_rows_alone_are_no_sum():
+    class Copied(layers.Dense):
+        def save_own_variables(self, store):
+            store["kernel"] = ops.convert_to_numpy(self.kernel)
+
+    m = keras.Sequential([keras.Input((3,)), Copied(4, **ONES), layers.Dense(2, name="b")], name="m")
+    report = ka.report(m)
+    assert [row.packed_bytes is None for row in (*report.rows, report.total)] == [True, False, True]
+    assert "The packed bytes of 1 of 2 variables cannot be told from others'" in report.notes
+    assert report.file.rows == report.rows[1].packed_bytes
+    parts = report.file.rows + report.file.rest + report.file.architecture + report.file.head
+    assert parts == pytest.approx(report.file.bytes)
+
+
+def test_a_lambda_is_packed_without_a_word():
+    m = keras.Sequential([keras.Input((3,)), layers.Lambda(lambda x: x), layers.Dense(2)])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        report = ka.report(m)
+    assert not [w for w in said if "lambda" in str(w.message)] and report.file.bytes == len(ka.packed.pack(m)[0])

@@ -38,6 +38,7 @@ def test_the_page_stands_alone(run, form, tmp_path):
     svg = xml.etree.ElementTree.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
     assert svg.tag.endswith("svg")
     assert ("residuals" in text) == (given is not None)
+    assert all(f"<p>{line}</p>" in text for line in ka.report(m).summary)
 
 
 def test_names_are_text_in_the_page():

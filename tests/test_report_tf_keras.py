@@ -70,3 +70,15 @@ def test_a_nested_model_with_a_shared_layer_and_two_inputs():
 def test_an_unbuilt_model_gets_a_sentence():
     with pytest.raises(ValueError, match="must be built before"):
         ka.report(tf_keras.Sequential([layers.Dense(2)]))
+
+
+def test_no_packed_bytes_and_a_sentence_that_says_why():
+    model = tf_keras.Sequential([layers.Dense(2)])
+    model.build((None, 3))
+    report = ka.report(model)
+    assert report.file is None and report.rows[0].packed_bytes is None and report.total.data_ratio is None
+    assert (
+        str(report)
+        .splitlines()[-1]
+        .startswith("Packed bytes cannot be known: a packed file holds models of Keras 3, and this one is of tf_keras.")
+    )

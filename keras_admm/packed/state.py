@@ -24,14 +24,19 @@ class Slot(NamedTuple):
     name: str
 
     @property
+    def value(self):
+        """What its layer gave: the variable itself, with most layers."""
+        return self.store[self.key]
+
+    @property
     def spec(self):
-        value = self.store[self.key]
+        value = self.value
         return codec.Spec(tuple(int(n) for n in value.shape), keras.backend.standardize_dtype(value.dtype))
 
     def read(self):
         """Its bits, as unsigned integers."""
         kind = codec.KINDS.get(self.spec.dtype)
-        value = np.ascontiguousarray(ops.convert_to_numpy(ops.convert_to_tensor(self.store[self.key])))
+        value = np.ascontiguousarray(ops.convert_to_numpy(ops.convert_to_tensor(self.value)))
         value = value.reshape(self.spec.shape)
         if kind is not None and value.dtype.itemsize * 8 > kind.bits:
             # torch gives bfloat16 as float32, whose upper half it is.

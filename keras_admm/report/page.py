@@ -33,7 +33,7 @@ $body
 </tbody>
 </table>
 </div>
-<p>$note</p>
+$below
 <h2>$pictures</h2>
 $drawn
 </body>
@@ -47,7 +47,7 @@ def page(report, history=None):
     return PAGE.substitute(
         head=_line("th", head),
         body="\n".join(_line("td", cells) for cells in body),
-        note=escape(report.notes),
+        below="\n".join(f"<p>{escape(text)}</p>" for text in (*report.summary, report.notes) if text),
         pictures="Zeros, weights" if history is None else "Zeros, weights, residuals",
         drawn=svg(draw(report, history)),
     )

@@ -1,73 +1,37 @@
-"""The rows of a report, and the ways to read them: a table, Markdown, a dict, a page, a picture."""
+"""A report: its rows, its file, and the ways to read them: a table, Markdown, a dict, a page, a picture."""
 
 from typing import NamedTuple
 
 from keras_admm.files import whole
-
-
-class Row(NamedTuple):
-    """One compressible variable, or the total.
-
-    Attributes:
-        name: the variable's path.
-        shape: its shape.
-        weights: how many weights it has.
-        kept: how many of them are not zero.
-        distinct: how many different values they have, zero among them; None for the total.
-        macs: multiplications (each with an addition) by these weights for one sample; None: not known.
-        macs_left: those by weights that are not zero.
-        histogram: the counts of the weights that are not zero in bins of equal width, and the bins' edges.
-    """
-
-    name: str
-    shape: tuple
-    weights: int
-    kept: int
-    distinct: int | None = None
-    macs: int | None = None
-    macs_left: int | None = None
-    histogram: tuple = ((), ())
-
-    @property
-    def layer(self):
-        """The path of the layer that has the variable."""
-        return self.name.rpartition("/")[0]
-
-    @property
-    def variable(self):
-        """The variable's own name."""
-        return self.name.rpartition("/")[2]
-
-    @property
-    def zeros(self):
-        return self.weights - self.kept
-
-    @property
-    def sparsity(self):
-        return 1 - self.kept / self.weights
-
-    @property
-    def dense_bytes(self):
-        """Bytes of all weights as float32, zeros too."""
-        return 4 * self.weights
+from keras_admm.report.file import PackedFile
+from keras_admm.report.row import Row
 
 
 class Report(NamedTuple):
-    """The rows of a model; printing it gives an aligned table with a total.
+    """The rows of a model; printing it gives an aligned table with a total, and what its packed file takes.
 
     Attributes:
         rows: tuple of `Row`s.
         note: str, what the numbers leave out, or nothing.
+        distinct: how many different values all rows together have, zero among them.
+        file: a `PackedFile`: the bytes of the whole packed file, or None if the model cannot be packed.
     """
 
     rows: tuple
     note: str = ""
+    distinct: int | None = None
+    file: PackedFile | None = None
 
     @property
     def total(self):
-        """The sums, as a `Row`; its MACs are those of the rows where they are known, None where there are none."""
-        fields = ("weights", "kept", "macs", "macs_left")
-        return Row("total", (), **{field: _sum(getattr(row, field) for row in self.rows) for field in fields})
+        """The sums, as a `Row`; its distinct values are those of all rows together.
+
+        Its MACs are those of the rows where they are known, None where there are none; its bytes are None unless
+        those of every row are known.
+        """
+        known = {field: _sum(getattr(row, field) for row in self.rows) for field in ("macs", "macs_left")}
+        all_of = {field: _sum_of_all(getattr(row, field) for row in self.rows) for field in SUMMED}
+        return Row("total", (), distinct=self.distinct, **known, **all_of)
 
     @property
     def macs_complete(self):
@@ -80,6 +44,19 @@ class Report(NamedTuple):
         bound = not self.macs_complete and self.total.macs is not None
         return f"{self.note} The total of MACs is a lower bound." if bound else self.note
 
+    @property
+    def summary(self):
+        """The packed file's figures as lines of text, none if the model cannot be packed."""
+        if self.file is None:
+            return []
+        file = self.file
+        parts = {"rows": file.rows, "rest": file.rest, "architecture": file.architecture, "head": file.head}
+        return [
+            f"packed file: {file.bytes:,} bytes ({' + '.join(f'{name} {n:,.0f}' for name, n in parts.items())})",
+            f"all its numbers in float32: {file.dense_bytes:,} bytes, {_times(file.ratio)} the file, "
+            f"{_times(file.weights_ratio)} the file without its architecture ({file.weights_bytes:,} bytes)",
+        ]
+
     def __str__(self):
         cells = self.cells()
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -87,7 +64,7 @@ class Report(NamedTuple):
             "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
             for line in cells
         ]
-        return "\n".join([*lines, *([self.notes] if self.notes else [])])
+        return "\n".join([*lines, *self.summary, *([self.notes] if self.notes else [])])
 
     def cells(self):
         """The table as lists of strings: the head, a line for each row, the total."""
@@ -100,13 +77,15 @@ class Report(NamedTuple):
         """The table in Markdown, numbers to the right."""
         head, *lines = [f"| {' | '.join(line)} |" for line in self.cells()]
         rule = f"| --- | {' | '.join(['---:'] * (len(COLUMNS) - 1))} |"
-        return "\n".join([head, rule, *lines, *(["", self.notes] if self.notes else [])])
+        below = [line for text in (*self.summary, self.notes) if text for line in ("", text)]
+        return "\n".join([head, rule, *lines, *below])
 
     def to_dict(self):
-        """The numbers alone, ready for `json.dumps`: `rows`, `total`, `macs_complete` and `note`."""
+        """The numbers alone, ready for `json.dumps`: `rows`, `total`, `file`, `macs_complete` and `note`."""
         rows = [{field: getattr(row, field) for field in FIELDS} for row in self.rows]
         total = {field: getattr(self.total, field) for field in FIELDS if field not in ("layer", "variable", "shape")}
-        return {"rows": rows, "total": total, "macs_complete": self.macs_complete, "note": self.note}
+        file = None if self.file is None else self.file.to_dict()
+        return {"rows": rows, "total": total, "file": file, "macs_complete": self.macs_complete, "note": self.note}
 
     def to_html(self, path=None, history=None):
         """One page that needs nothing else: the table, and its pictures drawn in it. Needs matplotlib.
@@ -149,7 +128,12 @@ class Report(NamedTuple):
             figure.savefig(partial, dpi=120)
 
 
-FIELDS = "layer variable shape weights kept zeros sparsity distinct macs macs_left dense_bytes".split()
+FIELDS = (
+    "layer variable shape weights kept zeros sparsity distinct bits_per_weight macs macs_left "
+    "dense_bytes data_bytes index_bytes side_bytes with_indices_bytes packed_bytes "
+    "data_ratio with_indices_ratio packed_ratio"
+).split()
+SUMMED = ("weights", "kept", "data_bytes", "index_bytes", "side_bytes")
 
 
 def _sum(values):
@@ -157,14 +141,23 @@ def _sum(values):
     return sum(known) if known else None
 
 
+def _sum_of_all(values):
+    values = list(values)
+    return None if None in values else sum(values)
+
+
 def _short(count):
     """A count with three digits and a unit; small ones as they are."""
     if count is None:
         return "-"
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
+        if count >= 0.9995 * size:
             return f"{count / size:.3g}{unit}" if count < 999.5 * size else f"{count / size:,.0f}{unit}"
-    return str(count)
+    return f"{count:.3g}"
+
+
+def _times(ratio):
+    return "-" if ratio is None else f"{ratio:,.1f}x" if ratio < 99.95 else f"{ratio:,.0f}x"
 
 
 # What the table shows of a row; a figure more is a line more.
@@ -174,9 +167,15 @@ COLUMNS = {
     "weights": lambda row: f"{row.weights:,}",
     "kept": lambda row: f"{row.kept:,}",
     "sparsity": lambda row: f"{row.sparsity:.4f}",
-    "rate": lambda row: f"{row.weights / row.kept:.1f}x" if row.kept else "-",
     "distinct": lambda row: "-" if row.distinct is None else f"{row.distinct:,}",
+    "bits": lambda row: "-" if row.bits_per_weight is None else f"{row.bits_per_weight:.3g}",
     "MACs": lambda row: _short(row.macs),
     "MACs left": lambda row: _short(row.macs_left),
-    "bytes": lambda row: _short(row.dense_bytes),
+    "dense": lambda row: _short(row.dense_bytes),
+    "data": lambda row: _short(row.data_bytes),
+    "+index": lambda row: _short(row.with_indices_bytes),
+    "packed": lambda row: _short(row.packed_bytes),
+    "data x": lambda row: _times(row.data_ratio),
+    "+index x": lambda row: _times(row.with_indices_ratio),
+    "packed x": lambda row: _times(row.packed_ratio),
 }
