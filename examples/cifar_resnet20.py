@@ -1,10 +1,11 @@
-"""ResNet-20 on CIFAR-10, pruned by ADMM: `python examples/cifar_resnet20.py --data cifar10.npz --rate 10`.
+"""ResNet-20 on CIFAR-10, pruned by ADMM: `python examples/cifar_resnet20.py --data cifar10.npz --rate 10 --bits 4`.
 
 The network is the one of He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2:
 3x3 convolutions of 16, 32 and 64 filters with batch normalization. Where the filters double, the shortcut is a
 strided 1x1 projection (their option B; A has no weights), so that every weight is in an ordinary layer: 270,896
 of them, 0.27 million. A dense model is trained, then one `fit` for each rate starts from it: ADMM, then retraining
-with the zeros held. Validation images come from the training set; the test set is only printed.
+with the zeros held; with `--bits` or `--clusters` one more takes what is kept to few values. Validation images come
+from the training set; the test set is only printed.
 
 The defaults take minutes on two CPU cores, on a part of the images, and show the way rather than the accuracy.
 For the accuracy, on an accelerator, all images and more epochs:
@@ -96,7 +97,7 @@ class Augmented(keras.utils.PyDataset):
 
 def images(args):
     """Train, validation and test pairs, of mean 0 and deviation 1 by channel over the training images."""
-    train, validation, test = data.cifar10(args.data)
+    train, validation, test = data.cifar10(args.data, args.validation)
     if args.limit:
         train = train[0][: args.limit], train[1][: args.limit]
     mean, deviation = train[0].mean((0, 1, 2)), train[0].std((0, 1, 2))
@@ -142,30 +143,43 @@ def dense_model(args, train, validation):
     return model
 
 
-def compress(args, weights, rate, train, validation):
-    """One `fit` from the dense weights to `rate` times fewer."""
+def compress(args, weights, callback, train, validation):
+    """One `fit` from given weights: ADMM, then retraining."""
     model = compiled(args, args.compress_rate)
     model.set_weights(weights)
-    prune = ka.ADMMPrune(
-        sparsity=1 - 1 / rate,
-        path="geometric",
-        admm_epochs=args.admm_epochs,
-        retrain_epochs=args.retrain_epochs,
-        penalty=args.penalty,
-        rho=args.rho,
-        rho_growth=args.rho_growth,
-        learning_rate={"retrain": keras.optimizers.schedules.CosineDecay(args.compress_rate, args.retrain_epochs)},
-        verbose=1,
-    )
-    fit(args, model, train, validation, args.admm_epochs + args.retrain_epochs, [prune])
+    fit(args, model, train, validation, args.admm_epochs + args.retrain_epochs, [callback])
     return model
+
+
+def callbacks(args, rate):
+    """What is done in turn, by name: pruning, and where it is asked for a fit onto few values."""
+    falling = keras.optimizers.schedules.CosineDecay(args.compress_rate, args.retrain_epochs)
+    phases = {
+        "admm_epochs": args.admm_epochs,
+        "retrain_epochs": args.retrain_epochs,
+        "penalty": args.penalty,
+        "rho": args.rho,
+        "rho_growth": args.rho_growth,
+        "learning_rate": {"retrain": falling},
+        "verbose": 1,
+    }
+    few = {"first_last": "same", "retraining": "straight_through", **phases}
+    out = {f"{rate:g}x": ka.ADMMPrune(sparsity=1 - 1 / rate, path="geometric", **phases)} if rate > 1 else {}
+    out |= {f"{rate:g}x, {args.bits} bits": ka.ADMMQuantize(args.bits, **few)} if args.bits else {}
+    out |= {f"{rate:g}x, {args.clusters} clusters": ka.ADMMCluster(args.clusters, **few)} if args.clusters else {}
+    return out
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="path of CIFAR-10 as .npz of JPEG images; without it Keras downloads it")
     parser.add_argument("--limit", type=int, default=10_000, help="how many training images to use; 0: all")
-    parser.add_argument("--rate", type=float, nargs="+", default=[10], help="dense weights per kept weight")
+    parser.add_argument(
+        "--rate", type=float, nargs="+", default=[10], help="dense weights per kept weight; 1: keep all"
+    )
+    few = parser.add_mutually_exclusive_group()
+    few.add_argument("--bits", type=int, help="levels, as a power of two, onto which what is kept is trained then")
+    few.add_argument("--clusters", type=int, help="clusters of equal values into which it is trained then")
     parser.add_argument("--epochs", type=int, default=2, help="of dense training")
     parser.add_argument("--admm-epochs", type=int, default=2)
     parser.add_argument("--retrain-epochs", type=int, default=2)
@@ -176,6 +190,7 @@ def arguments():
     parser.add_argument("--compress-rate", type=float, default=0.01, help="learning rate of ADMM and of retraining")
     parser.add_argument("--weight-decay", type=float, default=1e-4)
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--validation", type=int, default=5000, help="images of the training set to choose by")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dense-weights", help="path of an .npz of dense weights: read if it is there, else written")
     return parser.parse_args()
@@ -190,13 +205,15 @@ def main():
     weights = ka.report(dense).total.weights
     lines = [("dense", accuracy(dense, validation), accuracy(dense, test), weights, time.time() - began)]
     for rate in args.rate:
-        keras.utils.set_random_seed(args.seed)
-        began = time.time()
-        model = compress(args, dense.get_weights(), rate, train, validation)
-        table = ka.report(model)
-        print(f"\n{table}\n", flush=True)
-        name, kept = f"{weights / table.total.kept:.1f}x", table.total.kept
-        lines.append((name, accuracy(model, validation), accuracy(model, test), kept, time.time() - began))
+        model = dense
+        for name, callback in callbacks(args, rate).items():
+            keras.utils.set_random_seed(args.seed)
+            began = time.time()
+            model = compress(args, model.get_weights(), callback, train, validation)
+            table = ka.report(model)
+            print(f"\n{table}\n", flush=True)
+            figures = accuracy(model, validation), accuracy(model, test), table.total.kept, time.time() - began
+            lines.append((name, *figures))
     print(f"ResNet-20 on CIFAR-10, {len(train[0]):,} images, {keras.backend.backend()} backend, seed {args.seed}")
     print(show.rates(lines))
 

@@ -12,7 +12,7 @@ from keras_admm.constraints.sparse import check_sparsity
 from keras_admm.regularizers import check_rho
 from keras_admm.schedules import check_growth, check_path, tighten
 
-RETRAINING = ("snap", "straight_through", "centroids")
+RETRAINING = ("straight_through", "snap", "centroids")
 
 
 class Step(NamedTuple):
@@ -129,7 +129,7 @@ class Plan(NamedTuple):
     penalty: str = "gradient"
     pull_kept: bool = True
     snap: tuple = (0.5, 0.75, 0.9, 1.0)
-    retraining: str = "snap"
+    retraining: str = "straight_through"
 
     def snapped(self, epoch, epochs):
         """The share that is in its place when so many of the epochs of retraining have passed."""

@@ -116,6 +116,22 @@ def test_integers_and_booleans(tmp_path):
     comes_back(model, tmp_path / "m.kadmm", custom_objects={"Counts": Counts})
 
 
+def test_a_layer_that_does_not_tell_its_name_comes_back(tmp_path):
+    class Scaled(layers.Layer):
+        def __init__(self, by):
+            super().__init__()
+            self.by = by
+
+        def call(self, x):
+            return x * self.by
+
+        def get_config(self):
+            return {"by": self.by}
+
+    model = keras.Sequential([keras.Input((3,)), Scaled(2), layers.Dense(1)])
+    comes_back(model, tmp_path / "m.kadmm", custom_objects={"Scaled": Scaled})
+
+
 def test_statistics_and_assets_come_back(tmp_path):
     normal = layers.Normalization()
     normal.adapt(np.arange(12, dtype="float32").reshape(4, 3))

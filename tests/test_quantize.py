@@ -43,10 +43,10 @@ RUNS = {
     "channels": (lambda: ka.ADMMQuantize(3, scope="channel", first_last="same"), [Levels(3, scope="channel")] * 3),
     "integer grid": (lambda: ka.ADMMQuantize(4, fit="max", first_last="same"), [Levels(4, fit="max")] * 3),
     "clusters": (lambda: ka.ADMMCluster(5), [Codebook(5, keep_zeros=False)] * 3),
+    "snap": (lambda: ka.ADMMQuantize(3, retraining="snap"), [Levels(3)] * 3),
     "proximal": (lambda: ka.ADMMCluster(5, penalty="proximal", rho=0.05), [Codebook(5, keep_zeros=False)] * 3),
-    "at once": (lambda: ka.ADMMCluster(5, snap=(1.0,)), [Codebook(5, keep_zeros=False)] * 3),
+    "at once": (lambda: ka.ADMMCluster(5, retraining="snap", snap=(1.0,)), [Codebook(5, keep_zeros=False)] * 3),
     "no retraining": (lambda: ka.ADMMQuantize(3, retrain_epochs=0), [Levels(3)] * 3),
-    "through": (lambda: ka.ADMMQuantize(3, retraining="straight_through"), [Levels(3)] * 3),
     "through, channels": (
         lambda: ka.ADMMQuantize(3, scope="channel", first_last="same", retraining="straight_through"),
         [Levels(3, scope="channel")] * 3,
@@ -135,7 +135,7 @@ class Watch(keras.callbacks.Callback):
 def test_what_is_in_its_place_stays_there_while_the_rest_trains():
     """Of 4 epochs of retraining the shares are a half, three quarters, nine tenths and all; the biases go on."""
     model, watch = net(), Watch()
-    callback = ka.ADMMQuantize(3, first_last="same", admm_epochs=1, retrain_epochs=4)
+    callback = ka.ADMMQuantize(3, first_last="same", admm_epochs=1, retrain_epochs=4, retraining="snap")
     fit(model, callback, 5, watch)
     for epoch, share in enumerate(callback.plan.snap):
         first, second = watch.seen[2 + 2 * epoch : 4 + 2 * epoch]
@@ -178,12 +178,13 @@ def test_a_state_goes_on_where_it_was(tmp_path, retraining):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_a_run_that_is_stopped_early_says_so_and_can_be_projected():
+@pytest.mark.parametrize("retraining, last", [("snap", 4), ("straight_through", 2)])
+def test_a_run_that_is_stopped_early_says_so_and_can_be_projected(retraining, last):
     class Enough(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            self.model.stop_training = epoch == 4
+            self.model.stop_training = epoch == last
 
-    model, callback = net(), ka.ADMMQuantize(2, first_last="same", admm_epochs=4)
+    model, callback = net(), ka.ADMMQuantize(2, first_last="same", admm_epochs=4, retraining=retraining)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit(model, callback, 12, Enough())
@@ -269,6 +270,20 @@ def test_bad_input_gets_a_sentence(case):
     make, error, sentence = BAD[case]
     with pytest.raises(error, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("retraining", ["straight_through", "centroids"])
+def test_a_run_that_is_stopped_while_it_retrains_is_in_the_set(retraining):
+    class Enough(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 4
+
+    model, callback = net(), ka.ADMMQuantize(2, first_last="same", admm_epochs=4, retraining=retraining)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(model, callback, 12, Enough())
+    for w in kernels(model):
+        np.testing.assert_array_equal(np.asarray(Levels(2)(w)), w)
 
 
 def test_too_few_weights_for_two_steps():

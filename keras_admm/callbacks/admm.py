@@ -52,9 +52,9 @@ class ADMM(keras.callbacks.Callback):
             free: Z then follows them between its moves, which for sparse sets is the exact projection on its support,
             and lets them learn at full speed while the others are pulled to zero.
         retraining: how weights are retrained whose set, of levels or clusters, says what they are, which leaves them no
-            room. `"snap"`: in shares they go to their places, the nearest first, while the rest trains on, as the
-            authors do. `"straight_through"`: all are in their places from the start, and each batch's update goes to
-            weights kept behind them, which choose the places anew. `"centroids"`: all stay in the cluster, or on the
+            room. `"straight_through"`: all are in their places from the start, and each batch's update goes to weights
+            kept behind them, which choose the places anew. `"snap"`: in shares they go to their places, the nearest
+            first, while the rest trains on, as the authors do. `"centroids"`: all stay in the cluster, or on the
             multiple of the scale, that they start in; the clusters' values and the scales train.
         snap: rising shares, the last 1, for `retraining="snap"`: how much of each weight goes to its place at the start
             of each equal part of the retraining epochs.
@@ -103,7 +103,7 @@ class ADMM(keras.callbacks.Callback):
         masked_progressive=True,
         penalty="gradient",
         pull_kept=True,
-        retraining="snap",
+        retraining="straight_through",
         snap=(0.5, 0.75, 0.9, 1.0),
         learning_rate=None,
         restart_learning_rate=False,

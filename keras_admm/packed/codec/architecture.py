@@ -32,10 +32,10 @@ def short(described):
     layers, counts, before = [], {}, None
     for layer in config["layers"]:
         layers.append(_short_layer(layer, counts, before, name))
-        before = layer["config"]["name"]
+        before = _name(layer)
     ends = [config["input_layers"], config["output_layers"]] if name == "Functional" else []
     out = [name, config["name"], layers, *ends]
-    if ends == [[layer["config"]["name"], 0, 0] for layer in (config["layers"][0], config["layers"][-1])]:
+    if ends == [[_name(layer), 0, 0] for layer in (config["layers"][0], config["layers"][-1])]:
         out = out[:3]
     return out if long(out) == plain else described
 
@@ -144,6 +144,11 @@ def _guess(name, counts):
     return snake.lower() + (f"_{counts[name] - 1}" if counts[name] > 1 else "")
 
 
+def _name(layer):
+    """A layer's name; where its own configuration leaves it out, a Functional model tells it, a Sequential one not."""
+    return layer["config"].get("name", layer.get("name"))
+
+
 def _nodes(before):
     """The call of a layer on what the layer before it gave."""
     if before is None:
@@ -170,8 +175,8 @@ def _long(model, name, layers, first=None, last=None):
     counts, before, out = {}, None, []
     for layer in layers:
         out.append(_long_layer(layer, counts, before, model))
-        before = out[-1]["config"]["name"]
-    names = [layer["config"]["name"] for layer in out]
+        before = _name(out[-1])
+    names = [_name(layer) for layer in out]
     config = {"name": name, "trainable": True, "layers": out}
     if model == "Sequential":
         config |= {"dtype": FLOAT32, "build_input_shape": out[0]["config"]["batch_shape"]}
