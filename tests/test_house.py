@@ -25,6 +25,7 @@ FLOORS = {
     "backup": 2,
     "engine": 2,
     "layers": 2,
+    "purify": 2,
     "callbacks": 3,
     "report": 3,
     "latency": 3,
