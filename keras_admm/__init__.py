@@ -21,6 +21,7 @@ from keras_admm.packed import load as load
 from keras_admm.packed import save as save
 from keras_admm.plan import Plan as Plan
 from keras_admm.plan import Step as Step
+from keras_admm.purify import purify as purify
 from keras_admm.regularizers import ADMMRegularizer as ADMMRegularizer
 from keras_admm.report import report as report
 

@@ -31,23 +31,39 @@ def select(model, layers=None, exclude=None, biases=False):
             finite, or nothing left.
     """
     _check_built(model)
-    named = _named(model)
+    by_name = named(model)
     # Asked of the model: in tf_keras the variables of a frozen layer do not know that they are frozen.
     trainable = {id(v) for v in model.trainable_variables}
     wanted = _is_kernel_or_bias if biases else is_kernel
-    by_rule = {n: v for n, v in named.items() if id(v) in trainable and wanted(v)}
-    chosen = by_rule if layers is None else _chosen(named, layers, wanted)
-    left_out = _chosen(named, exclude, wanted) if exclude is not None else {}
+    by_rule = {n: v for n, v in by_name.items() if id(v) in trainable and wanted(v)}
+    chosen = by_rule if layers is None else _chosen(by_name, layers, wanted)
+    left_out = _chosen(by_name, exclude, wanted) if exclude is not None else {}
     chosen = {name: v for name, v in chosen.items() if name not in left_out}
-    _check_quantized(named if layers is None else chosen, left_out)
+    _check_quantized(by_name if layers is None else chosen, left_out)
     if not chosen:
         raise ValueError(
             f"{model.name}: at least one variable must be compressed. Received: layers={layers!r}, "
-            f"exclude={exclude!r}, which leave none of {sorted(named)}. Choose others."
+            f"exclude={exclude!r}, which leave none of {sorted(by_name)}. Choose others."
         )
     for name, variable in chosen.items():
         _check_variable(name, variable, id(variable) in trainable)
     return chosen
+
+
+def named(model):
+    """Every variable of a model by its path, with a number behind it where another has the same."""
+    by_name, seen = {}, set()
+    for variable in model.variables:
+        if id(variable) in seen:
+            continue
+        seen.add(id(variable))
+        name = path = _path(variable)
+        count = 1
+        while name in by_name:
+            count += 1
+            name = f"{path}_{count}"
+        by_name[name] = variable
+    return by_name
 
 
 def is_tf_keras(thing):
@@ -82,21 +98,6 @@ def storable(variable):
 def write(variable, value):
     """Assign a copy of a NumPy array, in the variable's own dtype."""
     variable.assign(ops.cast(ops.convert_to_tensor(np.array(value)), variable.dtype))
-
-
-def _named(model):
-    named, seen = {}, set()
-    for variable in model.variables:
-        if id(variable) in seen:
-            continue
-        seen.add(id(variable))
-        name = path = _path(variable)
-        count = 1
-        while name in named:
-            count += 1
-            name = f"{path}_{count}"
-        named[name] = variable
-    return named
 
 
 def _path(variable):

@@ -26,6 +26,7 @@ FLOORS = {
     "engine": 2,
     "layers": 2,
     "packed": 2,
+    "purify": 2,
     "callbacks": 3,
     "report": 3,
     "latency": 3,
