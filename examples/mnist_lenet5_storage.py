@@ -1,9 +1,9 @@
 """LeNet-5 on MNIST in as few bytes as can be: `python examples/mnist_lenet5_storage.py --data mnist.npz`.
 
-Pruned by ADMM as in `mnist_lenet5.py`; cleared of weights that reach no output; its weights and biases trained onto a
-few levels, by ADMM and then straight through the rounding; saved in a packed file, from which it is loaded again and
-tested. All of that file is counted, biases too, and once more without the description of the architecture. Nothing is
-chosen on the test set.
+Pruned by ADMM as in `mnist_lenet5.py`; cleared of weights that reach no output; its weights trained into few clusters
+and its biases onto few levels, by ADMM and then straight through the rounding; saved in a packed file, from which it is
+loaded again and tested. All of that file is counted, biases too, and once more without the description of the
+architecture. Nothing is chosen on the test set.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import mnist_lenet5
 import show
 
 import keras_admm as ka
+from keras_admm.constraints import Codebook, Levels
 from keras_admm.plan import RETRAINING
 
 PACKAGES = ("keras", "tensorflow", "numpy", "constriction")
@@ -30,7 +31,8 @@ PUBLISHED = [
 
 def options(argv=None, **defaults):
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--bits", type=int, default=2, help="levels of weights, without 0, as a power of two")
+    parser.add_argument("--clusters", type=int, default=4, help="values of a layer's weights, without 0")
+    parser.add_argument("--bias-bits", type=int, default=3, help="levels of its biases, without 0, as a power of two")
     parser.add_argument("--retraining", default="straight_through", choices=RETRAINING)
     parser.add_argument("--bit-admm-epochs", type=int, default=4)
     parser.add_argument("--bit-retrain-epochs", type=int, default=16)
@@ -61,7 +63,6 @@ def pruned_model(args, network, train, validation):
 def phases(args, retraining):
     """What the callbacks of all sets of few values have in common."""
     return {
-        "first_last": "same",
         "admm_epochs": args.bit_admm_epochs,
         "retrain_epochs": args.bit_retrain_epochs,
         "retraining": retraining,
@@ -83,10 +84,11 @@ def fitted(args, network, pruned, callback, train, validation):
     return model
 
 
-def quantized(args, network, pruned, train, validation):
-    """Every weight and bias of the pruned network on one of a few levels of its own tensor."""
-    quantize = ka.ADMMQuantize(args.bits, biases=True, verbose=1, **phases(args, args.retraining))
-    return fitted(args, network, pruned, quantize, train, validation)
+def few_valued(args, network, pruned, train, validation):
+    """Every weight of the pruned network in one of a few clusters of its layer, every bias on one of a few levels."""
+    sets = {"*kernel": Codebook(args.clusters), "*bias": Levels(args.bias_bits, zero=False)}
+    callback = ka.ADMM(sets, biases=True, verbose=1, **phases(args, args.retraining))
+    return fitted(args, network, pruned, callback, train, validation)
 
 
 def main(network=mnist_lenet5.lenet5, published=PUBLISHED, **defaults):
@@ -96,14 +98,14 @@ def main(network=mnist_lenet5.lenet5, published=PUBLISHED, **defaults):
     train = tuple(part[: args.limit] for part in train)
     began = time.time()
     pruned = pruned_model(args, network, train, validation)
-    model = quantized(args, network, pruned, train, validation)
+    model = few_valued(args, network, pruned, train, validation)
     dead = ka.purify(model)
     ka.save(model, args.out)
     loaded = mnist_lenet5.compiled(ka.load(args.out), args.learning_rate)
     report, (tested,) = ka.report(loaded), accuracies(loaded, test)
     print(f"\n{report}\n\n{show.machine(*PACKAGES)}\nseed {args.seed}, {(time.time() - began) / 60:.1f} minutes")
     print("pruned: validation {}, test {}".format(*accuracies(pruned, validation, test)))
-    print(f"purified once more after the quantization: {dead or 'nothing'}")
+    print(f"purified once more at the end: {dead or 'nothing'}")
     print("loaded from {}: validation {}\n".format(args.out, *accuracies(loaded, validation)))
     head = "what is counted", "bytes", "rate", "test", "source"
     print(show.table(head, [*rows(report, tested), *published]))
