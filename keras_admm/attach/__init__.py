@@ -5,6 +5,7 @@ from keras_admm.attach.fit import forget_best as forget_best
 from keras_admm.attach.fit import is_kind as is_kind
 from keras_admm.attach.fit import resume_at as resume_at
 from keras_admm.attach.fit import running_callbacks as running_callbacks
+from keras_admm.attach.hold import FEW as FEW
 from keras_admm.attach.hold import PENALTIES as PENALTIES
 from keras_admm.attach.hold import Hold as Hold
 from keras_admm.attach.hold import optimizer_of as optimizer_of

@@ -22,6 +22,11 @@ from keras_admm.weights import is_tf_keras
 
 PENALTIES = ("gradient", "loss", "proximal")
 
+# Modes of weights that take few values, by the methods of `Slot`: places found anew at every step, or tied.
+THROUGH = ("through_values", "through_scale")
+TIED = ("tied_values", "tied_scale")
+FEW = (*THROUGH, *TIED)
+
 
 class Hold:
     """A model whose training is bent, until `release`.
@@ -67,8 +72,8 @@ class Hold:
         Args:
             modes: dict of names to `"rest"`: nothing; `"pull"`: to the target; `"hold"`: weights at zero, the target
                 then being their mask; `"fix"`: weights at values, the target then being these, `FREE` elsewhere;
-                `"both"`: a pull, beside zeros that are held; `"through"`, `"tied_values"` or `"tied_scale"`: weights
-                that take few values, which is `Slot`'s to say. Other variables stay as they are.
+                `"both"`: a pull, beside zeros that are held; or one of `FEW`: weights that take few values, which is
+                `Slot`'s to say. Other variables stay as they are.
         """
         changed = {name: mode for name, mode in modes.items() if mode != self.modes[name]}
         if self._optimizer is None or not changed:
@@ -86,7 +91,7 @@ class Hold:
         Args:
             name: of the variable.
             target: array of what its weights are pulled to, or with mode `"fix"` held at.
-            held: booleans, or None: weights to hold at zero instead, in modes `"hold"`, `"both"` and `"through"`.
+            held: booleans, or None: weights to hold at zero instead, in modes that do.
             free: booleans, or None: weights to leave alone, in modes `"fix"` and `"both"`.
             values: array, the slot's `values`, or None to leave them.
         """
@@ -96,7 +101,7 @@ class Hold:
             target = np.where(held, np.float32(0), np.float32(1))
         elif mode in ("fix", "both"):
             target = target if free is None else np.where(free, FREE, target)
-        if mode in ("both", "through"):
+        if mode == "both" or mode in THROUGH:
             target = target if held is None else np.where(held, HELD, target)
         self.slots[name].target.assign(target)
 
@@ -110,14 +115,10 @@ class Hold:
             self._renew_train_function()
         slot.values.assign(values)
 
-    def gap(self, name):
-        """By how much the weights that are trained differ from a variable's values, in mode `"through"`."""
-        return np.where(self.zeroed(name), np.float32(0), ops.convert_to_numpy(self.slots[name].target))
-
     def zeroed(self, name):
         """Booleans: the weights of a variable that are held at zero."""
         target, mode = ops.convert_to_numpy(self.slots[name].target), self.modes[name]
-        if mode in ("hold", "fix", "tied_values", "tied_scale"):
+        if mode in ("hold", "fix", *TIED):
             return target == 0
         return target == HELD
 
@@ -181,9 +182,9 @@ class Hold:
             return gradient * ops.cast(slot.target, dtype)
         if mode == "fix":
             return ops.where(slot.free, gradient, ops.zeros((), dtype=dtype))
-        if mode in ("tied_values", "tied_scale"):
+        if mode in TIED:
             return getattr(slot, mode)(gradient)
-        if mode == "through":
+        if mode in THROUGH:
             return slot.zero(gradient)
         if self.penalty == "gradient":
             pull = slot.pull(variable) if mode == "both" else slot.regularizer.gradient(variable)
@@ -198,7 +199,7 @@ class Hold:
         def after_update(w):
             slot = self.slots[name]
             w = ops.convert_to_tensor(w if constraint is None else constraint(w))
-            if mode in ("through", "tied_values", "tied_scale"):
+            if mode in FEW:
                 return getattr(slot, mode)(w)
             if mode == "hold":
                 return w * ops.cast(slot.target, w.dtype)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_admm.attach import FEW, HELD
 from keras_admm.constraints import Sparse
 
 
@@ -20,7 +21,7 @@ class Places:
     @property
     def taken(self):
         """Whether any weights are in places, or on the way there."""
-        return bool({"fix", "through", "tied_values", "tied_scale"} & set(self._held.modes.values()))
+        return bool({"fix", *FEW} & set(self._held.modes.values()))
 
     def enter(self, arrays, sets, epoch, epochs):
         """What the weights are from here on.
@@ -39,18 +40,13 @@ class Places:
             share = self._plan.snapped(epoch, epochs)
             same = 0 < epoch < epochs and share == self._plan.snapped(epoch - 1, epochs)
             return {} if same else self._each(self._snap, "fix", arrays, sets, share)
-        if way == "straight_through":
-            return self._each(self._through, "through", arrays, sets, epoch == 0)
+        if epoch:
+            return {}
+        place, mode = (self._through, "through") if way == "straight_through" else (self._tie, "tied")
         scaled = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "ladder")}
         others = {name: constraint for name, constraint in sets.items() if name not in scaled}
-        return (
-            {}
-            if epoch
-            else {
-                **self._each(self._tie, "tied_scale", arrays, scaled, multiples),
-                **self._each(self._tie, "tied_values", arrays, others, clusters),
-            }
-        )
+        scales = self._each(place, f"{mode}_scale", arrays, scaled)
+        return scales | self._each(place, f"{mode}_values", arrays, others)
 
     def _each(self, place, mode, arrays, sets, *how):
         self._held.bend(dict.fromkeys(sets, mode))
@@ -66,29 +62,26 @@ class Places:
         self._held.aim(name, z, free=free)
         return np.where(free, w, z)
 
-    def _through(self, name, w, constraint, first):
-        """The weight is on levels that fit the one that is trained behind it; in each epoch they fit it anew."""
-        trained = w if first else w + self._held.gap(name)
-        z = np.asarray(constraint(trained))
-        held = z == 0 if _zeros_stay(constraint) else None
-        self._held.aim(name, trained - z, held, values=levels(z, constraint))
+    def _through(self, name, w, constraint):
+        """All are in their places, and train on behind these, which the step then finds anew, and fits the values."""
+        z = np.asarray(constraint(w))
+        self._held.aim(name, w - z, z == 0 if _zeros_stay(constraint) else None, values=levels(z, constraint))
         return z
 
-    def _tie(self, name, w, constraint, tied):
+    def _tie(self, name, w, constraint):
         """Which weights are equal, or multiples of one scale, stays; the values and the scales train."""
         z = np.asarray(constraint(w))
-        target, values = tied(z, constraint)
+        target, values = (multiples if hasattr(constraint, "ladder") else clusters)(z, constraint)
         self._held.aim(name, target, values=values)
         return z
 
 
 def levels(z, constraint):
-    """The distinct values of a member of a set, rising, a column for each channel; repeated up to a power of two."""
+    """The distinct values of a member of a set, rising, a column for each channel; and up to a power of two `HELD`."""
     columns = z.reshape(-1, z.shape[-1]).T if _by_channel(z, constraint) else [z.reshape(-1)]
     distinct = [np.unique(c[c != 0] if _zeros_stay(constraint) else c) for c in columns]
     count = 1 << (max(map(len, distinct)) - 1).bit_length()
-    whole = [np.concatenate([d, np.repeat(d[-1:] if d.size else np.float32(0), count - d.size)]) for d in distinct]
-    return np.stack(whole, axis=1).astype("float32")
+    return np.stack([np.concatenate([d, np.repeat(HELD, count - d.size)]) for d in distinct], axis=1).astype("float32")
 
 
 def multiples(z, constraint):
