@@ -306,6 +306,14 @@ def test_too_few_weights_for_two_steps():
         fit(model, ka.ADMMQuantize(3))
 
 
+@pytest.mark.parametrize("constraints", [Levels(3), [Sparse(0.5), Levels(3, zero=False)]])
+def test_half_precision_cannot_hold_levels(constraints):
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(3, dtype="bfloat16", name="half")])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="half/kernel must be .* dtype=bfloat16 and Levels.* 'mixed_bfloat16'"):
+        fit(model, ka.ADMM(constraints))
+
+
 def test_a_loop_with_another_optimizer_cannot_hold_levels():
     engine = ka.Engine(net(), Plan((Step(Levels(3), 1, 1),)), optimizer=None)
     with pytest.raises(ValueError, match="with a keras.Optimizer"):

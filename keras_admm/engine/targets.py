@@ -39,10 +39,12 @@ class Targets:
     def begin(self, arrays, step):
         """Z0 = P(W), U0 = 0 for the weights that the step has sets for."""
         sets = self.plan.steps[step].sets(arrays, 0.0)
-        self._check_can_hold(sets)
         self._lasting = {step: sets} if self.plan.steps[step].lasting else {}
         if step == 0:
-            self._hold_zeros(arrays, sets)
+            later = [each.sets(arrays, 0.0) for each in self.plan.steps[1:]]
+            for each in (sets, *later):
+                self._check_can_hold(each)
+            self._hold_zeros(arrays, sets, later)
         held = {name: self._kept_zero(name, arrays[name], sets[name], step) for name in sets}
         both = {name: held[name] is not None or self._frees(sets[name]) for name in sets}
         self._held.bend({name: "both" if both[name] else "pull" for name in sets})
@@ -128,16 +130,24 @@ class Targets:
         self._duals = {n: state[f"u/{i}"] for i, n in enumerate(self.variables) if f"u/{i}" in state}
 
     def _check_can_hold(self, sets):
-        unheld = [n for n, constraint in sets.items() if not hasattr(constraint, "support")]
-        if unheld and not self._holds_values:
-            raise ValueError(
-                f"{self.name}: weights are held on levels by a Keras optimizer. Received: optimizer=None and "
-                f"{type(sets[unheld[0]]).__name__} for {unheld[0]}. Apply the gradients with a keras.Optimizer."
-            )
+        for name, constraint in sets.items():
+            if hasattr(constraint, "support"):
+                continue
+            kind, dtype = type(constraint).__name__, keras.backend.standardize_dtype(self.variables[name].dtype)
+            if not self._holds_values:
+                raise ValueError(
+                    f"{self.name}: weights are held on levels by a Keras optimizer. Received: optimizer=None and "
+                    f"{kind} for {name}. Apply the gradients with a keras.Optimizer."
+                )
+            if dtype not in ("float32", "float64"):
+                raise ValueError(
+                    f"{self.name}: {name} must be a variable of float32 to be trained onto exact levels: half "
+                    f"precision would round each by itself. Received: dtype={dtype} and {kind}. Build the model with a "
+                    f"policy such as 'mixed_{dtype}', whose variables are float32, or exclude the layer."
+                )
 
-    def _hold_zeros(self, arrays, sets):
+    def _hold_zeros(self, arrays, sets, later):
         """Hold the zeros of weights that come to a set that keeps them in a later step only."""
-        later = [step.sets(arrays, 0.0) for step in self.plan.steps[1:]]
         waiting = {n for each in later for n in each if getattr(each[n], "keep_zeros", False)} - set(sets)
         self._held.bend(dict.fromkeys(waiting, "hold"))
         for name in waiting:
