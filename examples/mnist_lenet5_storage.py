@@ -31,11 +31,12 @@ PUBLISHED = [
 
 def options(argv=None, **defaults):
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--clusters", type=int, default=4, help="values of a layer's weights, without 0")
-    parser.add_argument("--bias-bits", type=int, default=3, help="levels of its biases, without 0, as a power of two")
+    parser.add_argument("--clusters", type=int, default=5, help="values of a layer's weights, without 0")
+    parser.add_argument("--bias-bits", type=int, default=4, help="levels of its biases, without 0, as a power of two")
     parser.add_argument("--retraining", default="straight_through", choices=RETRAINING)
-    parser.add_argument("--bit-admm-epochs", type=int, default=4)
-    parser.add_argument("--bit-retrain-epochs", type=int, default=16)
+    parser.add_argument("--few-admm-epochs", type=int, default=4, help="those towards few values")
+    parser.add_argument("--few-retrain-epochs", type=int, default=16, help="those on few values")
+    parser.add_argument("--few-rate", type=float, default=4e-4, help="learning rate of both")
     parser.add_argument("--pruned", help="path of the pruned model: read if it is there, else written")
     parser.add_argument("--out", default="lenet.kadmm", help="where the packed file goes")
     own, others = parser.parse_known_args(argv)
@@ -63,22 +64,20 @@ def pruned_model(args, network, train, validation):
 def phases(args, retraining):
     """What the callbacks of all sets of few values have in common."""
     return {
-        "admm_epochs": args.bit_admm_epochs,
-        "retrain_epochs": args.bit_retrain_epochs,
+        "admm_epochs": args.few_admm_epochs,
+        "retrain_epochs": args.few_retrain_epochs,
         "retraining": retraining,
         "penalty": "proximal",
         "rho": 0.003,
-        "learning_rate": {
-            "retrain": keras.optimizers.schedules.CosineDecay(args.learning_rate, args.bit_retrain_epochs)
-        },
+        "learning_rate": {"retrain": keras.optimizers.schedules.CosineDecay(args.few_rate, args.few_retrain_epochs)},
     }
 
 
 def fitted(args, network, pruned, callback, train, validation):
     """The pruned network after one more fit, without the L1 that pruned it."""
-    model = mnist_lenet5.compiled(network(), args.learning_rate)
+    model = mnist_lenet5.compiled(network(), args.few_rate)
     model.set_weights(pruned.get_weights())
-    epochs = args.bit_admm_epochs + args.bit_retrain_epochs
+    epochs = args.few_admm_epochs + args.few_retrain_epochs
     images = mnist_lenet5.batches(args, train)
     model.fit(images, epochs=epochs, validation_data=validation, callbacks=[callback], verbose=2)
     return model

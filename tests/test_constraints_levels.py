@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Ternary, levels
+from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Ternary, floats, levels, summary
 from keras_admm.constraints.scale import best_scale
 
 pytestmark = pytest.mark.every_backend
@@ -137,6 +137,24 @@ def test_a_scale_stays_below_the_largest_number():
     x = np.array([3.4e38, 2.4e38, 2.4e38, 2.4e38, 1e38], "float32")
     for constraint in [Levels(3), Levels(8, fit="max"), Levels(3, zero=False), Binary(), PowersOfTwo(6)]:
         assert np.isfinite(constraint(x)).all()
+
+
+@pytest.mark.parametrize("constraint", [Levels(4), Levels(4, zero=False), Levels(4, fit="max"), Binary()])
+def test_few_passes_over_memory(constraint, monkeypatch):
+    """Everything that goes through a large array goes by `chunks`, but for a count of its non-zeros."""
+    seen = []
+
+    def counted(array):
+        seen.append(array.size)
+        return summary_chunks(array)
+
+    summary_chunks, count_nonzero = summary.chunks, np.count_nonzero
+    for module in (floats, levels, summary):
+        monkeypatch.setattr(module, "chunks", counted)
+    monkeypatch.setattr(np, "count_nonzero", lambda array: (seen.append(array.size), count_nonzero(array))[1])
+    x = np.random.default_rng(0).normal(size=1 << 23).astype("float32")
+    constraint(x)
+    assert sum(size == x.size for size in seen) <= 6
 
 
 IN_A_STEP = [Levels(4, fit="max"), Levels(4, zero=False, scope="channel", fit="max"), Binary(), Binary("channel", True)]

@@ -87,7 +87,7 @@ def test_cifar_on_few_values(few, cifar):
 @pytest.mark.tensorflow_only
 def test_mnist_lenet5_storage(mnist, tmp_path):
     few = ["--dense-epochs", 1, "--admm-epochs", 2, "--retrain-epochs", 1, "--validation", 400, "--rate", 20]
-    few += ["--bit-admm-epochs", 1, "--bit-retrain-epochs", 1, "--out", tmp_path / "lenet5.kadmm"]
+    few += ["--few-admm-epochs", 1, "--few-retrain-epochs", 1, "--out", tmp_path / "lenet5.kadmm"]
     out = run("mnist_lenet5_storage.py", "--data", mnist, *few)
     whole = re.search(r"^the whole file +([\d,]+) +([\d,]+)x +[\d.]+%", out, re.MULTILINE)
     assert int(whole[1].replace(",", "")) == (tmp_path / "lenet5.kadmm").stat().st_size

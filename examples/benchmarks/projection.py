@@ -4,7 +4,7 @@ Prints, for arrays of 1, 10 and 100 million float32 weights, the time of `keras_
 other ways to a threshold as ratios to `np.partition(np.abs(x), k)`, which finds the threshold and no more. TFMOT
 sorts: its `tf.math.top_k` keeps all entries. The measure is CPU time of the process on one thread; the ways take
 turns, and a ratio is of one round's times. Fresh memory can be slow to come by, for any of them: the last column
-compares the least times.
+compares the least times. Then the projections on few values, of 25 million weights.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from overhead import PACKAGES, machine
 
-from keras_admm.constraints import Sparse
+from keras_admm.constraints import Binary, Codebook, Levels, Sparse
 
 SPARSITY = 0.9
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -86,9 +86,26 @@ def show(size, args, expected):
     expected.update((name, np.median(way)) for name, way in zip(run, seconds, strict=True))
 
 
+def show_few(size, args):
+    """Prints how long the projections on few values take."""
+    x = np.random.default_rng(args.seed).standard_normal(size, dtype="float32")
+    few = {
+        "Levels(4)": Levels(4),
+        "Levels(4, zero=False)": Levels(4, zero=False),
+        "Binary()": Binary(),
+        "Codebook(16)": Codebook(16),
+    }
+    seconds = measured([lambda s=s: s(x) for s in few.values()], args)
+    print(f"\n{size:,} weights, {args.rounds} rounds")
+    print(f"{'seconds':<32}{'median':>8}{'min..max':>16}")
+    for name, each in zip(few, seconds, strict=True):
+        print(f"{name:<32}{np.median(each):>8.2f}{f'{each.min():.2f}..{each.max():.2f}':>16}", flush=True)
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--millions", type=int, nargs="+", default=[1, 10, 100], help="of weights, ascending")
+    parser.add_argument("--few", type=int, default=25, help="millions of weights that are projected on few values")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--limit", type=float, default=10.0, help="seconds that one call may be expected to take")
     parser.add_argument("--seed", type=int, default=0)
@@ -107,6 +124,7 @@ def main():
         expected = {name: seconds * growth for name, seconds in expected.items()}
         show(millions * 10**6, args, expected)
         before = millions
+    show_few(args.few * 10**6, args)
 
 
 if __name__ == "__main__":

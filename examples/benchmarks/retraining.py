@@ -46,7 +46,7 @@ def main():
             model = mnist_lenet5_storage.fitted(args, mnist_lenet5.lenet5, pruned, make(**how), train, validation)
             rows.append((name, retraining, *accuracies(model, validation, test), f"{(time.time() - began) / 60:.1f}"))
             print(*rows[-1], flush=True)
-    lengths = f"{args.bit_admm_epochs} epochs of ADMM and {args.bit_retrain_epochs} of retraining"
+    lengths = f"{args.few_admm_epochs} epochs of ADMM and {args.few_retrain_epochs} of retraining"
     print(f"\n{machine(*PACKAGES)}\nseed {args.seed}, {len(train[0]):,} images, {args.rate[0]:g}x pruned, {lengths}\n")
     print(table(("set", "retraining", "validation", "test", "minutes"), rows))
 
