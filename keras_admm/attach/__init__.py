@@ -1,11 +1,11 @@
 """The only room that knows Keras's insides: how the training of a live model is bent, and how that is undone."""
 
+from keras_admm.attach.few import FEW as FEW
 from keras_admm.attach.fit import all_variables as all_variables
 from keras_admm.attach.fit import forget_best as forget_best
 from keras_admm.attach.fit import is_kind as is_kind
 from keras_admm.attach.fit import resume_at as resume_at
 from keras_admm.attach.fit import running_callbacks as running_callbacks
-from keras_admm.attach.hold import FEW as FEW
 from keras_admm.attach.hold import PENALTIES as PENALTIES
 from keras_admm.attach.hold import Hold as Hold
 from keras_admm.attach.hold import optimizer_of as optimizer_of

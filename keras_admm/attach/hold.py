@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm.attach.few import FEW, THROUGH, TIED, Few
 from keras_admm.attach.keras_optimizer import KerasOptimizer
 from keras_admm.attach.slot import FREE, HELD, Slot
 from keras_admm.attach.strategy import num_replicas, strategy_scope
@@ -21,11 +22,6 @@ from keras_admm.attach.tf_keras_optimizer import TFKerasOptimizer
 from keras_admm.weights import is_tf_keras
 
 PENALTIES = ("gradient", "loss", "proximal")
-
-# Modes of weights that take few values, by the methods of `Slot`: places found anew at every step, or tied.
-THROUGH = ("through_values", "through_scale")
-TIED = ("tied_values", "tied_scale")
-FEW = (*THROUGH, *TIED)
 
 
 class Hold:
@@ -50,6 +46,7 @@ class Hold:
         self._variables = dict(variables)
         self._rate = self._optimizer.learning_rate if optimizer is not None else None
         self._rate_is_lent = False
+        self.few = {}
         self._undo = contextlib.ExitStack()
         with self._undo as undo:
             self.slots = self._make_slots(undo)
@@ -73,7 +70,7 @@ class Hold:
             modes: dict of names to `"rest"`: nothing; `"pull"`: to the target; `"hold"`: weights at zero, the target
                 then being their mask; `"fix"`: weights at values, the target then being these, `FREE` elsewhere;
                 `"both"`: a pull, beside zeros that are held; or one of `FEW`: weights that take few values, which is
-                `Slot`'s to say. Other variables stay as they are.
+                `Few`'s to say. Other variables stay as they are.
         """
         changed = {name: mode for name, mode in modes.items() if mode != self.modes[name]}
         if self._optimizer is None or not changed:
@@ -93,7 +90,7 @@ class Hold:
             target: array of what its weights are pulled to, or with mode `"fix"` held at.
             held: booleans, or None: weights to hold at zero instead, in modes that do.
             free: booleans, or None: weights to leave alone, in modes `"fix"` and `"both"`.
-            values: array, the slot's `values`, or None to leave them.
+            values: array, the `values` of its `Few`, in modes of `FEW`.
         """
         mode = self.modes[name]
         self.set_values(name, values)
@@ -106,14 +103,14 @@ class Hold:
         self.slots[name].target.assign(target)
 
     def set_values(self, name, values):
-        """Give a variable's slot its `values`, an array; None leaves them."""
-        slot = self.slots[name]
+        """Give a variable the `values` of its `Few`, an array; None leaves them."""
+        few = self.few.get(name)
         if values is None:
             return
-        if slot.values is None or tuple(slot.values.shape) != values.shape:
-            slot = self.slots[name] = slot._replace(values=self._variable("values", values.shape))
+        if few is None or tuple(few.values.shape) != values.shape:
+            few = self.few[name] = Few(self.slots[name].target, self._variable("values", values.shape))
             self._renew_train_function()
-        slot.values.assign(values)
+        few.values.assign(values)
 
     def zeroed(self, name):
         """Booleans: the weights of a variable that are held at zero."""
@@ -183,7 +180,7 @@ class Hold:
         if mode == "fix":
             return ops.where(slot.free, gradient, ops.zeros((), dtype=dtype))
         if mode in TIED:
-            return getattr(slot, mode)(gradient)
+            return getattr(self.few[name], mode)(gradient)
         if mode in THROUGH:
             return slot.zero(gradient)
         if self.penalty == "gradient":
@@ -194,13 +191,12 @@ class Hold:
 
     def _after_update(self, name):
         """What becomes of a weight after its update, in its variable's mode."""
-        mode, constraint = self.modes[name], self._constraints[name]
+        slot, mode, constraint = self.slots[name], self.modes[name], self._constraints[name]
 
         def after_update(w):
-            slot = self.slots[name]
             w = ops.convert_to_tensor(w if constraint is None else constraint(w))
             if mode in FEW:
-                return getattr(slot, mode)(w)
+                return getattr(self.few[name], mode)(w)
             if mode == "hold":
                 return w * ops.cast(slot.target, w.dtype)
             if mode == "fix":

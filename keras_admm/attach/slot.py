@@ -21,12 +21,10 @@ class Slot(NamedTuple):
         target: float32 variable of the weight's shape: `Z - U`, or `HELD` where the weight is held at zero, or
             `FREE` where it is not pulled.
         rho: float32 scalar variable, the strength of the pull.
-        values: float32 variable that says more of a set of few values, or None; see `nearest` and `tied`.
     """
 
     target: keras.Variable
     rho: keras.Variable
-    values: keras.Variable | None = None
 
     @property
     def held(self):
@@ -58,71 +56,3 @@ class Slot(NamedTuple):
         """`w` with the held weights at zero."""
         w = ops.convert_to_tensor(w)
         return ops.where(self.held, ops.zeros((), dtype=w.dtype), w)
-
-    def through_values(self, w):
-        """Few values in place of the weights that are really trained, which moved as far as `w` did from theirs.
-
-        The target keeps by how much the trained weights differ from `w`; so the optimizer, which knows `w` alone,
-        trains them straight through the rounding. Each goes to the nearest of the `values`, each of which then
-        becomes the mean of its own.
-        """
-        return self._through(w, self._means)
-
-    def through_scale(self, w):
-        """The same with values whose ratios stay: their scale becomes that of least squares."""
-        return self._through(w, self._rescaled)
-
-    def tied_values(self, x):
-        """`x` with the mean of its cluster for each: `target` numbers the clusters, `values` are 1 / their sizes."""
-        flat, places = ops.reshape(ops.cast(x, "float32"), (-1,)), ops.reshape(ops.cast(self.target, "int32"), (-1,))
-        means = ops.segment_sum(flat, places, self.values.shape[0]) * self.values
-        return ops.cast(ops.reshape(ops.take(means, places), x.shape), x.dtype)
-
-    def tied_scale(self, x):
-        """The multiple of `target` that is nearest to `x`: `values` are 1 / its squares' sum, for all or by channel."""
-        pattern = ops.convert_to_tensor(self.target)
-        scale = ops.sum(ops.cast(x, "float32") * pattern, axis=self._axes(self.values.shape[0], x)) * self.values
-        return ops.cast(scale * pattern, x.dtype)
-
-    def _through(self, w, fitted):
-        held = self.held
-        trained = ops.cast(w, "float32") + ops.where(held, 0.0, ops.convert_to_tensor(self.target))
-        place = self._place(trained)
-        values = fitted(trained, place, ops.cast(ops.logical_not(held), "float32"))
-        near = ops.take(ops.reshape(values, (-1,)), place)
-        self.values.assign(values)
-        self.target.assign(ops.where(held, HELD, trained - near))
-        return self.zero(ops.cast(near, w.dtype))
-
-    def _place(self, x):
-        """Where in the flat `values`, rising along the first axis, is the nearest to each of `x`."""
-        values = ops.convert_to_tensor(self.values)
-        count, channels = values.shape
-        middles = ops.reshape((values[1:] + values[:-1]) / 2, (-1,))
-        offset = ops.arange(channels)
-        place = ops.zeros(x.shape, "int32")
-        # A search by halves: a comparison for each bit, where one for each value would fill the memory.
-        for half in (count >> bit for bit in range(1, count.bit_length())):
-            above = ops.greater(x, ops.take(middles, (place + (half - 1)) * channels + offset))
-            place = place + half * ops.cast(above, "int32")
-        return place * channels + offset
-
-    def _means(self, trained, place, live):
-        values, flat = ops.convert_to_tensor(self.values), ops.reshape(place, (-1,))
-        size = values.shape[0] * values.shape[1]
-        sums = ops.segment_sum(ops.reshape(trained * live, (-1,)), flat, size)
-        counts = ops.segment_sum(ops.reshape(live, (-1,)), flat, size)
-        means = ops.reshape(sums / ops.maximum(counts, 1.0), values.shape)
-        return ops.where(ops.reshape(counts, values.shape) > 0, means, values)
-
-    def _rescaled(self, trained, place, live):
-        values = ops.convert_to_tensor(self.values)
-        near, axes = ops.take(ops.reshape(values, (-1,)), place) * live, self._axes(values.shape[1], trained)
-        squares = ops.sum(ops.square(near), axis=axes)
-        scale = ops.sum(trained * near, axis=axes) / ops.where(squares > 0, squares, 1.0)
-        return ops.where(ops.logical_and(squares > 0, values < HELD), scale * values, values)
-
-    @staticmethod
-    def _axes(channels, x):
-        """What is summed over for one scale, or for one in each channel."""
-        return tuple(range(len(x.shape) - 1)) if channels > 1 else None

@@ -114,8 +114,8 @@ class Targets:
             state[f"target/{i}"], state[f"rho/{i}"] = ops.convert_to_numpy(slot.target), ops.convert_to_numpy(slot.rho)
             if name in self._duals:
                 state[f"u/{i}"] = self._duals[name]
-            if slot.values is not None:
-                state[f"values/{i}"] = ops.convert_to_numpy(slot.values)
+            if name in self._held.few:
+                state[f"values/{i}"] = ops.convert_to_numpy(self._held.few[name].values)
         return state
 
     def load(self, state):
