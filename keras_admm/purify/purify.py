@@ -22,8 +22,9 @@ def purify(model):
     zero stays where it is before a layer without a bias, before a convolution with zero padding, and in layers
     that compute in half precision.
 
-    Training may fill the new zeros again: apply `mask` first, or call this last. Another model that has the same
-    layers, such as one of features, can change.
+    Training may fill the new zeros again: apply `mask` first, or call this last. A tensor on levels without a zero,
+    such as those of `Binary`, leaves its set. Another model that has the same layers, such as one of features, can
+    change.
 
     Args:
         model: a built Sequential or Functional model of Keras 3. Frozen layers are purified too.
