@@ -16,10 +16,14 @@ import pytest
 def seeded():
     keras.utils.set_random_seed(0)
     yield
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # a collection of garbage after each test took most of their time
 
 
 def pytest_collection_modifyitems(config, items):
+    if "nightly" not in config.option.markexpr:
+        later = [item for item in items if item.get_closest_marker("nightly")]
+        items[:] = [item for item in items if item not in later]
+        config.hook.pytest_deselected(items=later)
     items.sort(key=lambda item: "test_backends" in item.nodeid)  # last: they run beside the others
     if any("test_backends" in item.nodeid for item in items) and not config.option.markexpr:
         elsewhere = [item for item in items if item.get_closest_marker("tensorflow_only")]
