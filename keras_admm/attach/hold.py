@@ -108,7 +108,9 @@ class Hold:
         if values is None:
             return
         if few is None or tuple(few.values.shape) != values.shape:
-            few = self.few[name] = Few(self.slots[name].target, self._variable("values", values.shape))
+            few = self.few[name] = Few(
+                self.slots[name].target, self._variable("values", values.shape), self._optimizer.steps
+            )
             self._renew_train_function()
         few.values.assign(values)
 

@@ -34,6 +34,11 @@ class KerasOptimizer:
     def learning_rate(self, rate):
         self._inner.learning_rate = rate
 
+    @property
+    def steps(self):
+        """The variable that counts its updates."""
+        return self._inner.iterations
+
     def make_variables(self, undo):
         """What makes a variable that a compiled step can read; `undo` takes away what was made."""
         undo.callback(self._set_variables, self._own)

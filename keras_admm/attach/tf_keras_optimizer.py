@@ -27,6 +27,10 @@ class TFKerasOptimizer:
     def learning_rate(self, rate):
         self._inner.learning_rate = rate
 
+    @property
+    def steps(self):
+        return self._inner.iterations
+
     def make_variables(self, undo):
         return keras.Variable
 
