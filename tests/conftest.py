@@ -1,15 +1,42 @@
-"""What every test starts from: quiet libraries, one seed, a backend that the environment may choose."""
+"""What every test starts from: quiet libraries, one thread, one seed, a backend that the environment may choose."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-# Tests run each compiled step a few times only: building it is what takes their time.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# One thread each: two processes run at once, and what they compute is too small to be divided.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# Tests run each compiled step a few times only: building it is what takes their time. And two devices of one CPU.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_force_host_platform_device_count=2",
+)
 
 import keras
 import pytest
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+if keras.backend.backend() == "jax":
+    import jax
+
+    # Each model is compiled anew, though many are alike.
+    cache = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +60,23 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish(session):
     if any("test_backends" in item.nodeid for item in session.items) and not session.config.option.collectonly:
-        from backends import RUNS, Run
+        from backends import Queue
 
-        session.config.runs = {run: Run(*run) for run in RUNS}
+        session.config.queue = Queue()
+        session.config.queue.advance()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item):
+    if hasattr(item.config, "queue"):
+        item.config.queue.advance()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for run, begun in (config.queue.begun if hasattr(config, "queue") else {}).items():
+        terminalreporter.write_line(f"{'-'.join(run)}: {(begun.result()[1].splitlines() or [''])[-1]}")
 
 
 def pytest_unconfigure(config):
-    for run in getattr(config, "runs", {}).values():
-        run.process.kill()
+    if hasattr(config, "queue"):
+        config.queue.kill()

@@ -6,5 +6,5 @@ from backends import RUNS
 
 @pytest.mark.parametrize("run", RUNS, ids="-".join)
 def test_the_marked_tests_pass(run, request):
-    status, output = request.config.runs[run].finish()
+    status, output = request.config.queue.finish(run)
     assert status == 0, output[-4000:]

@@ -1,79 +1,94 @@
-"""Several devices, by Keras's own means: two made of one CPU, each backend in a process of its own."""
+"""Several devices, by Keras's own means: the two that conftest.py makes of one CPU."""
 
-import os
-import subprocess
-import sys
+import contextlib
 
+import keras
+import numpy as np
 import pytest
 
-COMMON = """
-import keras, numpy as np
 import keras_admm as ka
 from keras_admm import weights
-x = np.random.default_rng(0).normal(size=(32, 8)).astype("float32")
-y = np.random.default_rng(1).normal(size=(32, 6)).astype("float32")
-def build():
+
+BACKEND = keras.backend.backend()
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(32, 8)).astype("float32"), RNG.normal(size=(32, 6)).astype("float32")
+
+
+def build(library):
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(10), keras.layers.Dense(6)])
-    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse", jit_compile=JIT)
+    dense = library.layers.Dense
+    model = library.Sequential([library.Input((8,)), dense(10), dense(6)])
+    model.compile(library.optimizers.SGD(0.05, momentum=0.9), "mse", jit_compile=BACKEND == "jax")
     return model
-def run(model):
-    prune = ka.ADMMPrune([0.5, 0.9], rho=0.5)
-    history = model.fit(x, y, epochs=8, batch_size=16, shuffle=False, verbose=0, callbacks=[prune]).history
-    for retraining in ("snap", "straight_through", "centroids"):
-        quantize = ka.ADMMQuantize(3, first_last="same", rho=0.5, admm_epochs=1, retraining=retraining)
-        model.fit(x, y, epochs=3, batch_size=16, shuffle=False, verbose=0, callbacks=[quantize])
-    assert not [v.name for v in model.optimizer.variables if "admm" in v.name]
-    return [weights.read(v) for v in model.trainable_variables], history["admm_primal"]
-alone, alone_residuals = run(build())
-"""
 
-TENSORFLOW = (
-    """
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-JIT = False
-"""
-    + COMMON
-    + """
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    model = build()
-together, residuals = run(model)
-"""
+
+def fit(model, callback, epochs):
+    return model.fit(X, Y, epochs=epochs, batch_size=16, shuffle=False, verbose=0, callbacks=[callback]).history
+
+
+def values(model):
+    return [weights.read(v) for v in model.trainable_variables]
+
+
+def run(model, retrainings):
+    """The residuals, and the weights after each of a progressive pruning and a quantization for each retraining."""
+    residuals = fit(model, ka.ADMMPrune([0.5, 0.9], rho=0.5), 6)["admm_primal"]
+    seen = [values(model)]
+    for retraining in retrainings:
+        how = {"first_last": "same", "rho": 0.5, "admm_epochs": 1, "retraining": retraining}
+        fit(model, ka.ADMMQuantize(3, **how), 3)
+        seen.append(values(model))
+    assert not [v.name for v in optimizer_variables(model) if "admm" in v.name]
+    return seen, residuals
+
+
+def optimizer_variables(model):
+    variables = model.optimizer.variables
+    return variables() if callable(variables) else variables
+
+
+@contextlib.contextmanager
+def two_devices():
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            yield
+    else:
+        devices = keras.distribution.list_devices()
+        assert len(devices) == 2
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+        yield
+
+
+def same_on_two_devices(library, retrainings):
+    alone, alone_residuals = run(build(library), retrainings)
+    try:
+        with two_devices():
+            model = build(library)
+        together, residuals = run(model, retrainings)
+    finally:
+        if BACKEND == "jax":
+            keras.distribution.set_distribution(None)
+    assert sum(np.count_nonzero(w) for w in together[0] if w.ndim == 2) == 14
+    np.testing.assert_allclose(residuals, alone_residuals, rtol=1e-3)
+    for a, b in zip(sum(alone, []), sum(together, []), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+RETRAININGS = pytest.mark.parametrize(
+    "retrainings", [("straight_through",), pytest.param(("snap", "centroids"), marks=pytest.mark.nightly)], ids="-".join
 )
 
-JAX = (
-    """
-JIT = True
-"""
-    + COMMON
-    + """
-import jax
-assert len(jax.devices()) == 2
-keras.distribution.set_distribution(keras.distribution.DataParallel(devices=keras.distribution.list_devices()))
-together, residuals = run(build())
-"""
-)
 
-TF_KERAS = TENSORFLOW.replace("import keras,", "import tf_keras as keras,")
-
-COMPARE = """
-assert sum(np.count_nonzero(w) for w in together if w.ndim == 2) == 14
-np.testing.assert_allclose(residuals, alone_residuals, rtol=1e-3)
-for a, b in zip(alone, together):
-    np.testing.assert_allclose(a, b, atol=1e-4)
-print("equal")
-"""
+@pytest.mark.every_backend
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras distributes no training over torch's devices")
+@RETRAININGS
+def test_two_devices_do_what_one_does(retrainings):
+    same_on_two_devices(keras, retrainings)
 
 
-@pytest.mark.parametrize("backend, code", [("tensorflow", TENSORFLOW), ("tensorflow", TF_KERAS), ("jax", JAX)])
-def test_two_devices_do_what_one_does(backend, code):
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-    run = subprocess.run(
-        [sys.executable, "-c", code + COMPARE],
-        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": flags},
-        capture_output=True,
-        text=True,
-    )
-    assert run.stdout.strip().endswith("equal"), run.stderr[-3000:]
+@pytest.mark.tensorflow_only
+@RETRAININGS
+def test_two_devices_do_what_one_does_in_tf_keras(retrainings):
+    same_on_two_devices(pytest.importorskip("tf_keras"), retrainings)

@@ -41,6 +41,7 @@ def mnist(tmp_path_factory):
     return path
 
 
+@pytest.mark.tensorflow_only
 def test_quickstart(tmp_path):
     out = run("quickstart.py", "--plot", tmp_path / "plot.png")
     assert re.search(r"total +38,160 +1,908 +0.9500 ", out)
@@ -49,6 +50,7 @@ def test_quickstart(tmp_path):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("script", ["mnist_lenet5.py", "mnist_lenet300.py"])
 def test_mnist(script, mnist):
     few = ["--dense-epochs", 1, "--admm-epochs", 2, "--retrain-epochs", 1, "--validation", 400]
@@ -73,6 +75,7 @@ def cifar(tmp_path_factory):
     return folder / "cifar.npz"
 
 
+@pytest.mark.nightly
 @pytest.mark.tensorflow_only
 def test_cifar_on_few_values(cifar):
     epochs = ["--epochs", 1, "--admm-epochs", 1, "--retrain-epochs", 1, "--limit", 64, "--batch-size", 32]
@@ -83,6 +86,7 @@ def test_cifar_on_few_values(cifar):
     assert len(distinct) == 2 * 22 and max(map(int, distinct[22:])) <= 5
 
 
+@pytest.mark.nightly
 @pytest.mark.tensorflow_only
 def test_mnist_lenet5_storage(mnist, tmp_path):
     few = ["--dense-epochs", 1, "--admm-epochs", 2, "--retrain-epochs", 1, "--validation", 400, "--rate", 20]
@@ -93,6 +97,7 @@ def test_mnist_lenet5_storage(mnist, tmp_path):
     assert int(whole[2].replace(",", "")) == round(4 * 431_080 / (tmp_path / "lenet5.kadmm").stat().st_size)
 
 
+@pytest.mark.nightly
 @pytest.mark.tensorflow_only
 def test_mnist_binary(mnist):
     few = ["--dense-epochs", 1, "--admm-epochs", 1, "--retrain-epochs", 1, "--validation", 400]
@@ -100,12 +105,14 @@ def test_mnist_binary(mnist):
     assert len(re.findall(r"^lenet5/\w+/kernel +\S+ +[\d,]+ +[\d,]+ +0.0000 +2 ", out, re.MULTILINE)) == 4
 
 
+@pytest.mark.nightly
 @pytest.mark.tensorflow_only
 def test_fast_on_cpu():
     out = run("fast_on_cpu.py", "--width", 64, "--size", 32, "--runs", 3)
     assert re.search(r"Dense, 1x4 zeros 90% +0\.(90|89)\d ", out) and "MobileNetV2, zeros 95%, for_xnnpack" in out
 
 
+@pytest.mark.nightly
 @pytest.mark.tensorflow_only
 def test_tfhub_compress():
     out = run("tfhub_compress.py", "--dense-epochs", 1, "--epochs", 4)
@@ -113,6 +120,7 @@ def test_tfhub_compress():
     assert len(served) == 3 and all(kept == again for kept, again in served)
 
 
+@pytest.mark.nightly
 @pytest.mark.tensorflow_only
 def test_export_lenet5(mnist):
     few = ["--limit", 600, "--dense-epochs", 1, "--admm-epochs", 1, "--retrain-epochs", 1, "--validation", 400]
