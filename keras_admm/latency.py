@@ -7,6 +7,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_admm.inference import unchanged
+
 WARM_UP = 10
 
 
@@ -43,7 +45,8 @@ class Latency(NamedTuple):
 def latency(a, b, data, threads=1, runs=100):
     """Times two models in turn, run by run, so that whatever else the machine does meets both.
 
-    In each pair of runs the order changes, and the ratio is taken within the pair.
+    In each pair of runs the order changes, and the ratio is taken within the pair. The models' variables
+    are afterwards as they were before.
 
     Args:
         a: a built Keras or tf_keras model, or the path of a .tflite file.
@@ -72,9 +75,10 @@ def latency(a, b, data, threads=1, runs=100):
             "Leave them at their defaults."
         )
     calls = [_call(model, data, threads) for model in (a, b)]
-    for call in calls * WARM_UP:
-        call()
-    pairs = np.array([_pair(calls, i) for i in range(runs)])
+    with unchanged(a), unchanged(b):
+        for call in calls * WARM_UP:
+            call()
+        pairs = np.array([_pair(calls, i) for i in range(runs)])
     low, ratio, high = np.percentile(pairs[:, 0] / pairs[:, 1], [25, 50, 75])
     keras_models = [m for m in (a, b) if not isinstance(m, (str, os.PathLike))]
     limits = "A Keras model runs on as many threads as its backend was started with." if keras_models else ""

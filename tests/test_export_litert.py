@@ -317,7 +317,7 @@ REFUSED = {
         {"sparse": True},
         "at least 30%",
     ),
-    "an unknown recipe": (conv_net, {"quantize": "int5"}, "or a recipe of the AI Edge Quantizer"),
+    "an unknown recipe": (conv_net, {"quantize": "int5"}, "or a recipe of the LiteRT Quantizer"),
     "integers for floats": (conv_net, {"integer_io": True}, "go with quantize='int8'"),
     "an unknown sparse": (conv_net, {"sparse": "maybe"}, "must be 'auto', True or False"),
     "an unbuilt model": (lambda: keras.Sequential([layers.Dense(2)]), {}, "must be built"),
@@ -344,9 +344,12 @@ def test_paths_that_cannot_be_written(tmp_path):
         litert(conv_net(), tmp_path / "none" / "m.tflite")
 
 
-@pytest.mark.parametrize("module, quantize", [("ai_edge_litert", None), ("ai_edge_quantizer", "int4")])
-def test_missing_extras(module, quantize, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, module, None)
+@pytest.mark.parametrize(
+    "modules, quantize", [(["ai_edge_litert"], None), (["ai_edge_quantizer", "litert_quantizer"], "int4")]
+)
+def test_missing_extras(modules, quantize, tmp_path, monkeypatch):
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=r"pip install keras-admm\[litert\]"):
         litert(conv_net(), tmp_path / "m.tflite", quantize=quantize)
 
@@ -431,7 +434,15 @@ BROKEN = {
     "vectors": (lambda n: change(n, "ADD", shapes=((1, 16), (1, 16))), "ADD must work on images"),
     "a mean over channels": (lambda n: change(n, "MEAN", axes=(3,)), "must end in global average pooling"),
     "no mean": (lambda n: n[: at(n, "MEAN")], "must end in global average pooling"),
-    "keepdims": (lambda n: options(n, "MEAN", keepDims=True), "with keepdims=True"),
+    "keepdims": (lambda n: options(n[: at(n, "MEAN") + 1], "MEAN", keepDims=True), "with keepdims=True"),
+    "keepdims, then flattened": (
+        lambda n: change(options(n, "MEAN", keepDims=True), "FULLY_CONNECTED", op="RESHAPE", weights=None),
+        None,
+    ),
+    "keepdims, flattened by the Dense layer": (
+        lambda n: change(options(n, "MEAN", keepDims=True), "FULLY_CONNECTED", shapes=((1, 1, 1, 16),)),
+        None,
+    ),
     "a reader outside": (
         lambda n: [*n, n[at(n, "ADD")]._replace(op="MAX_POOL_2D", inputs=n[at(n, "MEAN")].inputs, outputs=(999,))],
         "is read by an operation outside",

@@ -16,10 +16,12 @@ FLOORS = {
     "allocate": 0,
     "schedules": 0,
     "admm": 0,
+    "errors": 0,
     "regularizers": 0,
     "weights": 1,
     "files": 1,
     "attach": 1,
+    "inference": 1,
     "progress": 0,
     "plan": 2,
     "backup": 2,
@@ -38,7 +40,7 @@ FLOORS = {
 AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one another
 APART = {"packed"}  # it stands on a floor whose other rooms know nothing of it, nor it of them
 HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization"}
-HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "tensorflow_hub"}
+HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "litert_quantizer", "tensorflow_hub"}
 
 
 def imports(source):

@@ -164,7 +164,10 @@ def test_subclassed_models_count_once_called_and_open_shapes_do_not():
     assert vars(own.dense).get("call") is calls
     opened = ka.report(keras.Sequential([keras.Input((None, 3)), layers.Dense(2, **ONES)]))
     assert opened.rows[0].macs is None and opened.total.macs is None
-    assert str(opened).splitlines()[-1] == "MACs cannot be known: the shape of the model's inputs is open."
+    assert (
+        str(opened).splitlines()[-1]
+        == "MACs cannot be known: the shape of the model's inputs is open. Pass `input_shape`."
+    )
 
 
 def test_a_report_changes_nothing():

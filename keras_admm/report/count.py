@@ -8,7 +8,7 @@ from keras_admm.report.row import Row
 from keras_admm.report.table import Report
 
 
-def report(model, layers=None, exclude=None):
+def report(model, layers=None, exclude=None, input_shape=None):
     """Counts what each compressible variable of a model kept, pruned or not, and the bytes that it takes.
 
     MACs (multiplications with an addition) are those of the weights for one sample: how often a weight is used,
@@ -26,6 +26,8 @@ def report(model, layers=None, exclude=None):
         model: a built `keras.Model`, or a model of tf_keras.
         layers: which variables, as in `keras_admm.ADMMPrune`.
         exclude: which to leave out.
+        input_shape: of the model's inputs, the batch first, to count MACs where they leave a size open, such as the
+            length of a sequence: a tuple, or a list or dict of tuples for several inputs.
 
     Returns:
         A `Report`, with `rows`, `total` and `file`; `print` it for a table.
@@ -48,7 +50,7 @@ def report(model, layers=None, exclude=None):
     True
     """
     chosen = weights.select(model, layers, exclude)
-    uses, macs_note = macs.uses(model)
+    uses, macs_note = macs.uses(model, input_shape)
     parts, packed_file, bytes_note = file.pack(model, chosen.values())
     rows, values = [], []
     for name, variable in chosen.items():

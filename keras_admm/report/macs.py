@@ -6,15 +6,18 @@ import math
 import keras
 
 from keras_admm import weights
+from keras_admm.report.products import Products
 
 
-def uses(model):
+def uses(model, input_shape=None):
     """Counts how often each weight is used, one sample given.
 
     Nothing is computed: the model is called on symbolic inputs, and each layer's call tells its shapes.
 
     Args:
         model: a built `keras.Model`, or a model of tf_keras.
+        input_shape: of the model's inputs, the batch first, where they leave a size open; a list or dict of shapes
+            for several inputs.
 
     Returns:
         A dict of `id(variable)` to an int, or to `None` where it cannot be known (a variable of a layer with no rule
@@ -27,16 +30,29 @@ def uses(model):
     >>> counted[id(model.layers[0].kernel)]
     5
     """
-    inputs = _inputs(model)
+    inputs = _inputs(model) if input_shape is None else _given(model, input_shape)
     if inputs is None or None in _shape(inputs, flat=True):
-        return {}, "MACs cannot be known: the shape of the model's inputs is open."
+        return {}, "MACs cannot be known: the shape of the model's inputs is open. Pass `input_shape`."
     record = Record()
+    products = Products(model, lambda: record._inside_rule)
     try:
-        with record.attached(model._flatten_layers()):
-            _run(model, inputs)
+        with record.attached(model._flatten_layers()), products.watched():
+            _run(model, inputs, products)
     except Exception as error:  # whatever a layer of the user's raises on symbolic inputs
         return {}, f"MACs cannot be known: the model cannot be run on symbolic inputs ({type(error).__name__})."
+    masked = any(type(layer).__name__ == "Masked" for layer in model._flatten_layers())
+    for key, count in products.uses.items():
+        if key in record.uses:
+            record.uses[key] = _with_products(record.uses[key], count, masked)
     return record.uses, ""
+
+
+def _with_products(before, count, masked):
+    """How often a weight is used, what its own layer does with it and the products outside of it together."""
+    if count is not None and before is not None:
+        return before + count
+    # What a layer only looks up, and something unknown reads too, may be multiplied there; a mask reads it as well.
+    return None if count is None and before == 0 and not masked else before
 
 
 class Record:
@@ -182,6 +198,27 @@ def _inputs(model):
     return None if not _is_shape(shape) else keras.KerasTensor((1, *shape[1:]))
 
 
+def _given(model, shape):
+    """Symbolic inputs of the given shapes, of the types that the model has."""
+    tensors = keras.tree.flatten(getattr(model, "inputs", None) or [])
+    shapes = [shape] if _is_shape(shape) else list(shape.values() if isinstance(shape, dict) else shape)
+    if not shapes or not all(map(_is_shape, shapes)) or tensors and len(tensors) != len(shapes):
+        raise ValueError(
+            f"{model.name}: `input_shape` must be a tuple of ints, the batch first, for each input. Received: "
+            f"input_shape={shape!r}. Pass for example (None, 128)."
+        )
+    types = [t.dtype for t in tensors] or ["float32"] * len(shapes)
+    if weights.is_tf_keras(model):
+        import tensorflow as tf
+
+        made = [tf.TensorSpec((1, *s[1:]), t) for s, t in zip(shapes, types, strict=True)]
+    else:
+        made = [keras.KerasTensor((1, *s[1:]), t) for s, t in zip(shapes, types, strict=True)]
+    if isinstance(shape, dict):
+        return dict(zip(shape, made, strict=True))
+    return made[0] if _is_shape(shape) else made
+
+
 def _is_shape(shape):
     return isinstance(shape, (list, tuple)) and all(size is None or isinstance(size, int) for size in shape)
 
@@ -196,21 +233,22 @@ def _tf_keras_inputs(model):
     return tf.nest.map_structure(lambda s: tf.TensorSpec((1, *s.shape[1:]), s.dtype), inputs)
 
 
-def _run(model, inputs):
+def _run(model, inputs, products):
     if weights.is_tf_keras(model):
         import tensorflow as tf
 
         tf.function(lambda x: model(x, training=False)).get_concrete_function(inputs)
     else:
-        _Run(model).compute_output_spec(inputs)
+        _Run(model, products).compute_output_spec(inputs)
 
 
 class _Run(keras.Operation):
     """A call of the model that Keras must trace: a model itself may answer from what its layers promise."""
 
-    def __init__(self, model):
+    def __init__(self, model, products):
         super().__init__()
-        self._run = lambda inputs: model(inputs, training=False)
+        self._model, self._products = model, products
 
     def call(self, inputs):
-        return self._run(inputs)
+        with self._products.scope():
+            return self._model(inputs, training=False)

@@ -36,6 +36,8 @@ def _own(node):
         return (_convolution if node.op == "CONV_2D" else _depthwise)(node)
     if node.op == "FULLY_CONNECTED" and (node.weights is None or runs_of_four(node)):
         return "XNNPACK leaves this FULLY_CONNECTED to LiteRT"
+    if node.op == "FULLY_CONNECTED" and len(node.shapes[0]) != 2:
+        return "FULLY_CONNECTED flattens what it reads"
     if node.op in ("MEAN", "SUM") and (node.axes != (1, 2) or len(node.shapes[0]) != 4):
         return f"{node.op} must go over height and width"
     if node.op in ("ADD", "MUL", *POINTWISE) and any(len(s) != 4 for s in node.shapes):
@@ -119,19 +121,29 @@ def _end(nodes, inside):
         return "the chain must end in global average pooling"
     for node in inside:
         if node.op in ("MEAN", "SUM") and node.options.keepDims:
-            readers = {n.op for n in nodes if node.outputs[0] in n.inputs}
-            if readers != {"RESHAPE"}:
+            # SHAPE reads no value: it is how Flatten finds a batch size that is not known beforehand.
+            readers = {n.op for n in nodes if node.outputs[0] in n.inputs} - {"SHAPE"}
+            if not readers or readers - {"RESHAPE", "FULLY_CONNECTED"}:
                 return "XNNPACK computes wrongly after global pooling with keepdims=True, unless it is flattened"
     return None
 
 
 def _zeros(graph, inside):
-    counted = [
-        graph.values(n.weights)
-        for n in inside
-        if n.op == "FULLY_CONNECTED" or (n.op == "CONV_2D" and n.weights.shape[1] == 1)
-    ]
-    size, zeros = sum(v.size for v in counted), sum(int((v == 0).sum()) for v in counted)
+    convolutions = [n for n in inside if n.op == "CONV_2D" and n.weights.shape[1] == 1]
+    heads = [n for n in inside if n.op == "FULLY_CONNECTED"]
+    size, zeros = _counted(graph, [*convolutions, *heads])
     if 3 * zeros > 2 * size:
         return None
-    return f"more than 2/3 of the chain's 1x1 weights must be zero, {zeros:,} of {size:,} are"
+    fault = f"more than 2/3 of the chain's 1x1 weights must be zero, {zeros:,} of {size:,} are"
+    size, zeros = _counted(graph, convolutions)
+    if not heads or 3 * zeros <= 2 * size:
+        return fault
+    return (
+        f"{fault}, those of the Dense layer that reads the pooled values among them; {zeros:,} of {size:,} without: "
+        "put GlobalAveragePooling2D(keepdims=True) and Flatten before it, or prune it too"
+    )
+
+
+def _counted(graph, nodes):
+    values = [graph.values(n.weights) for n in nodes]
+    return sum(v.size for v in values), sum(int((v == 0).sum()) for v in values)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_admm.errors import reason
 from keras_admm.export.litert.flatbuffer import INSTALL
 
 BATCH = 32
@@ -24,13 +25,13 @@ class Difference(NamedTuple):
     relative: float
 
 
-def model_outputs(model, nest, arrays, batch):
-    """What the model gives: one array for each output."""
+def model_outputs(infer, nest, arrays, batch):
+    """What a model gives at inference: one array for each output."""
     size = batch or BATCH
     parts = []
     for start in range(0, len(arrays[0]), size):
         inputs = keras.tree.pack_sequence_as(nest, [a[start : start + size] for a in arrays])
-        parts.append([np.asarray(o) for o in keras.tree.flatten(model(inputs))])
+        parts.append([_array(o) for o in keras.tree.flatten(infer(inputs))])
     return [np.concatenate(p) for p in zip(*parts, strict=True)]
 
 
@@ -56,7 +57,7 @@ def file_outputs(path, inputs, arrays):
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             "litert: the written file must run. Received: an error of LiteRT's interpreter, "
-            f"{str(error)[:300]}. Choose another `quantize`, or sparse=False."
+            f"{reason(error)}. Choose another `quantize`, or sparse=False."
         ) from error
     return [np.concatenate(p) for p in zip(*parts, strict=True)]
 
@@ -79,6 +80,10 @@ def compare(expected, found):
         scales.append(np.abs(ours).max())
     relative = [a / s if s else a for a, s in zip(apart, scales, strict=True)]
     return Difference(float(max(apart)), float(max(scales)), float(max(relative)))
+
+
+def _array(output):
+    return np.asarray(keras.ops.convert_to_numpy(output))
 
 
 def _run(runner, batch):

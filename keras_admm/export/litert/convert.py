@@ -2,15 +2,17 @@
 
 import contextlib
 import io
+import re
 import warnings
 
 import keras
 
+from keras_admm.errors import reason
 from keras_admm.weights import is_tf_keras
 
 REMEDY_RNN = (
-    "Build the recurrent layer with unroll=True, or translate the model with `keras_admm.export.to_tf_keras` and a "
-    "static batch of 1"
+    "Build the recurrent layer with unroll=True, or translate the model with "
+    "`keras_admm.export.to_tf_keras(model, batch_size=1)`"
 )
 
 
@@ -33,8 +35,15 @@ def quiet():
             yield
 
 
-def save(model, nest, folder):
-    """Writes a SavedModel with one signature, whose inputs have our names: the converter knows no order of theirs."""
+def save(model, infer, nest, folder):
+    """Writes a SavedModel with one signature, whose inputs have our names: the converter knows no order of theirs.
+
+    Args:
+        model: whose variables are in it.
+        infer: a function of the model's inputs that gives its outputs and assigns to none of its variables.
+        nest: of `Input`s.
+        folder: to write.
+    """
     import tensorflow as tf
 
     if is_tf_keras(model):
@@ -44,7 +53,7 @@ def save(model, nest, folder):
     inputs = keras.tree.flatten(nest)
 
     def serve(*flat):
-        outputs = keras.tree.flatten(model(keras.tree.pack_sequence_as(nest, flat)))
+        outputs = keras.tree.flatten(infer(keras.tree.pack_sequence_as(nest, flat)))
         return {f"output_{i}": output for i, output in enumerate(outputs)}
 
     archive = ExportArchive()
@@ -53,8 +62,11 @@ def save(model, nest, folder):
     archive.add_endpoint("serving_default", serve, input_signature=signature)
     if not is_tf_keras(model):
         _renew_lists(getattr(model, "optimizer", None))
-    with quiet():
-        archive.write_out(folder)
+    try:
+        with quiet():
+            archive.write_out(folder)
+    except Exception as error:  # whatever TensorFlow meets while it walks through a user's objects
+        raise ValueError(sentence(reason(error, 100_000), layers(model))) from error
 
 
 def _renew_lists(optimizer):
@@ -79,7 +91,7 @@ def convert(folder, quantize=None, samples=None, integer_io=False, sparse=False,
         learned: the model brings its ranges.
 
     Raises:
-        ValueError: for a model that the converter cannot take.
+        ConverterError: for a model that the converter cannot take.
     """
     import tensorflow as tf
 
@@ -99,7 +111,16 @@ def convert(folder, quantize=None, samples=None, integer_io=False, sparse=False,
         with quiet():
             return converter.convert()
     except Exception as error:  # the converter raises whatever its passes raise
-        raise ValueError(_sentence(str(error))) from error
+        raise ConverterError(reason(error, 100_000)) from error
+
+
+class ConverterError(Exception):
+    """What TensorFlow's converter says about a model that it cannot take."""
+
+
+def rolled(model):
+    """The recurrent layers whose time steps are a loop."""
+    return [layer for layer in layers(model) if getattr(layer, "unroll", None) is False]
 
 
 def check_recurrent(model, quantize):
@@ -108,24 +129,40 @@ def check_recurrent(model, quantize):
     Raises:
         ValueError: naming the layer.
     """
-    rolled = [layer for layer in layers(model) if getattr(layer, "unroll", None) is False]
+    found = rolled(model)
     static = getattr(model, "inputs", None) and model.inputs[0].shape[0] is not None
     if is_tf_keras(model) and static:
-        rolled = [layer for layer in rolled if quantize == "int8" and type(layer).__name__ == "GRU"]
-    if rolled:
+        found = [layer for layer in found if quantize == "int8" and type(layer).__name__ == "GRU"]
+    if found:
         raise ValueError(
-            f"{rolled[0].name}: LiteRT's own operations have no loop over time steps of this kind. Received: "
-            f"{type(rolled[0]).__name__}(unroll=False) with quantize={quantize!r}. {REMEDY_RNN}."
+            f"{found[0].name}: LiteRT's own operations have no loop over time steps of this kind. Received: "
+            f"{type(found[0]).__name__}(unroll=False) with quantize={quantize!r}. {REMEDY_RNN}."
         )
 
 
-def _sentence(message):
+def sentence(message, model_layers):
+    """What to tell of an error of the converter: the layer that it names, and what helps.
+
+    Args:
+        message: a str that is not empty.
+        model_layers: those that may be named in it.
+    """
     if "TensorList" in message or "element_shape" in message:
         return (
-            f"litert: LiteRT's own operations have no loop over time steps. Received: a model with one. {REMEDY_RNN}."
+            f"{_culprit(message, model_layers) or 'litert'}: LiteRT's own operations have no loop over time steps. "
+            f"Received: a model with one. {REMEDY_RNN}."
         )
-    lines = [line.strip() for line in message.splitlines() if "error" in line.lower()] or [message]
+    named = _culprit(message, model_layers)
+    at = re.search(r"'tf\.\w+' op|error:|Error", message)
+    told = message[at.start() if at else 0 :][:300]
+    replace = f"Replace the layer {named}" if named else "Replace the layer that makes this operation"
     return (
-        "litert: the model may have only operations that LiteRT knows. Received: an error of its converter, "
-        f"{lines[0][:300]}. Replace the layer that makes this operation."
+        f"{named or 'litert'}: the model may have only operations that LiteRT knows. Received: an error of its "
+        f"converter, {told}. {replace}, or leave it out of the model and apply it before or after."
     )
+
+
+def _culprit(message, model_layers):
+    """The name of the innermost layer that a message mentions, or None."""
+    inner = [x.name for x in model_layers if re.search(rf"(?<![\w]){re.escape(x.name)}(?![\w])", message)]
+    return inner[-1] if inner else None

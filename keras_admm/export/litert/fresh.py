@@ -1,7 +1,6 @@
 """The same hand-over in a process where Keras runs on TensorFlow, for models that do not."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -10,18 +9,21 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_admm.errors import reason
+from keras_admm.export.litert.apart import environment
 from keras_admm.export.litert.report import LiteRTReport
 
 CODE = "import sys; from keras_admm.export.litert.fresh import answer; answer(sys.argv[1])"
 
 
-def in_fresh_process(model, path, given, options):
+def in_fresh_process(model, path, given, keys, options):
     """What `litert` returns or raises there.
 
     Args:
         model: a Keras model on JAX or torch, which must survive saving and loading.
         path: of the file to write.
         given: a dict of the data arguments, each a list of arrays.
+        keys: by which the model is called with them, if it is called with a dict, or None.
         options: a dict of the others.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -30,14 +32,14 @@ def in_fresh_process(model, path, given, options):
         np.savez(
             folder / "data.npz", **{f"{name}/{i}": a for name, list_ in given.items() for i, a in enumerate(list_)}
         )
-        (folder / "job.json").write_text(json.dumps({"path": str(Path(path).resolve()), **options}))
+        (folder / "job.json").write_text(json.dumps({"path": str(Path(path).resolve()), "keys": keys, **options}))
         run = subprocess.run(
-            [sys.executable, "-c", CODE, str(folder)], env=_environment(), capture_output=True, text=True
+            [sys.executable, "-c", CODE, str(folder)], env=environment(), capture_output=True, text=True
         )
         if run.returncode:
             raise ValueError(
                 f"{model.name}: a model on {keras.backend.backend()} is rebuilt on TensorFlow to be exported, so that "
-                f"its layers must load there. Received: {run.stderr.strip().splitlines()[-1][:300]}. Register custom "
+                f"its layers must load there. Received: {_last(run)}. Register custom "
                 "layers, or build the model with KERAS_BACKEND=tensorflow."
             )
         told = json.loads((folder / "answer.json").read_text())
@@ -46,9 +48,9 @@ def in_fresh_process(model, path, given, options):
     return LiteRTReport.from_dict(told)
 
 
-def _environment():
-    where = os.pathsep.join(filter(None, sys.path))
-    return {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": where}
+def _last(run):
+    said = run.stderr.strip().splitlines()
+    return said[-1][:300] if said else f"a process that ended with status {run.returncode}"
 
 
 def answer(folder):
@@ -62,8 +64,11 @@ def answer(folder):
     with np.load(folder / "data.npz") as arrays:
         for key in arrays.files:
             given.setdefault(key.partition("/")[0], []).append(arrays[key])
+    keys = job.pop("keys")
+    if keys is not None:
+        given = {name: dict(zip(keys, arrays, strict=True)) for name, arrays in given.items()}
     try:
         told = litert(model, **job, **given).to_dict()
     except ValueError as error:
-        told = {"error": str(error)}
+        told = {"error": reason(error, 10_000)}
     (folder / "answer.json").write_text(json.dumps(told))

@@ -1,8 +1,12 @@
-"""Quantization by the recipes of the AI Edge Quantizer, by their own names."""
+"""Quantization by the recipes of the LiteRT Quantizer, formerly AI Edge Quantizer, by their own names."""
 
+import importlib.util
+
+from keras_admm.errors import reason
 from keras_admm.export.litert.convert import quiet
 from keras_admm.export.litert.flatbuffer import INSTALL
 
+PACKAGES = ("litert_quantizer", "ai_edge_quantizer")  # one tool, under its new and its old name
 FAMILIES = ("dynamic_", "weight_only_", "static_")
 INT4 = "dynamic_wi4_afp32"
 
@@ -12,21 +16,34 @@ def recipe(name):
 
     Raises:
         ValueError: for a name that is no recipe.
-        ImportError: without ai-edge-quantizer.
+        ImportError: without litert-quantizer or ai-edge-quantizer.
     """
-    try:
-        from ai_edge_quantizer import recipe as recipes
-    except ImportError as error:
-        raise ImportError(
-            f"litert: quantize={name!r} is a recipe of the AI Edge Quantizer, which is not there. {INSTALL}"
-        ) from error
+    recipes = _module(name, "recipe")
     known = sorted(n for n in dir(recipes) if n.startswith(FAMILIES))
     if name not in known:
         raise ValueError(
-            "litert: `quantize` must be None, 'float16', 'dynamic_int8', 'int8', 'int4' or a recipe of the AI Edge "
+            "litert: `quantize` must be None, 'float16', 'dynamic_int8', 'int8', 'int4' or a recipe of the LiteRT "
             f"Quantizer, {known}. Received: quantize={name!r}. Choose one of these."
         )
     return getattr(recipes, name)()
+
+
+def _module(name, module):
+    """A module of the quantizer, whichever name it is installed under."""
+    for package in PACKAGES:
+        if _is_there(package):
+            return importlib.import_module(f"{package}.{module}")
+    raise ImportError(
+        f"litert: quantize={name!r} is a recipe of the LiteRT Quantizer, which is not there, neither as "
+        f"litert-quantizer nor under its former name, ai-edge-quantizer. {INSTALL}"
+    )
+
+
+def _is_there(package):
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # a module without a spec
+        return False
 
 
 def needs_data(name):
@@ -45,15 +62,14 @@ def quantized(path, name, samples):
     Raises:
         ValueError: if the recipe cannot take the model.
     """
-    from ai_edge_quantizer.quantizer import Quantizer
-
+    quantizer_class = _module(name, "quantizer").Quantizer
     try:
         with quiet():
-            quantizer = Quantizer(str(path), recipe(name))
+            quantizer = quantizer_class(str(path), recipe(name))
             seen = quantizer.calibrate({"serving_default": samples}) if quantizer.need_calibration else None
             return bytes(quantizer.quantize(seen).quantized_model)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # the quantizer raises whatever its passes raise
         raise ValueError(
-            f"litert: the recipe must fit the model. Received: quantize={name!r}, and an error of the AI Edge "
-            f"Quantizer, {str(error)[:300]}. Choose another recipe."
+            f"litert: the recipe must fit the model. Received: quantize={name!r}, and an error of the LiteRT "
+            f"Quantizer, {reason(error)}. Choose another recipe."
         ) from error

@@ -23,6 +23,7 @@ class LiteRTReport(NamedTuple):
         sparse: a sentence: whether the zeros are left out of the file, and why.
         tensors: a `Tensor` for each stored tensor.
         kernels: a `Kernel` for each operation with weights.
+        note: what was done to the model to convert it, in a sentence, or nothing.
     """
 
     path: str
@@ -38,6 +39,7 @@ class LiteRTReport(NamedTuple):
     sparse: str
     tensors: tuple
     kernels: tuple
+    note: str = ""
 
     @property
     def weights(self):
@@ -70,7 +72,7 @@ class LiteRTReport(NamedTuple):
             f"{self.scale:.3g} (relative {self.relative:.2g}, tolerance {self.tolerance:g})",
             f"zeros: {self.sparse}",
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *([self.note] if self.note else [])])
 
     def _stored(self):
         yield "tensor", "operation", "shape", "type", "zeros", "share", "distinct", "per channel", "bytes"

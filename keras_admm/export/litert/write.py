@@ -2,14 +2,27 @@
 
 import gzip
 import tempfile
+import warnings
 from functools import partial
 from pathlib import Path
 
 import keras
 
-from keras_admm.export.litert import check, data, flatbuffer
+from keras_admm import inference
+from keras_admm.errors import reason
+from keras_admm.export.litert import check, data, flatbuffer, half
 from keras_admm.export.litert import quantize as recipes
-from keras_admm.export.litert.convert import check_recurrent, convert, is_quantization_aware, save
+from keras_admm.export.litert.apart import Crash, convert_apart
+from keras_admm.export.litert.convert import (
+    ConverterError,
+    check_recurrent,
+    convert,
+    is_quantization_aware,
+    layers,
+    rolled,
+    save,
+    sentence,
+)
 from keras_admm.export.litert.fresh import in_fresh_process
 from keras_admm.export.litert.kernels import kernels
 from keras_admm.export.litert.report import LiteRTReport
@@ -39,24 +52,30 @@ def litert(
     run by LiteRT's interpreter, sample by sample, and compared with the model; a difference beyond the tolerance is an
     error and leaves no file. A Keras model on JAX or torch is rebuilt on TensorFlow in a process of its own.
 
+    What is written is inference (`training=False`, whatever the model's own `call` has as its default), and the model
+    stays as it was, also where the export fails. A model in half precision (mixed_float16, mixed_bfloat16, or weights
+    that are half floats) is converted as a float32 copy, which a warning and the report's `note` say.
+
     Args:
         model: a built `keras.Model`, or a tf_keras one; also one that TFMOT has made quantization-aware, whose learned
             ranges are then used (with `quantize=None`).
         path: of the file to write.
         quantize: None (float32), `"float16"`, `"dynamic_int8"` (int8 weights, float activations), `"int8"` (all of
             it in int8), `"int4"` (int4 weights: the recipe `"dynamic_wi4_afp32"`), or a recipe of the AI Edge
-            Quantizer by its own name, such as `"weight_only_wi4_afp32"`.
+            Quantizer (by now LiteRT Quantizer) by its own name, such as `"weight_only_wi4_afp32"`.
         representative_data: for `"int8"` and the static recipes, a few hundred typical inputs: an array, a list or
-            dict of arrays for several inputs, or a dataset or iterable of batches, of which 512 samples are taken.
-        sparse: leave the zeros out of the file? `"auto"` tries it for float32 and does it if the file gets smaller;
-            True does it; False does not. With any quantization it would compute wrong results, and is refused.
+            dict of arrays for several inputs, a dataset or iterable of batches, of which 512 samples are taken, or a
+            function without arguments that yields batches, as TensorFlow's converter takes it.
+        sparse: leave the zeros out of the file? `"auto"` tries it for float32 and does it if the file gets smaller and
+            runs (the report's `sparse` says why not); True does it; False does not. With any quantization it would
+            compute wrong results, and is refused.
         check_data: what to compare the outputs on, like `representative_data`, whose first 64 samples are the
             default; without either, seeded random values.
         tolerance: the largest allowed difference of an output, relative to the largest of the model's outputs. By
             default 1e-3 in float32, 0.01 in float16, 0.25 with int8 and 0.75 with int4 or int2 weights: a guard
             against wrong files, not a promise of accuracy.
         integer_io: for `"int8"`: inputs and outputs in int8 as well, to be scaled by the caller. By default they
-            stay float32.
+            stay float32. The static recipes, such as `"static_wi8_ai8"`, always make them int8.
 
     Returns:
         A `LiteRTReport`; `print` it for tables of tensors, bytes, zeros, and which layers a sparse kernel will run.
@@ -64,7 +83,7 @@ def litert(
     Raises:
         ValueError: for an unbuilt model, data of the wrong shape, int8 without data, a path that cannot be written,
             a model that the converter cannot take, or a file whose outputs differ.
-        ImportError: without ai-edge-litert, or ai-edge-quantizer for its recipes.
+        ImportError: without ai-edge-litert, or litert-quantizer (or ai-edge-quantizer) for its recipes.
 
     Example:
 
@@ -76,16 +95,22 @@ def litert(
     flatbuffer.schema()
     learned = _check(model, quantize, sparse, representative_data, integer_io)
     options = {"quantize": quantize, "sparse": sparse, "tolerance": tolerance, "integer_io": integer_io}
-    nest = data.structure(model, representative_data if check_data is None else check_data)
-    inputs = keras.tree.flatten(nest)
     given = {"representative_data": representative_data, "check_data": check_data}
-    given = {name: data.arrays(name, d, inputs) for name, d in given.items() if d is not None}
+    count = len(getattr(model, "inputs", None) or ())
+    given = {name: data.batches(d, count) for name, d in given.items() if d is not None}
+    nest = data.structure(model, given.get("check_data") or given.get("representative_data"))
+    data.check_types(model, nest)
+    given = {name: data.arrays(name, batches, nest) for name, batches in given.items()}
     check_recurrent(model, quantize)
-    with whole(path) as target:
+    half.check(model)
+    with whole(path) as target, inference.unchanged(model):
         if not is_tf_keras(model) and keras.backend.backend() != "tensorflow":
-            report = in_fresh_process(model, target, given, options)
+            keys = sorted(nest) if isinstance(nest, dict) and not getattr(model, "inputs", None) else None
+            report = in_fresh_process(model, target, given, keys, options)
         else:
             report = _write(model, target, nest, given, options, learned)
+    if report.note:
+        warnings.warn(f"{model.name}: {report.note}", stacklevel=2)
     return report._replace(path=str(path))
 
 
@@ -135,28 +160,62 @@ def _write(model, target, nest, given, options, learned):
     batch = inputs[0].shape[0]
     few = max(CHECKED // (batch or 1), 1) * (batch or 1)
     data_for_check = given.get("check_data") or (seen and [a[:few] for a in seen]) or data.random(inputs)
-    expected = check.model_outputs(model, nest, data_for_check, batch)
     together = 1 if options["quantize"] == "int8" else TOGETHER
     samples = seen and _samples(inputs, seen, batch or min(together, len(seen[0])))
     limit = _tolerance(options, learned)
 
-    def put(content):
-        Path(target).write_bytes(content)
-        return _compared(expected, check.file_outputs(target, inputs, data_for_check), limit)
-
     with tempfile.TemporaryDirectory() as folder:
-        save(model, nest, folder)
-        make = partial(_made, folder, target, options, samples, learned)
-        difference, sizes, sentence = _chosen(make, put, target, options, learned)
-    return _report(target, options, learned, difference, limit, len(data_for_check[0]), sizes, sentence)
+        expected, note = _saved(model, nest, data_for_check, folder)
+
+        def put(content):
+            Path(target).write_bytes(content)
+            return _compared(expected, check.file_outputs(target, inputs, data_for_check), limit)
+
+        make = partial(_made, model, folder, target, options, samples, learned)
+        difference, sizes, told = _chosen(make, put, target, options, learned)
+    report = _report(target, options, learned, difference, limit, len(data_for_check[0]), sizes, told)
+    return report._replace(note=note)
 
 
-def _made(folder, target, options, samples, learned, sparse=False):
+def _saved(model, nest, arrays, folder):
+    """Writes the SavedModel; returns what it should give, and what was done to the model to get it."""
+    batch = keras.tree.flatten(nest)[0].shape[0]
+    in_half = half.policies(model)
+    own = in_half and check.model_outputs(partial(inference.call, model), nest, arrays, batch)
+    with half.in_float32(model) as values:
+        infer = partial(inference.call, model, values=values)
+        expected = check.model_outputs(infer, nest, arrays, batch)
+        save(model, infer, nest, folder)
+    return expected, half.note(in_half, check.compare(own, expected).relative) if in_half else ""
+
+
+def _made(model, folder, target, options, samples, learned, sparse=False):
     """The bytes of one form of the file."""
     quantize = options["quantize"]
-    if quantize in CONVERTER:
-        return convert(folder, quantize, samples, options["integer_io"], sparse, learned)
-    Path(target).write_bytes(convert(folder))
+    own = quantize in CONVERTER
+    # Calibration of a loop over time steps may end the process.
+    may_crash = quantize == "int8" and is_tf_keras(model) and rolled(model)
+    try:
+        content = (convert_apart if may_crash else convert)(
+            folder,
+            quantize=quantize if own else None,
+            samples=samples if own else None,
+            integer_io=options["integer_io"],
+            sparse=sparse,
+            learned=learned,
+        )
+    except Crash as error:
+        named = ", ".join(layer.name for layer in rolled(model))
+        raise ValueError(
+            f"{named}: TensorFlow's converter must be able to run the model to find its ranges. Received: a crash of "
+            f"it on the recurrent layers, in a child process made for that case ({error}). Call them without "
+            "`initial_state`, build them with unroll=True, or choose quantize='dynamic_int8'."
+        ) from error
+    except ConverterError as error:
+        raise ValueError(sentence(str(error), layers(model))) from error
+    if own:
+        return content
+    Path(target).write_bytes(content)
     return recipes.quantized(target, recipes.INT4 if quantize == "int4" else quantize, samples)
 
 
@@ -176,11 +235,17 @@ def _chosen(make, put, target, options, learned):
                 "model without such. Prune it first, or leave `sparse` at 'auto'."
             )
         return put(dense), sizes, "stored; no tensor has 30% of them, from which on they can be left out"
-    coded = make(sparse=True)
+    try:
+        coded = make(sparse=True)
+        difference = put(coded)
+    except ValueError as error:
+        if options["sparse"] is True:
+            raise
+        return put(dense), sizes, f"stored, as they cannot be left out here: {reason(error)}"
     sizes["sparse"] = len(coded)
     saved = f"{sizes['sparse']:,} bytes without them, {sizes['dense']:,} with"
     if options["sparse"] is True or len(coded) < len(dense):
-        return put(coded), sizes, f"left out of the file: {saved}"
+        return difference, sizes, f"left out of the file: {saved}"
     return put(dense), sizes, f"stored, which takes less: {saved}"
 
 

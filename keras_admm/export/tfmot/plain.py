@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 
+from keras_admm.errors import reason
 from keras_admm.export.tfmot.quantize import load
 from keras_admm.export.twin import to_tf_keras
 from keras_admm.export.twin.replay import Names
@@ -56,7 +57,7 @@ def clone(model):
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{model.name}: it must be possible to make each layer again from its config. Received: a model with "
-            f"which that fails ({error}). Give its own layers a get_config() that names all arguments."
+            f"which that fails ({reason(error)}). Give its own layers a get_config() that names all arguments."
         ) from error
     for layer in copy._flatten_layers(include_self=False):
         if hasattr(layer, "finalize_state"):

@@ -3,6 +3,8 @@
 import os
 import warnings
 
+from keras_admm.errors import reason
+
 FLAG = "TF_USE_LEGACY_KERAS"
 # Layers that TFMOT takes apart before it asks its registry.
 SPLIT = ("SeparableConv1D", "SeparableConv2D")
@@ -28,7 +30,7 @@ def load():
     except ImportError as error:
         raise ImportError(
             "tfmot: a scheme needs TFMOT. Received: a Python that cannot import it "
-            f"({error}). Run `pip install tensorflow-model-optimization tf_keras setuptools`."
+            f"({reason(error)}). Run `pip install tensorflow-model-optimization tf_keras setuptools`."
         ) from error
     finally:
         os.environ.pop(FLAG, None) if before is None else os.environ.update({FLAG: before})
@@ -70,12 +72,14 @@ def aware(model, left):
         return tool.quantize_annotate_layer(layer, output_only() if alone else None)
 
     try:
-        with tool.quantize_scope({output_only.__name__: output_only}):
+        # What stays float is written into a config and made again from it, custom classes too.
+        custom = {type(layer).__name__: type(layer) for layer in left if not _is_of_tf_keras(layer)}
+        with tool.quantize_scope({output_only.__name__: output_only, **custom}):
             annotated = tf_keras.models.clone_model(model, clone_function=annotate)
             return tool.quantize_apply(annotated)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{model.name}: TFMOT must be able to quantize the model. Received: its error, {error} "
+            f"{model.name}: TFMOT must be able to quantize the model. Received: its error, {reason(error)}. "
             "Quantize after training instead: keras_admm.export.litert with quantize='int8'."
         ) from error
 
@@ -139,6 +143,10 @@ def _output_config():
     )
 
     return configs.Default8BitOutputQuantizeConfig
+
+
+def _is_of_tf_keras(layer):
+    return type(layer).__module__.split(".")[0] == "tf_keras"
 
 
 def _is_input(layer):

@@ -9,7 +9,7 @@ from keras_admm.layers import Masked, strip
 from keras_admm.weights import is_tf_keras
 
 
-def to_tf_keras(model):
+def to_tf_keras(model, batch_size=None):
     """The same model in tf_keras, for what knows nothing of Keras 3: TFMOT, `hub.KerasLayer`, older code.
 
     The graph of the model is run once more with layers of tf_keras. Models inside the model become part of the
@@ -24,12 +24,15 @@ def to_tf_keras(model):
 
     Args:
         model: a built Keras 3 Sequential or Functional model.
+        batch_size: int, at least 1: how many samples the twin computes on at once, which its inputs are then bound to.
+            By default as many as the model's own inputs say, which is mostly any number. LiteRT needs 1 for recurrent
+            layers, and so `keras_admm.export.litert(to_tf_keras(model, batch_size=1), path)`.
 
     Returns:
         A tf_keras Functional model, not compiled, with equal outputs and bit-equal weights.
 
     Raises:
-        TypeError: for what is not a Keras 3 model.
+        TypeError: for what is not a Keras 3 model, or a batch size that is no int.
         ValueError: for a model that is subclassed or not built, or one with layers or operations that have no
             counterpart in tf_keras: all of them are named, before anything is built.
         ImportError: without tf_keras (`pip install tf_keras`).
@@ -42,24 +45,42 @@ def to_tf_keras(model):
     >>> type(twin).__module__.split(".")[0], [layer.name for layer in twin.layers][1:]
     ('tf_keras', ['head'])
     """
-    return translated(model)[0]
+    return translated(model, batch_size)[0]
 
 
-def translated(model):
-    """`to_tf_keras(model)`, and the pairs of (Keras 3 layer, tf_keras layer) in it.
+def translated(model, batch_size=None):
+    """`to_tf_keras(model, batch_size)`, and the pairs of (Keras 3 layer, tf_keras layer) in it.
 
     The layers of a model with `Masked` in it are those of `keras_admm.layers.strip(model)`.
     """
     _check(model)
+    _check_batch_size(model, batch_size)
     if any(isinstance(layer, Masked) for layer in model._flatten_layers()):
         model = strip(model)
-    replay = Replay(model)
+    replay = Replay(model, batch_size=batch_size)
     if replay.refused:
         raise ValueError(
             f"{model.name}: every layer and operation must have a counterpart in tf_keras. Received, without one:\n"
             + "\n".join(replay.refused)
         )
     return replay.build(), replay.pairs
+
+
+def _check_batch_size(model, batch_size):
+    if batch_size is None:
+        return
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int):
+        raise TypeError(
+            f"to_tf_keras: `batch_size` must be an int or None. Received: batch_size={batch_size!r}. For LiteRT pass 1."
+        )
+    bound = {t.shape[0] for t in model.inputs} - {None, batch_size}
+    stateful = next((x.name for x in model._flatten_layers() if getattr(x, "stateful", False)), None)
+    if batch_size < 1 or bound and stateful:
+        raise ValueError(
+            f"{stateful or 'to_tf_keras'}: `batch_size` must be at least 1, and that of the model where a layer keeps "
+            f"its state. Received: batch_size={batch_size}"
+            f"{f' for a model of batch size {min(bound)}' if bound else ''}. Build the model with another batch size."
+        )
 
 
 def _check(model):

@@ -5,6 +5,7 @@ import inspect
 
 import keras
 
+from keras_admm.errors import reason
 from keras_admm.export.twin.activations import twin_activation
 
 # Layers that hold layers: by what name tf_keras's constructor takes them, and where Keras 3 has them.
@@ -46,7 +47,7 @@ def twin_layer(layer, make):
     try:
         return new(**held, **options)
     except (TypeError, ValueError, AttributeError) as error:
-        raise NotImplementedError(f"tf_keras refuses it ({error}). {LEFT_OUT}") from error
+        raise NotImplementedError(f"tf_keras refuses it ({reason(error)}). {LEFT_OUT}") from error
 
 
 def held_pairs(layer, twin):

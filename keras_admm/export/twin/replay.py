@@ -21,8 +21,9 @@ class Replay:
         pairs: list of (Keras 3 layer, tf_keras layer), those held in others after those that hold them.
     """
 
-    def __init__(self, model, names=None):
+    def __init__(self, model, names=None, batch_size=None):
         self.model = model
+        self._batch_size = batch_size
         self.refused = []
         self.pairs = []
         self._names = Names() if names is None else names
@@ -96,7 +97,8 @@ class Replay:
         import tf_keras
 
         name = self._names.new(x._keras_history.operation.name)
-        return tf_keras.Input(batch_shape=tuple(x.shape), dtype=x.dtype, name=name)
+        batch = x.shape[0] if self._batch_size is None else self._batch_size
+        return tf_keras.Input(batch_shape=(batch, *x.shape[1:]), dtype=x.dtype, name=name)
 
     def _run(self, model, inputs, training=None):
         graph = _graph(model)

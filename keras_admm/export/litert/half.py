@@ -1,0 +1,110 @@
+"""A model in half precision, computed in float32: mixed_float16, mixed_bfloat16, and weights that are half floats."""
+
+import contextlib
+
+import keras
+
+from keras_admm.export.litert.convert import layers
+from keras_admm.export.litert.data import HALF
+from keras_admm.weights import is_tf_keras
+
+
+def policies(model):
+    """Dict of the name of each layer that computes or stores in half precision to its dtype policy's name."""
+    found = {}
+    for layer in layers(model):
+        holds = isinstance(layer, keras.Model) or type(layer).__name__ == "InputLayer"
+        if not holds and {layer.compute_dtype, layer.dtype, *(_dtype(v) for v in _own(layer))} & set(HALF):
+            found[layer.name] = _policy(layer).name
+    if not is_tf_keras(model):
+        found.update({t.name: str(t.dtype) for each in _graphs(model) for t in each.inputs if t.dtype in HALF})
+    return found
+
+
+def check(model):
+    """Refuses what has no float32 form that computes the same.
+
+    Raises:
+        ValueError: naming the layer.
+    """
+    for layer in layers(model):
+        quantized = getattr(_policy(layer), "quantization_mode", None)
+        if quantized and quantized != "int4":
+            raise ValueError(
+                f"{layer.name}: LiteRT's own operations do not take layers that Keras has quantized. Received: a "
+                f"{type(layer).__name__} of the policy {_policy(layer).name!r}. Export the model as it was before "
+                "quantize(), with this function's `quantize`."
+            )
+        half = [v for v in _own(layer) if _dtype(v) in HALF]
+        if is_tf_keras(model) and half:
+            raise ValueError(
+                f"{layer.name}: LiteRT computes on float32 weights. Received: a tf_keras {type(layer).__name__} with "
+                f"weights in {_dtype(half[0])}. Build the model with dtype='float32' and give it these weights by "
+                "set_weights()."
+            )
+
+
+@contextlib.contextmanager
+def in_float32(model):
+    """While this is open, all layers compute in float32, whatever their policies are; afterwards as before.
+
+    Yields:
+        Dict of `id(variable)` to the float32 value of each variable that is stored in half precision.
+    """
+    own = [*layers(model), model]
+    tensors = [t for each in _graphs(model) for t in each.inputs if t.dtype in HALF]
+    before = [(x, name, vars(x)[name]) for x in own for name in _names(x) if name in vars(x)]
+    before += [(t, "_dtype", t._dtype) for t in tensors]
+    try:
+        for layer in own:
+            _set(layer)
+        for tensor in tensors:
+            tensor._dtype = "float32"
+        halves = [v for v in model.variables if _dtype(v) in HALF]
+        yield {id(v): keras.ops.cast(keras.ops.convert_to_tensor(v), "float32") for v in halves}
+    finally:
+        for thing, name, value in before:
+            object.__setattr__(thing, name, value)
+
+
+def note(found, relative):
+    """What the report says of a model in half precision."""
+    names = list(found)
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return (
+        f"A float32 copy was converted: {listed} compute or store in {', '.join(sorted(set(found.values())))}. Its "
+        f"outputs differ from the model's own by at most {relative:.2g} of the largest."
+    )
+
+
+def _names(layer):
+    return ("_dtype_policy", "_compute_dtype_object") if is_tf_keras(layer) else ("_dtype_policy",)
+
+
+def _set(layer):
+    if is_tf_keras(layer):
+        import tf_keras
+
+        layer._set_dtype_policy(tf_keras.mixed_precision.Policy("float32"))
+    elif not getattr(layer.dtype_policy, "quantization_mode", None):
+        object.__setattr__(layer, "_dtype_policy", keras.dtype_policies.DTypePolicy("float32"))
+
+
+def _graphs(model):
+    """The Functional models in a model, itself among them: each converts what it is given to its inputs' types."""
+    if is_tf_keras(model):
+        return []
+    opened = [getattr(x, "_functional", None) or x for x in [*layers(model), model]]
+    return [x for x in opened if any(c.__name__ == "Functional" for c in type(x).__mro__)]
+
+
+def _policy(layer):
+    return layer._dtype_policy if is_tf_keras(layer) else layer.dtype_policy
+
+
+def _own(layer):
+    return [] if isinstance(layer, keras.Model) else layer.variables if not is_tf_keras(layer) else layer.weights
+
+
+def _dtype(variable):
+    return keras.backend.standardize_dtype(variable.dtype)

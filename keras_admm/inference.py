@@ -1,0 +1,71 @@
+"""Inference that changes nothing: a model is called with `training=False`, and its variables stay as they are."""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_admm.weights import is_tf_keras
+
+
+def call(model, inputs, values=None):
+    """The outputs of a model at inference.
+
+    `training=False` outweighs the default of the model's own `call` and of the layers in it. What a Keras 3 layer
+    assigns to its variables while it computes is seen by this call alone; of tf_keras, `unchanged` takes care.
+
+    Args:
+        model: a built Keras 3 or tf_keras model.
+        inputs: as the model is called with.
+        values: dict of `id(variable)` to the tensor that a Keras 3 variable stands for in this call.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)])
+    >>> float(call(model, np.ones((1, 4), "float32"))[0, 0])
+    1.0
+    """
+    if is_tf_keras(model):
+        return model(inputs, training=False) if model._expects_training_arg else model(inputs)
+    with keras.StatelessScope() as scope:
+        scope.state_mapping.update(values or {})
+        return model(inputs, training=False)
+
+
+@contextlib.contextmanager
+def unchanged(model):
+    """Gives every variable that a model holds its value back, whatever is done to it, and however that ends.
+
+    Args:
+        model: a Keras 3 or tf_keras model; anything else is let through.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> with unchanged(model):
+    ...     _ = model.layers[0].bias.assign(np.ones(2))
+    >>> ops.convert_to_numpy(model.layers[0].bias).tolist()
+    [0.0, 0.0]
+    """
+    before = [(variable, _read(variable)) for variable in variables(model)]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            if _read(variable).tobytes() != value.tobytes():
+                variable.assign(value)
+
+
+def variables(model):
+    """All variables of a model: states of random seeds, metrics and the optimizer's with them."""
+    found = {}
+    for owner in (model, getattr(model, "optimizer", None)):
+        listed = getattr(owner, "variables", ())
+        for variable in listed() if callable(listed) else listed:
+            found[id(variable)] = variable
+    return [v for v in found.values() if getattr(v, "_value", v) is not None]
+
+
+def _read(variable):
+    return np.array(ops.convert_to_numpy(ops.convert_to_tensor(variable)))
