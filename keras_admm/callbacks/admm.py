@@ -162,6 +162,7 @@ class ADMM(keras.callbacks.Callback):
         self.engine.release_with(callbacks)
         self._backup = Backup(self.backup_dir) if self.backup_dir else None
         self._began = False
+        self._diverged = False
         newest = self._backup.newest() if self._backup else None
         if newest is not None:
             attach.resume_at(self.model, newest)
@@ -193,6 +194,9 @@ class ADMM(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         engine = self.engine
+        if self._diverged:  # nothing is left to project, and it was said
+            engine.release()
+            return
         complete = engine.finish()
         if self._backup and complete:
             self._backup.clear()
@@ -249,6 +253,7 @@ class ADMM(keras.callbacks.Callback):
 
     def _stop(self, error):
         """Training is past saving: go back to the last state that was good, and say so."""
+        self._diverged = True
         self.model.stop_training = True
         newest = self._backup.newest() if self._backup else None
         if newest is None:
