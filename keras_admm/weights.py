@@ -66,6 +66,11 @@ def named(model):
     return by_name
 
 
+def fitting(model, item):
+    """The names of a model's variables that an entry of `layers` fits, whatever their kind; raises where none does."""
+    return set(_chosen(named(model), item, lambda variable: True))
+
+
 def is_tf_keras(thing):
     """Whether a model, a layer or a callback is of tf_keras, which is not imported to find out."""
     return any(c.__module__.split(".")[0] == "tf_keras" for c in type(thing).__mro__)

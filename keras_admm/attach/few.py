@@ -28,7 +28,7 @@ class Few(NamedTuple):
         values: float32 variable. With places found anew the values, rising, `(2**n, 1)` for all weights or
             `(2**n, channels)`, the last of them `HELD` where there are fewer; with tied ones, for each cluster or
             scale, 1 / how much counts for it.
-        steps: variable that counts the optimizer's updates.
+        steps: int32 variable, how many updates there were with places found anew: whose turn it is among the values.
     """
 
     target: keras.Variable
@@ -65,6 +65,7 @@ class Few(NamedTuple):
         trained = ops.cast(w, "float32") + ops.where(held, 0.0, ops.convert_to_tensor(self.target))
         values, near = fitted(trained, ops.logical_not(held))
         self.values.assign(values)
+        self.steps.assign(self.steps + 1)
         self.target.assign(ops.where(held, HELD, trained - near))
         return ops.cast(ops.where(held, 0.0, near), w.dtype)
 

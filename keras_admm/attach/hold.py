@@ -1,10 +1,10 @@
 """Bends the training of a live, compiled model, and undoes it without a trace.
 
-The penalty's gradient is added, and the gradients of held weights are taken away, in the `apply` of the model's own
-optimizer instance (`apply_gradients` in tf_keras): where every backend, every `train_step` and every kind of
-precision must pass. The state lives in optimizer variables, so that JAX carries it through its compiled step and
-nothing is traced again when it moves. A second pass in the variable's constraint slot zeroes held weights after the
-update, whatever the optimizer did to them, and puts back those held at values.
+The penalty's gradient is added, and the gradients of held weights are taken away, in the `apply` of the optimizer
+instances (`apply_gradients` in tf_keras): where every backend, every `train_step` and every kind of precision must
+pass. The state lives in variables, for JAX in those of the optimizers, so that JAX carries it through its compiled
+step and nothing is traced again when it moves. After each update held weights are zeroed, whatever the optimizer did
+to them, and those held at values are put back.
 """
 
 import contextlib
@@ -16,9 +16,20 @@ from keras import ops
 
 from keras_admm.attach.few import FEW, THROUGH, TIED, Few
 from keras_admm.attach.keras_optimizer import KerasOptimizer
-from keras_admm.attach.slot import FREE, HELD, Slot
+from keras_admm.attach.optimizers import Optimizers
+from keras_admm.attach.rules import (
+    AnyOfThese,
+    FewValues,
+    GradientPull,
+    HeldAtValues,
+    HeldAtZero,
+    ProximalPull,
+    Rest,
+)
+from keras_admm.attach.slot import FIXED, FREE, HELD, Slot
 from keras_admm.attach.strategy import num_replicas, strategy_scope
 from keras_admm.attach.tf_keras_optimizer import TFKerasOptimizer
+from keras_admm.attach.watch import Watch, is_compiling
 from keras_admm.weights import is_tf_keras
 
 PENALTIES = ("gradient", "loss", "proximal")
@@ -34,53 +45,61 @@ class Hold:
             `"proximal"`: after each update, `w <- (w + rho * target) / (1 + rho)`, decoupled from the optimizer as
             AdamW decouples its decay. `"loss"`: an `ADMMRegularizer` in the variable's regularizer slot, so that
             it shows in `loss` (not on JAX, nor in tf_keras). `None`: not at all; the loop adds it itself.
-        optimizer: a `keras.Optimizer` to hook, or None to leave all to the loop.
+        optimizers: the `Optimizers` to hook, or one optimizer, or None to leave all to the loop.
+        once: bool, whether a training step is compiled once for all phases, as in loops of one's own, rather than
+            by `fit` for each.
     """
 
-    def __init__(self, model, variables, penalty, optimizer):
+    def __init__(self, model, variables, penalty, optimizers, once=False):
         self.model = model
         self.penalty = penalty
-        # A loop of one's own compiles its step once, for all phases.
-        self.modes = dict.fromkeys(variables, "both" if optimizer is None else "rest")
-        self._optimizer = optimizer_of(model, optimizer) if optimizer is not None else None
-        self._variables = dict(variables)
-        self._rate = self._optimizer.learning_rate if optimizer is not None else None
-        self._rate_is_lent = False
+        self.modes = dict.fromkeys(variables, "rest")
         self.few = {}
+        self.version = 0
+        # What to say to a loop whose step is compiled once though others will be needed, unless it looks for them.
+        self.needs_steps = None
+        self.watched = False
+        self._variables = dict(variables)
+        self._once = once or _has_own_train_step(model)
+        self._in_train_function = False
+        self._rates = None
+        chosen = _as_optimizers(optimizers, variables)
+        self._adapters = [optimizer_of(model, optimizer) for optimizer in chosen.all]
+        adapter = {id(a.optimizer): a for a in self._adapters}
+        self._expected = {n: [adapter[id(o)] for o in those] for n, those in chosen.of.items()}
         self._undo = contextlib.ExitStack()
         with self._undo as undo:
-            self.slots = self._make_slots(undo)
-            if self._optimizer is not None:
-                self._optimizer.hook([(v, n) for n, v in self._variables.items()], self._bent, undo)
-                self._fill_variable_slots(undo)
-                undo.callback(model.make_train_function, force=True)
+            self.slots = {name: self._slot(v, undo) for name, v in self._variables.items()}
+            self._rules = {name: self._rule(name, "rest") for name in self._variables}
+            self._watch = Watch(self._variables, self._adapters)
+            if self._adapters:
+                self._hook(undo)
                 self._renew_train_function()
             self._undo = undo.pop_all()
 
     def release(self):
-        """Leave the model, its variables and its optimizer as they were found. Safe to call again."""
+        """Leave the model, its variables and its optimizers as they were found. Safe to call again."""
         self._undo.close()
 
     def bend(self, modes):
-        """Set what the training step does to some variables: it is compiled anew, their targets must be aimed again.
+        """Set what the training step does to some variables: their targets must be aimed again.
 
-        A step is compiled for the modes alone, so that each phase pays for its own arithmetic and no other.
+        In `fit` the step is compiled for the modes alone, so that each phase pays for its own arithmetic and no other.
 
         Args:
-            modes: dict of names to `"rest"`: nothing; `"pull"`: to the target; `"hold"`: weights at zero, the target
-                then being their mask; `"fix"`: weights at values, the target then being these, `FREE` elsewhere;
-                `"both"`: a pull, beside zeros that are held; or one of `FEW`: weights that take few values, which is
-                `Few`'s to say. Other variables stay as they are.
+            modes: dict of names to `"rest"`: nothing; `"pull"`: to the target; `"hold"`: weights at zero; `"fix"`:
+                weights at values, the target then being these; `"both"`: a pull, beside zeros that are held; or one of
+                `FEW`: weights that take few values, which is `Few`'s to say. Other variables stay as they are.
         """
         changed = {name: mode for name, mode in modes.items() if mode != self.modes[name]}
-        if self._optimizer is None or not changed:
-            return
         self.modes.update(changed)
-        for name, mode in changed.items():
-            after = mode not in ("rest", "pull") or mode == "pull" and self.penalty == "proximal"
-            bent = self._after_update(name) if after else self._constraints[name]
-            self._optimizer.set_constraint(self._variables[name], bent)
-        self._renew_train_function()
+        if self._once:
+            changed = {n: m for n, m in changed.items() if m in FEW or not isinstance(self._rules[n], AnyOfThese)}
+        for name in changed:
+            self._rules[name] = self._rule(name, self.modes[name])
+            self._set_after(name)
+        if changed:
+            self._renew_steps()
 
     def aim(self, name, target, held=None, free=None, values=None):
         """Move a target between epochs.
@@ -94,12 +113,12 @@ class Hold:
         """
         mode = self.modes[name]
         self.set_values(name, values)
-        if mode == "hold":
-            target = np.where(held, np.float32(0), np.float32(1))
-        elif mode in ("fix", "both"):
+        if mode in ("fix", "both"):
             target = target if free is None else np.where(free, FREE, target)
-        if mode == "both" or mode in THROUGH:
+        if mode in ("hold", "both", *THROUGH):
             target = target if held is None else np.where(held, HELD, target)
+        if mode == "fix":
+            self.slots[name].rho.assign(FIXED)
         self.slots[name].target.assign(target)
 
     def set_values(self, name, values):
@@ -108,18 +127,17 @@ class Hold:
         if values is None:
             return
         if few is None or tuple(few.values.shape) != values.shape:
-            few = self.few[name] = Few(
-                self.slots[name].target, self._variable("values", values.shape), self._optimizer.steps
-            )
-            self._renew_train_function()
+            made = [self._variable("values", values.shape), self._variable("steps", dtype="int32")]
+            self._carry(name, made, self._undo)
+            few = self.few[name] = Few(self.slots[name].target, *made)
+            self._rules[name] = self._rule(name, self.modes[name])
+            self._renew_steps()
         few.values.assign(values)
 
     def zeroed(self, name):
         """Booleans: the weights of a variable that are held at zero."""
         target, mode = ops.convert_to_numpy(self.slots[name].target), self.modes[name]
-        if mode in ("hold", "fix", *TIED):
-            return target == 0
-        return target == HELD
+        return target == 0 if mode in ("fix", *TIED) else target == HELD
 
     def put_back(self, name, w):
         """An array of the variable's weights with those that are held where they are held."""
@@ -128,87 +146,146 @@ class Hold:
         target = ops.convert_to_numpy(self.slots[name].target)
         return np.where(target == FREE, w, target)
 
+    def moved(self, arrays):
+        """How many weights of each variable are not where they are held, by name, where any are not."""
+        counts = {n: int(np.count_nonzero(w != self.put_back(n, w))) for n, w in arrays.items()}
+        return {name: count for name, count in counts.items() if count}
+
     def renew_slots(self):
-        """Give the optimizer the state it would have if it were new, learning rate and step count aside.
+        """Give the optimizers that train the variables the state of new ones, learning rate and step count aside.
 
         Moments gathered before a projection would push the weights back; averages (`use_ema`) would bring back
         what the projection took.
         """
-        if self._optimizer is not None:
-            self._optimizer.renew()
+        for adapter in self._adapters:
+            if self._watch.trains(adapter):
+                adapter.renew()
 
     def set_learning_rate(self, rate):
-        """Set the optimizer's learning rate; `release` sets it back."""
-        if not self._rate_is_lent:
-            self._undo.callback(setattr, self._optimizer, "learning_rate", self._rate)
-            self._rate_is_lent = True
-        self._optimizer.learning_rate = float(rate)
+        """Set the learning rate of the optimizers; `release` sets each its own again."""
+        if self._rates is None:
+            self._rates = [(adapter, adapter.learning_rate) for adapter in self._adapters]
+            for adapter, own in self._rates:
+                self._undo.callback(setattr, adapter, "learning_rate", own)
+        for adapter, _ in self._rates:
+            adapter.learning_rate = float(rate)
 
-    def _make_slots(self, undo):
-        self._make = keras.Variable if self._optimizer is None else self._optimizer.make_variables(undo)
-        return {
-            n: Slot(self._variable("target", v.shape, v), self._variable("rho")) for n, v in self._variables.items()
-        }
+    @property
+    def writes_averages(self):
+        """Whether an optimizer writes averages over the weights, which know nothing of what is held."""
+        return any(adapter.uses_averages for adapter in self._adapters if self._watch.trains(adapter))
 
-    def _variable(self, name, shape=(), like=None):
-        layout = {"layout": like._layout} if getattr(like, "_layout", None) is not None else {}
-        with strategy_scope(self.model):
-            return self._make(shape=tuple(shape), name=f"admm_{name}", initializer="zeros", dtype="float32", **layout)
+    def check_handed(self, name):
+        """Raises when the weights have not been trained by the optimizers that are hooked; see `Watch`."""
+        if self._adapters:
+            self._watch.check_handed(name, self._expected)
 
-    def _fill_variable_slots(self, undo):
+    def check_current(self, name):
+        """Raises when a step was used that was compiled for what no longer holds; see `Watch`."""
+        self._watch.check_current(name)
+
+    def _hook(self, undo):
+        names = [(v, n) for n, v in self._variables.items()]
         self._constraints = {name: variable.constraint for name, variable in self._variables.items()}
+        for adapter in self._adapters:
+            adapter.hook(names, self._bent, self._after, undo)
         for name, variable in self._variables.items():
-            undo.callback(self._optimizer.set_constraint, variable, variable.constraint)
+            self._set_after(name)
             if self.penalty == "loss":
                 undo.callback(setattr, variable, "regularizer", variable.regularizer)
                 variable.regularizer = _in_loss(self.slots[name], variable.regularizer)
+        undo.callback(self.model.make_train_function, force=True)
+
+    def _slot(self, variable, undo):
+        slot = Slot(self._variable("target", variable.shape, variable), self._variable("rho"))
+        for adapter in self._adapters:
+            adapter.carry(list(slot), variable, undo)
+        return slot
+
+    def _carry(self, name, made, undo):
+        for adapter in self._adapters:
+            adapter.carry(made, self._variables[name], undo)
+
+    def _variable(self, name, shape=(), like=None, dtype="float32"):
+        layout = {"layout": like._layout} if getattr(like, "_layout", None) is not None else {}
+        with strategy_scope(self.model):
+            return keras.Variable(
+                "zeros", shape=tuple(shape), name=f"admm_{name}", dtype=dtype, trainable=False, **layout
+            )
+
+    def _renew_steps(self):
+        """What a step does has changed: those that `fit` compiles are compiled anew, others must be."""
+        self.version += 1
+        self._watch.renew(self.version)
+        if self._adapters:
+            self._renew_train_function()
 
     def _renew_train_function(self):
         # Past a guard of `release_with`, which is for the fits of others.
         type(self.model).make_train_function(self.model, force=True)
-        self.model.train_function = _released_on_error(self.model.train_function, self.release)
+        self.model.train_function = self._guarded(self.model.train_function)
 
-    def _bent(self, gradient, variable, name, scale):
-        """A gradient as it is in its variable's mode."""
-        mode = self.modes.get(name, "rest")
-        if mode == "rest":
-            return gradient
+    def _guarded(self, train_function):
+        def guarded(*args, **kwargs):
+            self._in_train_function = True
+            try:
+                return train_function(*args, **kwargs)
+            except BaseException as error:
+                # The end of the data is no error: Keras says it with StopIteration, TensorFlow with OutOfRangeError.
+                if type(error).__name__ not in ("StopIteration", "OutOfRangeError"):
+                    self.release()
+                raise
+            finally:
+                self._in_train_function = False
+
+        return guarded
+
+    def _rule(self, name, mode):
+        """The `StepRule` of a variable in a mode."""
         slot = self.slots[name]
-        # TensorFlow gives the gradient of an embedding as rows; the pull is on all of it.
-        gradient = ops.zeros_like(variable) if gradient is None else ops.convert_to_tensor(gradient)
-        dtype = keras.backend.standardize_dtype(gradient.dtype)
-        if mode == "hold":
-            return gradient * ops.cast(slot.target, dtype)
-        if mode == "fix":
-            return ops.where(slot.free, gradient, ops.zeros((), dtype=dtype))
-        if mode in TIED:
-            return getattr(self.few[name], mode)(gradient)
-        if mode in THROUGH:
-            return slot.zero(gradient)
-        if self.penalty == "gradient":
-            pull = slot.pull(variable) if mode == "both" else slot.regularizer.gradient(variable)
-            scale = scale / num_replicas(self.model)
-            gradient = ops.cast(ops.cast(gradient, "float32") + (pull if scale == 1 else scale * pull), dtype)
-        return slot.zero(gradient) if mode == "both" else gradient
+        if mode in FEW:
+            return FewValues(slot, self.few.get(name), mode, mode in TIED)
+        pull = slot.pull if mode == "both" or self._once else slot.regularizer.gradient
+        pulled = {"gradient": GradientPull(pull), "proximal": ProximalPull(slot, pull)}.get(self.penalty, Rest())
+        if self._once:
+            return AnyOfThese(slot, pulled)
+        rules = {"rest": Rest(), "pull": pulled, "both": HeldAtZero(slot, pulled), "hold": HeldAtZero(slot, Rest())}
+        return HeldAtValues(slot) if mode == "fix" else rules[mode]
 
-    def _after_update(self, name):
-        """What becomes of a weight after its update, in its variable's mode."""
-        slot, mode, constraint = self.slots[name], self.modes[name], self._constraints[name]
+    def _set_after(self, name):
+        after = self._after if self._rules[name].acts_after else None
+        for adapter in self._adapters:
+            adapter.set_after(self._variables[name], name, after, self._constraints[name])
 
-        def after_update(w):
-            w = ops.convert_to_tensor(w if constraint is None else constraint(w))
-            if mode in FEW:
-                return getattr(self.few[name], mode)(w)
-            if mode == "hold":
-                return w * ops.cast(slot.target, w.dtype)
-            if mode == "fix":
-                return ops.where(slot.free, w, ops.cast(slot.target, w.dtype))
-            if self.penalty == "proximal":
-                pull = slot.pull(w) if mode == "both" else slot.regularizer.gradient(w)
-                w = ops.cast(ops.cast(w, "float32") - pull / (1.0 + slot.rho), w.dtype)
-            return slot.zero(w) if mode == "both" else w
+    def _bent(self, adapter, gradient, variable, name, scale):
+        """A gradient as it is by its variable's rule."""
+        self._watch.handed(adapter, name)
+        if name is None:
+            return gradient
+        self._check_compiling(gradient)
+        return self._rules[name].gradient(gradient, variable, scale / num_replicas(self.model))
 
-        return after_update
+    def _after(self, name, w, updated):
+        """What becomes of a weight after its update, or None for what it is.
+
+        Args:
+            name: of the variable.
+            w: tensor.
+            updated: boolean tensor, whether it was updated, or None where it always is.
+        """
+        rule = self._rules[name]
+        if not rule.acts_after:
+            return None
+        before = [ops.copy(ops.convert_to_tensor(v)) for v in rule.state] if updated is not None else []
+        new = rule.after_update(w)
+        for variable, value in zip(rule.state, before, strict=False):
+            variable.assign(ops.where(updated, ops.convert_to_tensor(variable), value))
+        return new if updated is None else ops.where(updated, new, w)
+
+    def _check_compiling(self, gradient):
+        """Raises for a step that is compiled once, where another will be needed and nobody looks whether it is."""
+        if self.needs_steps and not (self.watched or self._in_train_function) and is_compiling(gradient):
+            raise ValueError(self.needs_steps)
 
     def release_with(self, callbacks):
         """Release when the fit of a `CallbackList` ends in an exception, which it tells its callbacks nothing of.
@@ -231,18 +308,18 @@ def optimizer_of(model, optimizer):
     return TFKerasOptimizer(model, optimizer) if is_tf_keras(model) else KerasOptimizer(model, optimizer)
 
 
+def _as_optimizers(optimizers, variables):
+    if isinstance(optimizers, Optimizers):
+        return optimizers
+    each = () if optimizers is None else (optimizers,)
+    return Optimizers(each, True, dict.fromkeys(variables, each))
+
+
+def _has_own_train_step(model):
+    """Whether a model has a `train_step` of the user's, which may hold compiled functions of its own."""
+    step = model.__dict__.get("train_step", type(model).train_step)
+    return getattr(step, "__module__", "").split(".")[0] not in ("keras", "tf_keras")
+
+
 def _in_loss(slot, regularizer):
     return lambda w: slot.penalty(w) + (regularizer(w) if regularizer is not None else 0.0)
-
-
-def _released_on_error(train_function, release):
-    def guarded(*args, **kwargs):
-        try:
-            return train_function(*args, **kwargs)
-        except BaseException as error:
-            # The end of the data is no error: Keras says it with StopIteration, TensorFlow with OutOfRangeError.
-            if type(error).__name__ not in ("StopIteration", "OutOfRangeError"):
-                release()
-            raise
-
-    return guarded

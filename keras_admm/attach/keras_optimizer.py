@@ -5,24 +5,26 @@ import types
 import keras
 from keras import ops
 
+from keras_admm.attach import factored, ftrl
+from keras_admm.attach.optimizers import inner
 from keras_admm.attach.strategy import strategy_scope
 
 
 class KerasOptimizer:
-    """A Keras 3 optimizer that can be bent: hooked in its `apply`, with our state among its own variables.
+    """A Keras 3 optimizer that can be bent: hooked in its `apply`.
 
     Args:
         model: the `keras.Model` that it trains.
-        outer: the `keras.Optimizer` that the model knows; gradients are bent in its inner one, where there is one.
+        optimizer: the `keras.Optimizer` that the user knows; gradients are bent in its inner one, where there is one.
     """
 
-    def __init__(self, model, outer):
+    def __init__(self, model, optimizer):
         self._model = model
-        self._outer = outer
-        self._inner = getattr(outer, "inner_optimizer", outer)
-        if not self._inner.built:
-            outer.build(model.trainable_variables)
-        self._own = list(self._inner._variables)
+        self.optimizer = optimizer
+        self._inner = inner(optimizer)
+        self._carried = []
+        if not self._inner.built and optimizer is getattr(model, "optimizer", None):
+            optimizer.build(model.trainable_variables)
 
     @property
     def learning_rate(self):
@@ -35,21 +37,41 @@ class KerasOptimizer:
         self._inner.learning_rate = rate
 
     @property
-    def steps(self):
-        """The variable that counts its updates."""
-        return self._inner.iterations
+    def uses_averages(self):
+        """Whether averages of the weights are written over them, at times or at the end."""
+        return self._inner.use_ema
 
-    def make_variables(self, undo):
-        """What makes a variable that a compiled step can read; `undo` takes away what was made."""
-        undo.callback(self._set_variables, self._own)
-        return self._inner.add_variable
+    def counters(self):
+        """What differs after each step: how many there were, and where the loss is scaled what became of that."""
+        scaling = self.optimizer._variables if self.optimizer is not self._inner else ()
+        return [ops.convert_to_numpy(v).item() for v in (self._inner._iterations, *scaling) if len(v.shape) == 0]
 
-    def hook(self, names, bent, undo):
-        """Give the optimizer `bent(gradient, variable, name, scale)` for the gradient of each variable.
+    def carry(self, variables, named, undo):
+        """Have a step that JAX compiles carry our variables, which are among the optimizer's own then.
+
+        Args:
+            variables: list of `keras.Variable`s.
+            named: the variable whose they are: only the optimizer that trains it carries them.
+            undo: `contextlib.ExitStack` that takes them away.
+        """
+        optimizer = self._inner
+        if keras.backend.backend() != "jax" or optimizer._var_key(named) not in optimizer._trainable_variables_indices:
+            return
+        if not self._carried:
+            undo.callback(self._drop)
+            for saveable in {id(o): o for o in (optimizer, self.optimizer, self._model.optimizer)}.values():
+                self._save_without_ours(saveable, undo)
+        optimizer._variables += variables
+        self._carried += variables
+
+    def hook(self, names, bent, after, undo):
+        """Give the optimizer other gradients, and the weights another value after their update.
 
         Args:
             names: list of pairs of a variable and its name.
-            bent: function; the name is None for other variables, the scale is that of the gradients coming in.
+            bent: function of `(adapter, gradient, variable, name, scale)`, for the gradient of each variable; the
+                name is None for other variables, the scale is that of the gradients coming in.
+            after: function of `(name, weights)` for what the weights shall be after an update, or None to leave them.
             undo: `contextlib.ExitStack` that takes the hook away.
         """
         optimizer, apply, key = self._inner, self._inner.apply, self._inner._var_key
@@ -57,51 +79,82 @@ class KerasOptimizer:
         by_key = {key(v): name for v, name in names}
 
         def bent_apply(its, grads, trainable_variables=None):
+            grads = list(grads)
             own = list(its._trainable_variables if trainable_variables is None else trainable_variables)
             # With a loss scale of the optimizer's own, the gradients that come in are still scaled.
             scale = getattr(its, "loss_scale_factor", None) or 1.0
-            return apply([bent(g, v, by_key.get(key(v)), scale) for g, v in zip(grads, own, strict=True)], own)
+            named = [(v, by_key.get(key(v))) for v in own]
+            grads = [bent(self, g, v, n, scale) for g, (v, n) in zip(grads, named, strict=True)]
+            apply(grads, own)
+            for v, n in named:
+                self._after(v, n, after)
 
         # Past Keras's attribute tracking: a hook is not a part of the optimizer's state.
         object.__setattr__(optimizer, "apply", types.MethodType(bent_apply, optimizer))
         undo.callback(optimizer.__dict__.pop, "apply", None)
-        for saveable in {id(o): o for o in (optimizer, self._outer)}.values():
-            for method in ("save_own_variables", "load_own_variables"):
-                object.__setattr__(saveable, method, self._without_ours(getattr(saveable, method)))
-                undo.callback(saveable.__dict__.pop, method, None)
+        if factored.is_factored(optimizer):
+            factored.guard(optimizer, undo)
+
+    def set_after(self, variable, name, after, own):
+        """Nothing: `apply` asks anew at each step that is compiled."""
 
     def renew(self):
         """Give it the state it would have if it were new, learning rate and step count aside."""
         optimizer = self._inner
+        if not optimizer.built:
+            return
         with strategy_scope(self._model):
             new = type(optimizer).from_config(optimizer.get_config())
             new.build(optimizer._trainable_variables)
-        take_state(self._own, new._variables, but=(optimizer._iterations, optimizer._learning_rate))
+        ours = {id(v) for v in self._carried}
+        own = [v for v in optimizer._variables if id(v) not in ours]
+        take_state(own, new._variables, but=(optimizer._iterations, optimizer._learning_rate))
         if optimizer.use_ema:
             averages = optimizer._model_variables_moving_average
             take_state(averages, optimizer._trainable_variables)
+        if ftrl.is_ftrl(optimizer):
+            for variable in optimizer._trainable_variables:
+                ftrl.follow(optimizer, self._ftrl_slots(variable), None, ops.convert_to_tensor(variable))
 
-    @staticmethod
-    def set_constraint(variable, constraint):
-        """Set what is done to a variable after its update."""
-        variable.constraint = constraint
+    def _after(self, variable, name, after):
+        """What becomes of a weight after its update: once for each, however many gradients are gathered for it."""
+        if name is None:
+            return
+        old = ops.convert_to_tensor(variable)
+        steps = self._inner.gradient_accumulation_steps
+        updated = ops.equal(self._inner._iterations % steps, 0) if steps else None
+        new = after(name, old, updated)
+        if new is None:
+            return
+        if ftrl.is_ftrl(self._inner):  # before `old` changes with the variable, whose memory it is on torch
+            ftrl.follow(self._inner, self._ftrl_slots(variable), old, new)
+        variable.assign(new)
+
+    def _ftrl_slots(self, variable):
+        index = self._inner._get_variable_index(variable)
+        return self._inner._accumulators[index], self._inner._linears[index]
+
+    def _save_without_ours(self, saveable, undo):
+        """A file that is saved in mid-run, or read there, must look as if we were not in the optimizer."""
+        for method in ("save_own_variables", "load_own_variables"):
+            if saveable is not None and inner(saveable) is self._inner:
+                object.__setattr__(saveable, method, self._without_ours(getattr(saveable, method)))
+                undo.callback(saveable.__dict__.pop, method, None)
 
     def _without_ours(self, method):
-        """A file that is saved in mid-run, or read there, must look as if we were not in the optimizer."""
-
         def call(store):
             everything = list(self._inner._variables)
-            self._set_variables(self._own)
+            self._drop()
             try:
                 method(store)
             finally:
-                self._set_variables(everything)
+                self._inner._variables[:] = everything
 
         return call
 
-    def _set_variables(self, variables):
-        # A new list: a TensorFlow model one of whose lists has lost elements cannot be exported any more.
-        self._inner._variables = list(variables)
+    def _drop(self):
+        ours = {id(v) for v in self._carried}
+        self._inner._variables[:] = [v for v in self._inner._variables if id(v) not in ours]
 
 
 def check_free(model, optimizer, method):

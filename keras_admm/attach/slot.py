@@ -1,4 +1,4 @@
-"""What one variable's training is bent by: a target, a strength, and zeros that are held."""
+"""What one variable's training is bent by: a target, a strength, and what is held."""
 
 from typing import NamedTuple
 
@@ -12,15 +12,17 @@ from keras_admm.regularizers import ADMMRegularizer
 # all. Finite, unlike NaN, so that no numeric check trips over the branch that is not taken; no weight comes near.
 HELD = np.float32(1e30)
 FREE = np.float32(-1e30)
+# Stands in rho for "what has a target is held there, not pulled". Not -1, whose 1 / (1 + rho) is infinite.
+FIXED = np.float32(-2.0)
 
 
 class Slot(NamedTuple):
     """What one variable's training is bent by.
 
     Attributes:
-        target: float32 variable of the weight's shape: `Z - U`, or `HELD` where the weight is held at zero, or
-            `FREE` where it is not pulled.
-        rho: float32 scalar variable, the strength of the pull.
+        target: float32 variable of the weight's shape: `Z - U`, or the value at which the weight is held, or `HELD`
+            where it is held at zero, or `FREE` where it is neither.
+        rho: float32 scalar variable, the strength of the pull, or `FIXED`.
     """
 
     target: keras.Variable
@@ -39,6 +41,11 @@ class Slot(NamedTuple):
         return ops.less(ops.abs(self.target), HELD)
 
     @property
+    def fixed(self):
+        """Where a weight is held at the target's value."""
+        return ops.logical_and(self.pulled, ops.less(self.rho, 0.0))
+
+    @property
     def regularizer(self):
         return ADMMRegularizer(self.target, self.rho)
 
@@ -50,9 +57,14 @@ class Slot(NamedTuple):
         """`rho / 2 * sum((w - target)^2)` over the pulled weights: a float32 scalar."""
         w = ops.cast(ops.convert_to_tensor(w), "float32")
         target = ops.where(self.pulled, ops.convert_to_tensor(self.target), w)
-        return ADMMRegularizer(target, self.rho)(w)
+        return ADMMRegularizer(target, ops.maximum(self.rho, 0.0))(w)
 
     def zero(self, w):
-        """`w` with the held weights at zero."""
+        """`w` with the weights that are held at zero there."""
         w = ops.convert_to_tensor(w)
         return ops.where(self.held, ops.zeros((), dtype=w.dtype), w)
+
+    def put_back(self, w):
+        """`w` with all weights that are held where they are held."""
+        w = self.zero(w)
+        return ops.where(self.fixed, ops.cast(self.target, w.dtype), w)

@@ -1,21 +1,33 @@
 """What a Hold asks of an optimizer, answered for those of tf_keras, the legacy ones among them."""
 
-import keras
+from keras import ops
 
+from keras_admm.attach import factored, ftrl
 from keras_admm.attach.keras_optimizer import check_free, take_state
+from keras_admm.attach.optimizers import inner
 from keras_admm.attach.strategy import strategy_scope
+
+# The optimizers whose `apply_gradients` runs: what stands in a variable's constraint slot is not told by which.
+_APPLYING = []
 
 
 class TFKerasOptimizer:
     """A tf_keras optimizer that can be bent, hooked in its `apply_gradients`. See `KerasOptimizer`.
 
-    Our state is in variables of its own: TensorFlow's functions find them by themselves.
+    Weights are given another value by the constraint slots of the variables, where alone each device does it.
     """
 
-    def __init__(self, model, outer):
+    def __init__(self, model, optimizer):
         self._model = model
-        self._inner = getattr(outer, "inner_optimizer", outer)
-        _build(self._inner, model)
+        self.optimizer = optimizer
+        self._inner = inner(optimizer)
+        self._trained = []
+        if _is_legacy(self._inner):
+            with strategy_scope(model):
+                self._inner.iterations  # noqa: B018, made when first read
+        if optimizer is getattr(model, "optimizer", None):
+            self._trained = list(model.trainable_variables)
+            _build(self._inner, model, self._trained)
 
     @property
     def learning_rate(self):
@@ -28,46 +40,91 @@ class TFKerasOptimizer:
         self._inner.learning_rate = rate
 
     @property
-    def steps(self):
-        return self._inner.iterations
+    def uses_averages(self):
+        return getattr(self._inner, "use_ema", False)
 
-    def make_variables(self, undo):
-        return keras.Variable
+    def counters(self):
+        scaled = self.optimizer is not self._inner
+        scaling = (self.optimizer.dynamic_counter, self.optimizer.loss_scale) if scaled else ()
+        return [float(ops.convert_to_numpy(v)) for v in (self._inner.iterations, *scaling) if v is not None]
 
-    def hook(self, names, bent, undo):
+    def carry(self, variables, named, undo):
+        """Nothing: TensorFlow's functions find variables by themselves."""
+
+    def hook(self, names, bent, after, undo):
         optimizer, apply = self._inner, self._inner.apply_gradients
         check_free(self._model, optimizer, "apply_gradients")
         by_key = {_key(v): name for v, name in names}
 
         def bent_apply(grads_and_vars, *args, **kwargs):
-            pairs = [(bent(g, v, by_key.get(_key(v)), 1.0), v) for g, v in grads_and_vars]
-            return apply(pairs, *args, **kwargs)
+            pairs = [(g, v, by_key.get(_key(v))) for g, v in grads_and_vars]
+            known = {_key(v) for v in self._trained}
+            self._trained += [v for _, v, _ in pairs if _key(v) not in known]
+            _APPLYING.append(self)
+            try:
+                return apply([(bent(self, g, v, n, 1.0), v) for g, v, n in pairs], *args, **kwargs)
+            finally:
+                _APPLYING.remove(self)
 
         object.__setattr__(optimizer, "apply_gradients", bent_apply)
         undo.callback(optimizer.__dict__.pop, "apply_gradients", None)
+        if factored.is_factored(optimizer):
+            factored.guard(optimizer, undo)
+        for variable, _ in names:
+            undo.callback(_set_constraint, variable, variable.constraint)
+
+    def set_after(self, variable, name, after, own):
+        """Set what a variable becomes after its update.
+
+        Args:
+            variable: the variable.
+            name: its name.
+            after: function of `(name, weights)`, or None for its own constraint alone.
+            own: its own constraint, or None.
+        """
+
+        def constrained(w):
+            old = ops.convert_to_tensor(w)
+            new = after(name, old if own is None else ops.convert_to_tensor(own(w)), None)
+            if _APPLYING and ftrl.is_ftrl(_APPLYING[-1]._inner):
+                ftrl.follow(_APPLYING[-1]._inner, _APPLYING[-1]._ftrl_slots(w), old, new)
+            return new
+
+        _set_constraint(variable, own if after is None else constrained)
 
     def renew(self):
         optimizer = self._inner
+        if not self._trained:
+            return
         with strategy_scope(self._model):
             new = type(optimizer).from_config(optimizer.get_config())
-            _build(new, self._model)
+            _build(new, self._model, self._trained)
         rates = () if _is_legacy(optimizer) else (optimizer._learning_rate,)
         take_state(optimizer.variables(), [v.numpy() for v in new.variables()], but=(optimizer.iterations, *rates))
+        if ftrl.is_ftrl(optimizer):
+            for variable in self._trained:
+                ftrl.follow(optimizer, self._ftrl_slots(variable), None, ops.convert_to_tensor(variable))
 
-    @staticmethod
-    def set_constraint(variable, constraint):
-        variable = getattr(variable, "_variable", variable)  # of one that casts under mixed precision
-        for each in (variable, *(getattr(variable, "values", None) or ())):  # on each device of a mirrored one
-            each._constraint = constraint
+    def _ftrl_slots(self, variable):
+        if _is_legacy(self._inner):
+            return self._inner.get_slot(variable, "accumulator"), self._inner.get_slot(variable, "linear")
+        index = self._inner._index_dict[self._inner._var_key(variable)]
+        return self._inner._accumulators[index], self._inner._linears[index]
 
 
-def _build(optimizer, model):
+def _set_constraint(variable, constraint):
+    variable = getattr(variable, "_variable", variable)  # of one that casts under mixed precision
+    for each in (variable, *(getattr(variable, "values", None) or ())):  # on each device of a mirrored one
+        each._constraint = constraint
+
+
+def _build(optimizer, model, variables):
     with strategy_scope(model):
         if _is_legacy(optimizer):
             optimizer.iterations  # noqa: B018, made when first read
-            optimizer._create_all_weights(model.trainable_variables)
+            optimizer._create_all_weights(variables)
         else:
-            optimizer.build(model.trainable_variables)
+            optimizer.build(variables)
 
 
 def _is_legacy(optimizer):

@@ -62,6 +62,12 @@ class ADMM(keras.callbacks.Callback):
             of epochs since the phase began. The optimizer's own rate comes back at the end.
         restart_learning_rate: bool, whether the ADMM schedule starts anew after every move of Z and U, as the
             authors do (with `update_every` of a few epochs).
+        optimizer: which optimizers apply the gradients of what is compressed, for models with a `train_step` and
+            optimizers of their own. `"auto"`: those among the attributes of the model, in lists, dicts and models in
+            it as well, the compiled one included. Or one optimizer; or a mapping of what is trained (names, patterns,
+            layers, models, said as for `layers`) to optimizers: `{"generator*": gan.g_optimizer}`. A weight that none
+            of them was handed by the end of the first epoch is an error. `learning_rate` sets the rates of all that
+            are named; with several, it needs them named.
         backup_dir: path of a folder for the state of the run. A fit that is killed and started again goes on from
             the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`.
         verbose: int, 1 prints a line at each change of phase.
@@ -107,6 +113,7 @@ class ADMM(keras.callbacks.Callback):
         snap=(0.5, 0.75, 0.9, 1.0),
         learning_rate=None,
         restart_learning_rate=False,
+        optimizer="auto",
         backup_dir=None,
         verbose=0,
     ):
@@ -139,6 +146,8 @@ class ADMM(keras.callbacks.Callback):
         self.biases = biases
         self.learning_rate = _checked_rates(name, learning_rate)
         self.restart_learning_rate = restart_learning_rate
+        attach.check_optimizer(name, optimizer)
+        self.optimizer = optimizer
         self.backup_dir = backup_dir
         self.verbose = verbose
         self.engine = None
@@ -152,9 +161,10 @@ class ADMM(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         name = type(self).__name__
-        self.engine = Engine(self.model, self.plan, self.layers, self.exclude, name=name, biases=self.biases)
+        choice = self.layers, self.exclude, self.optimizer
+        self.engine = Engine(self.model, self.plan, *choice, name=name, biases=self.biases, in_fit=True)
         self.plan.timeline(self.engine.name, self.params["epochs"])
-        _check_rate_is_settable(self.engine.name, self.learning_rate, self.model)
+        _check_rate_is_settable(self.engine.name, self.learning_rate, self.model, self.engine.optimizers)
         callbacks = attach.running_callbacks()
         self._neighbours = [c for c in callbacks.callbacks if c is not self]
         self._check_order(callbacks.callbacks)
@@ -197,11 +207,10 @@ class ADMM(keras.callbacks.Callback):
         if self._diverged:  # nothing is left to project, and it was said
             engine.release()
             return
-        complete = engine.finish()
+        complete, moment = engine.finish(), engine.moment
         if self._backup and complete:
             self._backup.clear()
-        if not complete:
-            moment = engine.moment
+        if not complete and not engine.in_last_set:
             warnings.warn(
                 f"{engine.name}: the run must pass its last projection to hold the promised set. Received: a fit that "
                 f"stopped in the {moment.phase} phase of step {moment.step + 1} of {len(self.plan.steps)}, after "
@@ -302,10 +311,17 @@ def _checked_rates(name, rates):
     return rates
 
 
-def _check_rate_is_settable(name, rates, model):
-    if rates and attach.optimizer_of(model, model.optimizer).learning_rate is None:
+def _check_rate_is_settable(name, rates, model, optimizers):
+    if rates and len(optimizers.all) > 1 and not optimizers.named:
         raise ValueError(
-            f"{name}: a learning rate per phase needs an optimizer compiled with a float as its rate. Received: a "
-            f"{type(model.optimizer).__name__} with a schedule. Compile with a float, or leave `learning_rate` to the "
-            "optimizer's own schedule."
+            f"{name}: a learning rate per phase needs to know for which optimizers it is. Received: model "
+            f"{model.name!r} with {len(optimizers.all)} optimizers. Name those that apply the gradients of what is "
+            "compressed with optimizer=."
         )
+    for optimizer in optimizers.all if rates else ():
+        if attach.optimizer_of(model, optimizer).learning_rate is None:
+            raise ValueError(
+                f"{name}: a learning rate per phase needs an optimizer compiled with a float as its rate. Received: a "
+                f"{type(optimizer).__name__} with a schedule. Compile with a float, or leave `learning_rate` to the "
+                "optimizer's own schedule."
+            )

@@ -4,6 +4,7 @@ The engine knows nothing of `fit`: whoever ends an epoch calls `end_epoch`. `ker
 """
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -25,14 +26,25 @@ class Engine:
         plan: a `keras_admm.plan.Plan`.
         layers: what to compress; see `keras_admm.weights.select`.
         exclude: what to leave out.
-        optimizer: a `keras.Optimizer` that applies the gradients, by default the one that the model is compiled
-            with: the pull and the zeros are then its own affair, in any loop that uses it. `None` for another
-            kind of optimizer: the loop then adds `penalty()` to its loss and calls `hold()` after each update.
-        name: str, who speaks in errors.
+        optimizer: the `keras.Optimizer` that applies the gradients; or a mapping of what is trained (names, patterns,
+            layers, models: same forms as `layers`) to optimizers; or `"auto"`, those among the attributes of the
+            model, the one that it is compiled with included. The pull and the zeros are then their own affair, in any
+            loop that uses them. `None` for another kind of optimizer: the loop then adds `penalty()` to its loss and
+            calls `hold()` after each update.
+        name: str, name used in error messages.
         biases: bool, whether biases are compressed like kernels.
+        in_fit: bool, whether `fit` trains the model, which compiles its step anew when what it does changes.
+
+    A loop may compile its step (`tf.function`, `jax.jit`, `torch.compile`) once, after `begin`, for all phases: what
+    differs between these is in variables. Only retraining by `"straight_through"` and `"centroids"` needs other steps:
+    see `step_version`. On JAX the optimizers must be built before `begin`, and what the step returns be written back
+    into all variables before `end_epoch`.
 
     Raises:
-        ValueError: for an unbuilt or uncompiled model, or a choice of layers that chooses nothing.
+        ValueError: for an unbuilt or uncompiled model, or a choice of layers that chooses nothing; at the end of the
+            first epoch where a weight is trained by no optimizer that is known, or by a step that was compiled before
+            `begin`; at the end of any epoch in which weights did not stay where they are held.
+        TypeError: for an optimizer that is not Keras's, or of another library than the model.
 
     Example, a loop with an optimizer that is not Keras's:
 
@@ -51,16 +63,22 @@ class Engine:
     0.5
     """
 
-    def __init__(self, model, plan, layers=None, exclude=None, optimizer="compiled", name="Engine", biases=False):
+    def __init__(
+        self, model, plan, layers=None, exclude=None, optimizer="auto", name="Engine", biases=False, in_fit=False
+    ):
         plan.check(name)
         self.model = model
         self.plan = plan
         self.name = name
         self.variables = weights.select(model, layers, exclude, biases)
-        self._optimizer = _compiled_optimizer(name, model) if optimizer == "compiled" else optimizer
-        if plan.penalty == "loss" and self._optimizer is not None:
+        self.optimizers = (
+            None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
+        )
+        if plan.penalty == "loss" and self.optimizers is not None:
             _check_loss_takes_penalty(name, model)
         self.epoch = 0
+        self._in_fit = in_fit
+        self._checked = False
         self._timeline = []
         self._held = None
         self._targets = None
@@ -80,17 +98,31 @@ class Engine:
     def attach(self):
         """Attach to the model, at rest: nothing is bent until `begin` or `load_state_dict`."""
         if self._held is None:
-            penalty = self.plan.penalty if self._optimizer is not None else None
-            self._held = attach.Hold(self.model, self.variables, penalty, self._optimizer)
-            self._targets = Targets(self.name, self.variables, self.plan, self._held, self._optimizer is not None)
+            penalty = self.plan.penalty if self.optimizers is not None else None
+            self._held = attach.Hold(self.model, self.variables, penalty, self.optimizers, not self._in_fit)
+            self._targets = Targets(self.name, self.variables, self.plan, self._held, self.optimizers is not None)
+            self._checked = False
 
     @property
     def slots(self):
         """The moving state, `{name: attach.Slot}`: its variables must be arguments of a step compiled by JAX."""
         return self._held.slots
 
+    @property
+    def step_version(self):
+        """A number that changes when a compiled training step of a loop of one's own must be compiled again.
+
+        Only retraining by `"straight_through"` and `"centroids"` changes it, and an epoch trained by an older step is
+        an error. Before each epoch:
+
+            if engine.step_version != version:
+                version, step = engine.step_version, tf.function(train_step)  # or jax.jit(train_step)
+        """
+        self._held.watched = True
+        return self._held.version
+
     def set_learning_rate(self, rate):
-        """Set the optimizer's learning rate until `finish`, which sets it back."""
+        """Set the optimizers' learning rate until `finish`, which sets each its own again."""
         self._held.set_learning_rate(rate)
 
     def release_with(self, callbacks):
@@ -102,9 +134,9 @@ class Engine:
         return sum((slot.penalty(self.variables[name]) for name, slot in self.slots.items()), 0.0)
 
     def hold(self):
-        """Zero again what is held at zero, after an update that is not a Keras optimizer's."""
+        """Put back what is held, at zero or at a value, after an update that is not a Keras optimizer's."""
         for name, slot in self.slots.items():
-            self.variables[name].assign(slot.zero(self.variables[name]))
+            self.variables[name].assign(slot.put_back(self.variables[name]))
 
     def end_epoch(self):
         """Move on by an epoch: Z, U and rho in an ADMM phase, the phase itself at its end.
@@ -114,9 +146,11 @@ class Engine:
 
         Raises:
             FloatingPointError: when a weight is no longer finite; nothing has been moved then.
+            ValueError: when the weights were not trained as they should be; the model is released then.
         """
         arrays = self._read()
         check_finite(self.name, arrays)
+        self._check_trained(arrays)
         moment = self._timeline[self.epoch]
         arrays = (self._end_admm if moment.phase == "admm" else self._end_retrain)(arrays, moment)
         self._progress = self._progress._replace(sparsity=sparsity(arrays), admm_step=float(moment.step + 1))
@@ -146,11 +180,12 @@ class Engine:
         return retrains and (not snaps or self.plan.snapped(moment.epoch, moment.epochs) == 1)
 
     def finish(self):
-        """Detach from the model. Returns whether it holds the promised set; if so, exactly."""
-        if self._timeline and self.in_last_set:
-            # Averages that the optimizer wrote back at the end know nothing of what is held.
-            self._targets.settle(self._read(), len(self.plan.steps) - 1)
-        complete = self.in_last_set
+        """Detach from the model. Returns whether it holds the promised set; if so, exactly.
+
+        Weights that are not where they were held are left as they are, with a warning and False; but for averages that
+        an optimizer wrote over them (`use_ema`), which are put back.
+        """
+        complete = bool(self._timeline) and self.in_last_set and self._held_at_end()
         self.release()
         return complete
 
@@ -159,6 +194,41 @@ class Engine:
         if self._held is not None:
             self._held.release()
             self._held = None
+
+    def _check_trained(self, arrays):
+        """Raises when the epoch's steps were not those that the run needs, or weights did not stay where held."""
+        try:
+            if not self._checked:
+                self._held.check_handed(self.name)
+            self._checked = True
+            self._held.check_current(self.name)
+            moved = {} if self._held.writes_averages else self._held.moved(arrays)
+            if moved:
+                raise ValueError(
+                    f"{self.name}: weights that are held at zero or at a value must stay there. Received: {moved}, "
+                    "how many weights of each did not. Let nothing but the optimizers that are hooked change them "
+                    "(optimizer=), call hold() after each update in a loop with optimizer=None, and write into the "
+                    "variables what a step returns."
+                )
+        except ValueError:
+            self.release()
+            raise
+
+    def _held_at_end(self):
+        """Whether the weights are where they are held, after averages that were written over them are put back."""
+        arrays = self._read()
+        moved = {} if self._held.writes_averages else self._held.moved(arrays)
+        if moved:
+            warnings.warn(
+                f"{self.name}: weights that are held at zero or at a value must stay there until the run is finished. "
+                f"Received: {moved}, how many weights of each did not; they are left as they are. Call project() to "
+                "project them.",
+                stacklevel=3,
+            )
+            return False
+        # Averages that the optimizer wrote back at the end know nothing of what is held.
+        self._targets.settle(arrays, len(self.plan.steps) - 1)
+        return True
 
     def project(self):
         """Project the weights on the steps' sets as they are: for a run that was stopped before its end."""
@@ -231,13 +301,3 @@ def _check_loss_takes_penalty(name, model):
             "regularizer's target into the step, tf_keras reads no regularizer after the layer was built. Received: "
             f"{received}. Use penalty='gradient' or 'proximal'."
         )
-
-
-def _compiled_optimizer(name, model):
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is None:
-        raise ValueError(
-            f"{name}: the model must be compiled, for the pull is added in its optimizer. Received: model "
-            f"{model.name!r} without one. Call model.compile(...), or pass optimizer=None and use penalty() and hold()."
-        )
-    return optimizer

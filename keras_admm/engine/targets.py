@@ -44,6 +44,7 @@ class Targets:
             later = [each.sets(arrays, 0.0) for each in self.plan.steps[1:]]
             for each in (sets, *later):
                 self._check_can_hold(each)
+                self._expect_steps(each)
             self._hold_zeros(arrays, sets, later)
         held = {name: self._kept_zero(name, arrays[name], sets[name], step) for name in sets}
         both = {name: held[name] is not None or self._frees(sets[name]) for name in sets}
@@ -116,6 +117,7 @@ class Targets:
                 state[f"u/{i}"] = self._duals[name]
             if name in self._held.few:
                 state[f"values/{i}"] = ops.convert_to_numpy(self._held.few[name].values)
+                state[f"steps/{i}"] = ops.convert_to_numpy(self._held.few[name].steps)
         return state
 
     def load(self, state):
@@ -125,6 +127,8 @@ class Targets:
         self._lasting = {int(step): _map(keras.constraints.deserialize, config) for step, config in sets.items()}
         for i, (name, slot) in enumerate(self._held.slots.items()):
             self._held.set_values(name, state.get(f"values/{i}"))
+            if f"steps/{i}" in state:
+                self._held.few[name].steps.assign(state[f"steps/{i}"])
             slot.target.assign(state[f"target/{i}"])
             slot.rho.assign(state[f"rho/{i}"])
         self._duals = {n: state[f"u/{i}"] for i, n in enumerate(self.variables) if f"u/{i}" in state}
@@ -134,10 +138,11 @@ class Targets:
             if hasattr(constraint, "support"):
                 continue
             kind, dtype = type(constraint).__name__, keras.backend.standardize_dtype(self.variables[name].dtype)
-            if not self._holds_values:
+            if not self._holds_values and self.plan.retraining != "snap":
                 raise ValueError(
-                    f"{self.name}: weights are held on levels by a Keras optimizer. Received: optimizer=None and "
-                    f"{kind} for {name}. Apply the gradients with a keras.Optimizer."
+                    f"{self.name}: retraining={self.plan.retraining!r} is done by a Keras optimizer. Received: "
+                    f"optimizer=None and {kind} for {name}. Apply the gradients with a keras.Optimizer, or use "
+                    "retraining='snap'."
                 )
             if dtype not in ("float32", "float64"):
                 raise ValueError(
@@ -145,6 +150,17 @@ class Targets:
                     f"precision would round each by itself. Received: dtype={dtype} and {kind}. Build the model with a "
                     f"policy such as 'mixed_{dtype}', whose variables are float32, or exclude the layer."
                 )
+
+    def _expect_steps(self, sets):
+        """Say what a loop must do whose step is compiled once, where a way of retraining needs another."""
+        valued = [name for name, constraint in sets.items() if not hasattr(constraint, "support")]
+        if valued and self.plan.retraining != "snap":
+            self._held.needs_steps = (
+                f"{self.name}: retraining={self.plan.retraining!r} needs another training step in retraining, where "
+                f"{valued[0]} takes few values. Received: a step that is compiled once (tf.function, jax.jit). Make it "
+                "anew whenever engine.step_version changes: before each epoch, if engine.step_version != version: "
+                "version, step = engine.step_version, tf.function(train_step). Or use retraining='snap'."
+            )
 
     def _hold_zeros(self, arrays, sets, later):
         """Hold the zeros of weights that come to a set that keeps them in a later step only."""
