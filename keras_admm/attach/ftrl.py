@@ -23,6 +23,12 @@ def follow(optimizer, slots, before, after):
     linear.assign(new if before is None else ops.where(ops.equal(before, after), ops.convert_to_tensor(linear), new))
 
 
+def is_renewable(optimizer):
+    """Whether its accumulators may begin anew: from 0 they would leave the weights 0 / 0 where a gradient is 0."""
+    names = "initial_accumulator_value", "_initial_accumulator_value"
+    return not is_ftrl(optimizer) or max(getattr(optimizer, name, 0.0) for name in names) > 0
+
+
 def _quadratic(optimizer, accumulator):
     """By how much `linear` is divided to give the weights."""
     rate = ops.cast(_rate(optimizer), accumulator.dtype)

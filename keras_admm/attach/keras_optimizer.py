@@ -108,7 +108,8 @@ class KerasOptimizer:
             new.build(optimizer._trainable_variables)
         ours = {id(v) for v in self._carried}
         own = [v for v in optimizer._variables if id(v) not in ours]
-        take_state(own, new._variables, but=(optimizer._iterations, optimizer._learning_rate))
+        if ftrl.is_renewable(optimizer):
+            take_state(own, new._variables, but=(optimizer._iterations, optimizer._learning_rate))
         if optimizer.use_ema:
             averages = optimizer._model_variables_moving_average
             take_state(averages, optimizer._trainable_variables)

@@ -46,7 +46,7 @@ class TFKerasOptimizer:
     def counters(self):
         scaled = self.optimizer is not self._inner
         scaling = (self.optimizer.dynamic_counter, self.optimizer.loss_scale) if scaled else ()
-        return [float(ops.convert_to_numpy(v)) for v in (self._inner.iterations, *scaling) if v is not None]
+        return [float(v.numpy()) for v in (self._inner.iterations, *scaling) if v is not None]
 
     def carry(self, variables, named, undo):
         """Nothing: TensorFlow's functions find variables by themselves."""
@@ -100,7 +100,9 @@ class TFKerasOptimizer:
             new = type(optimizer).from_config(optimizer.get_config())
             _build(new, self._model, self._trained)
         rates = () if _is_legacy(optimizer) else (optimizer._learning_rate,)
-        take_state(optimizer.variables(), [v.numpy() for v in new.variables()], but=(optimizer.iterations, *rates))
+        if ftrl.is_renewable(optimizer):
+            values = [v.numpy() for v in new.variables()]
+            take_state(optimizer.variables(), values, but=(optimizer.iterations, *rates))
         if ftrl.is_ftrl(optimizer):
             for variable in self._trained:
                 ftrl.follow(optimizer, self._ftrl_slots(variable), None, ops.convert_to_tensor(variable))
