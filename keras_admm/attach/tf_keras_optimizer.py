@@ -71,7 +71,7 @@ class TFKerasOptimizer:
         if factored.is_factored(optimizer):
             factored.guard(optimizer, undo)
         for variable, _ in names:
-            undo.callback(_set_constraint, variable, variable.constraint)
+            undo.callback(set_constraint, variable, variable.constraint)
 
     def set_after(self, variable, name, after, own):
         """Set what a variable becomes after its update.
@@ -90,7 +90,7 @@ class TFKerasOptimizer:
                 ftrl.follow(_APPLYING[-1]._inner, _APPLYING[-1]._ftrl_slots(w), old, new)
             return new
 
-        _set_constraint(variable, own if after is None else constrained)
+        set_constraint(variable, own if after is None else constrained)
 
     def renew(self):
         optimizer = self._inner
@@ -114,7 +114,8 @@ class TFKerasOptimizer:
         return self._inner._accumulators[index], self._inner._linears[index]
 
 
-def _set_constraint(variable, constraint):
+def set_constraint(variable, constraint):
+    """Set what is done to a variable after its update."""
     variable = getattr(variable, "_variable", variable)  # of one that casts under mixed precision
     for each in (variable, *(getattr(variable, "values", None) or ())):  # on each device of a mirrored one
         each._constraint = constraint

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_admm.attach.tf_keras_optimizer import TFKerasOptimizer
+from keras_admm.attach.tf_keras_optimizer import set_constraint
 from keras_admm.weights import is_kernel
 
 REMEDY = {"zeros": "Prune it first", "clusters": "Compress it to a few levels first"}
@@ -33,7 +33,7 @@ def hold(model, kept):
     for variable in kernels(model):
         rules = [RULES[what](variable.numpy()) for what in reversed(kept)]
         if rules:
-            TFKerasOptimizer.set_constraint(variable, _in_turn(variable.constraint, *rules))
+            set_constraint(variable, _in_turn(variable.constraint, *rules))
     return model
 
 
