@@ -10,8 +10,8 @@ from keras_admm.attach.hold import PENALTIES as PENALTIES
 from keras_admm.attach.hold import Hold as Hold
 from keras_admm.attach.hold import optimizer_of as optimizer_of
 from keras_admm.attach.optimizers import Optimizers as Optimizers
-from keras_admm.attach.optimizers import check as check_optimizer
-from keras_admm.attach.optimizers import choose as choose_optimizers
+from keras_admm.attach.optimizers import check_optimizer as check_optimizer
+from keras_admm.attach.optimizers import choose_optimizers as choose_optimizers
 from keras_admm.attach.slot import FREE as FREE
 from keras_admm.attach.slot import HELD as HELD
 from keras_admm.attach.slot import Slot as Slot

@@ -59,7 +59,8 @@ class KerasOptimizer:
             return
         if not self._carried:
             undo.callback(self._drop)
-            for saveable in {id(o): o for o in (optimizer, self.optimizer, self._model.optimizer)}.values():
+            compiled = getattr(self._model, "optimizer", None)
+            for saveable in {id(o): o for o in (optimizer, self.optimizer, compiled)}.values():
                 self._save_without_ours(saveable, undo)
         optimizer._variables += variables
         self._carried += variables

@@ -25,7 +25,7 @@ class Optimizers(NamedTuple):
     of: dict
 
 
-def choose(name, model, variables, optimizer):
+def choose_optimizers(name, model, variables, optimizer):
     """The optimizers of a run.
 
     Args:
@@ -52,11 +52,11 @@ def choose(name, model, variables, optimizer):
         return Optimizers(found, False, dict.fromkeys(variables, found))
     if isinstance(optimizer, Mapping):
         return _mapped(name, model, variables, optimizer)
-    check_optimizer(name, optimizer, model)
+    _check_one(name, optimizer, model)
     return Optimizers((optimizer,), True, dict.fromkeys(variables, (optimizer,)))
 
 
-def check(name, optimizer):
+def check_optimizer(name, optimizer):
     """Raises what is wrong with `optimizer` as far as it shows without a model."""
     if isinstance(optimizer, Mapping):
         if not optimizer:
@@ -65,12 +65,12 @@ def check(name, optimizer):
                 "Write for example {'generator*': model.generator_optimizer}, or leave it at 'auto'."
             )
         for each in optimizer.values():
-            check_optimizer(name, each)
+            _check_one(name, each)
     elif not (isinstance(optimizer, str) and optimizer == FOUND):
-        check_optimizer(name, optimizer)
+        _check_one(name, optimizer)
 
 
-def check_optimizer(name, optimizer, model=None):
+def _check_one(name, optimizer, model=None):
     """Raises unless this is an optimizer of Keras, of the library that the model is of."""
     if not is_optimizer(optimizer):
         raise TypeError(
@@ -132,17 +132,17 @@ def _is_layer(thing):
 
 
 def _mapped(name, model, variables, mapping):
-    check(name, mapping)
+    check_optimizer(name, mapping)
     of = {n: [] for n in variables}
     for key, optimizer in mapping.items():
-        check_optimizer(name, optimizer, model)
+        _check_one(name, optimizer, model)
         fitting = weights.fitting(model, key)
         for n in of:
             of[n] += [optimizer] if n in fitting else []
     alone = [n for n, optimizers in of.items() if not optimizers]
     if alone:
         raise ValueError(
-            f"{name}: each compressed weight must have its optimizer. Received: optimizer={list(mapping)}, none of which "
-            f"fits {alone}. Add a key for them, such as '*', or leave them out with exclude=."
+            f"{name}: each compressed weight must have its optimizer. Received: optimizer={list(mapping)}, none of "
+            f"which fits {alone}. Add a key for them, such as '*', or leave them out with exclude=."
         )
     return Optimizers(tuple({id(o): o for o in mapping.values()}.values()), True, of)

@@ -93,15 +93,16 @@ class Watch:
             f"{name}: the gradient of each compressed weight must be applied by an optimizer that is known. Received: "
             f"{missing}, handed in the first epoch to none of {asked}. "
             "Name the optimizer that applies them with optimizer=, a keras.Optimizer or a mapping such as "
-            "{'generator*': model.generator_optimizer}, or leave them out with exclude=. With another kind of optimizer "
-            "(torch.optim, optax) train in a loop of your own: Engine(..., optimizer=None), its penalty() and hold()."
+            "{'generator*': model.generator_optimizer}, or leave them out with exclude=. With another kind of "
+            "optimizer (torch.optim, optax) train in a loop of your own: Engine(..., optimizer=None), its penalty() "
+            "and hold()."
         )
 
     def _fail_still(self, name, adapter):
         raise ValueError(
-            f"{name}: an optimizer that applies gradients must move. Received: {said(adapter.optimizer)}, whose step was "
-            "compiled but whose iterations are as they were. Write what the step returns back into its variables, and "
-            "into the model's, before end_epoch()."
+            f"{name}: an optimizer that applies gradients must move. Received: {said(adapter.optimizer)}, whose step "
+            "was compiled but whose iterations are as they were. Write what the step returns back into its variables, "
+            "and into the model's, before end_epoch()."
         )
 
 
