@@ -119,7 +119,7 @@ def test_progressive_steps(masked):
     prune = ka.ADMMPrune([0.5, 0.9], masked_progressive=masked, rho=0.1)
     history = model.fit(*batches(), epochs=8, verbose=0, callbacks=[prune, zeros]).history
     assert sum(non_zeros(model).values()) == 14
-    assert history["sparsity"] == pytest.approx([0, 0.5, 0.5, 0.5, 0.5 if masked else 0, 0.9, 0.9, 0.9])
+    assert history["sparsity"] == pytest.approx([0, 0, 0.5, 0.5, *[0.5 * masked] * 2, 0.9, 0.9])
     assert history["admm_step"] == [1, 1, 1, 1, 2, 2, 2, 2]
     assert zeros.counts[4] == (70 if masked else 140)
 
@@ -214,46 +214,6 @@ def test_user_regularizers_stay_in_force():
     squares = float(np.sum(weights.read(model.layers[0].kernel) ** 2))
     assert model.evaluate(x, y, verbose=0) > squares
     assert history["loss"][-1] > squares * 0.5
-
-
-def test_early_stopping_and_checkpoints_judge_the_pruned_model(tmp_path):
-    """The best of the ADMM phase, which is dense, is forgotten."""
-    model = dense_model(keras.optimizers.SGD(0.0))
-    prune = ka.ADMMPrune(0.9, admm_epochs=2, rho=0.0)
-    stopping = keras.callbacks.EarlyStopping("loss", patience=3, restore_best_weights=True)
-    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "loss", save_best_only=True)
-    model.fit(*batches(), epochs=9, verbose=0, callbacks=[prune, stopping, checkpoint])
-    assert sum(non_zeros(model).values()) == 14
-    assert stopping.best_epoch >= 2
-    assert sum(non_zeros(keras.saving.load_model(tmp_path / "best.keras")).values()) == 14
-
-
-def test_a_run_that_is_stopped_early_says_so_and_can_be_projected():
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            self.model.stop_training = True
-
-    model = dense_model()
-    prune = ka.ADMMPrune([0.5, 0.9])
-    sentence = r"stopped in the admm phase of step 1 of 2, after 1 epoch\(s\). .*call engine.project\(\)"
-    with warned() as said:
-        model.fit(*batches(), epochs=8, verbose=0, callbacks=[prune, Stop()])
-    assert re.search(sentence, said[0])
-    assert sum(non_zeros(model).values()) == 140
-    prune.engine.project()
-    assert sum(non_zeros(model).values()) == 14
-
-
-def test_an_order_that_cannot_work_is_refused(tmp_path):
-    model = dense_model()
-    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "m.keras")
-    sentence = "must stand before ModelCheckpoint in the list of callbacks.*Received: ModelCheckpoint first. Change"
-    with pytest.raises(ValueError, match=sentence):
-        model.fit(*batches(), epochs=2, verbose=0, callbacks=[checkpoint, ka.ADMMPrune(0.5)])
-    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    with warned() as said:
-        model.fit(*batches(), epochs=2, verbose=0, callbacks=[log, ka.ADMMPrune(0.5)])
-    assert re.search("must stand before CSVLogger .* Received: CSVLogger first. Change", said[0])
 
 
 def test_nan_in_training_goes_back_to_the_last_good_state(tmp_path):

@@ -2,13 +2,15 @@
 
 from keras_admm.attach.few import FEW as FEW
 from keras_admm.attach.fit import all_variables as all_variables
-from keras_admm.attach.fit import forget_best as forget_best
+from keras_admm.attach.fit import build as build
 from keras_admm.attach.fit import is_kind as is_kind
 from keras_admm.attach.fit import resume_at as resume_at
 from keras_admm.attach.fit import running_callbacks as running_callbacks
+from keras_admm.attach.fit import validation_scores as validation_scores
 from keras_admm.attach.hold import PENALTIES as PENALTIES
 from keras_admm.attach.hold import Hold as Hold
 from keras_admm.attach.hold import optimizer_of as optimizer_of
+from keras_admm.attach.judges import Judges as Judges
 from keras_admm.attach.optimizers import Optimizers as Optimizers
 from keras_admm.attach.optimizers import check_optimizer as check_optimizer
 from keras_admm.attach.optimizers import choose_optimizers as choose_optimizers

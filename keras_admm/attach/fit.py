@@ -1,8 +1,8 @@
-"""The fit that is running, of Keras 3 or of tf_keras: the callbacks it calls, where it begins, what it must find."""
+"""The fit that is running, of Keras 3 or of tf_keras: its callbacks, its data, where it begins, what it must find."""
 
 import sys
 
-import numpy as np
+import keras
 
 from keras_admm.weights import is_tf_keras
 
@@ -23,15 +23,6 @@ def is_kind(callback, *names):
     return any(c.__name__ in names for c in type(callback).__mro__)
 
 
-def forget_best(callback):
-    """Let a callback that compares epochs begin anew: what it saw before was another problem."""
-    if is_kind(callback, "EarlyStopping", "ReduceLROnPlateau"):
-        callback.on_train_begin()
-    elif is_kind(callback, "ModelCheckpoint"):
-        worst = {np.less: np.inf, np.greater: -np.inf}  # tf_keras's comparisons; Keras 3 begins with None
-        callback.best = worst.get(callback.monitor_op) if is_tf_keras(callback) else None
-
-
 def resume_at(model, epoch):
     """Let the fit that is beginning start at `epoch`, as the library's own BackupAndRestore does."""
     if not is_tf_keras(model):
@@ -49,3 +40,70 @@ def all_variables(model):
     """The variables that a resumed run must find as they were: the model's, and its optimizer's."""
     of_optimizer = model.optimizer.variables
     return [*model.variables, *(of_optimizer() if callable(of_optimizer) else of_optimizer)]
+
+
+def build(model):
+    """Make all variables of the model of the running fit that its first training step would make.
+
+    A model without an input shape is built as that step would build it, from the first batch. A model of one's own may
+    make variables that only a training step needs: its call is traced with `training=True`.
+    """
+    if is_tf_keras(model):
+        if not model.built:
+            model(_first_batch_of_tf_keras(_locals(model)["data_handler"]))
+        return
+    if not model.built or not model.variables:
+        epoch_iterator = _locals(model)["epoch_iterator"]
+        model._symbolic_build(iterator=epoch_iterator)
+        epoch_iterator.reset()
+    shapes = getattr(model, "_build_shapes_dict", None) or {}
+    functional = isinstance(model, (keras.Sequential, keras.src.models.Functional))
+    if not functional and len(shapes) == 1 and model._call_has_training_arg:
+        inputs = _symbolic(next(iter(shapes.values())), model.input_dtype)
+        keras.src.backend.compute_output_spec(model, inputs, training=True)
+
+
+def validation_scores(model):
+    """`{metric: value}` of the model as it is on the validation data of the running fit; empty where it has none.
+
+    Data that can be read only once, such as a generator, are left to the fit.
+    """
+    mine = _locals(model)
+    data = mine.get("val_x") if mine.get("validation_data") is not None else None
+    if data is None or hasattr(data, "__next__"):
+        return {}
+    scores = model.evaluate(
+        data,
+        mine.get("val_y"),
+        sample_weight=mine.get("val_sample_weight"),
+        batch_size=mine.get("validation_batch_size") or mine.get("batch_size"),
+        steps=mine.get("validation_steps"),
+        verbose=0,
+        return_dict=True,
+    )
+    # Those of the epoch that begins are counted from nothing.
+    model.reset_metrics()
+    return {f"val_{name}": float(value) for name, value in scores.items()}
+
+
+def _locals(model):
+    """The local variables of the model's running `fit`."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and "epochs" in frame.f_locals and frame.f_locals.get("self") is model:
+            return frame.f_locals
+        frame = frame.f_back
+    return {}
+
+
+def _symbolic(shape, dtype):
+    if isinstance(shape, dict):
+        return {name: _symbolic(each, dtype) for name, each in shape.items()}
+    if isinstance(shape, list) or shape and isinstance(shape[0], (tuple, list)):
+        return [_symbolic(each, dtype) for each in shape]
+    return keras.KerasTensor(shape, dtype)
+
+
+def _first_batch_of_tf_keras(data_handler):
+    batch = next(iter(data_handler._dataset))
+    return batch[0] if isinstance(batch, tuple) else batch

@@ -58,6 +58,8 @@ class Hold:
         self.version = 0
         # What to say to a loop whose step is compiled once though others will be needed, unless it looks for them.
         self.needs_steps = None
+        self.released = False
+        self._interrupted = self.release
         self.watched = False
         self._variables = dict(variables)
         self._once = once or _has_own_train_step(model)
@@ -79,6 +81,7 @@ class Hold:
 
     def release(self):
         """Leave the model, its variables and its optimizers as they were found. Safe to call again."""
+        self.released = True
         self._undo.close()
 
     def bend(self, modes):
@@ -233,7 +236,7 @@ class Hold:
             except BaseException as error:
                 # The end of the data is no error: Keras says it with StopIteration, TensorFlow with OutOfRangeError.
                 if type(error).__name__ not in ("StopIteration", "OutOfRangeError"):
-                    self.release()
+                    self._interrupted()
                 raise
             finally:
                 self._in_train_function = False
@@ -287,12 +290,17 @@ class Hold:
         if self.needs_steps and not (self.watched or self._in_train_function) and is_compiling(gradient):
             raise ValueError(self.needs_steps)
 
-    def release_with(self, callbacks):
+    def release_with(self, callbacks, interrupted):
         """Release when the fit of a `CallbackList` ends in an exception, which it tells its callbacks nothing of.
 
         With the frames of the fit goes the list; where they are kept, the next fit releases the model first.
+
+        Args:
+            callbacks: the `CallbackList`.
+            interrupted: function that is called when the fit has ended so, which must release.
         """
-        weakref.finalize(callbacks, self.release).atexit = False
+        self._interrupted = interrupted
+        weakref.finalize(callbacks, interrupted).atexit = False
         model, make = self.model, self.model.make_train_function
 
         def make_train_function(force=False):

@@ -10,9 +10,9 @@ from keras_admm.backup import Backup
 from keras_admm.engine import Engine
 from keras_admm.plan import Plan, Step, per_step
 
-# What must see the weights after the end of an ADMM phase has projected them, and what must see our logs.
-AFTER_PROJECTION = ("ModelCheckpoint", "BackupAndRestore")
+# What must see our logs, and what puts other weights in place of the trained ones when an epoch ends.
 AFTER_LOGS = ("CSVLogger", "TensorBoard")
+AFTER_WEIGHTS = ("SwapEMAWeights",)
 PHASES = ("admm", "retrain")
 
 
@@ -70,9 +70,16 @@ class ADMM(keras.callbacks.Callback):
             are named; with several, it needs them named.
         backup_dir: path of a folder for the state of the run. A fit that is killed and started again goes on from
             the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`.
-        verbose: int, 1 prints a line at each change of phase.
+        verbose: int, 1 prints a line at each change of phase; 2 also evaluates the model on the validation data of
+            `fit` right after each projection, and prints that. `projections` keeps these figures: a list of dicts with
+            `"epoch"`, `"step"`, and `"before"` and `"after"`, dicts of the validation metrics.
 
-    Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`).
+    Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`), of the weights that
+    the epoch's metrics were measured on: the projection comes after all callbacks have seen the epoch that ends a
+    phase. Callbacks that compare epochs (`EarlyStopping`, `ModelCheckpoint(save_best_only=True)`, `ReduceLROnPlateau`)
+    begin anew with each phase, so that the best epoch is one of the last retraining, whose weights hold the promised
+    set; an early stop before that is held back. A fit that ends before for another reason, an exception among them, is
+    projected on what the present phase aims at, with a warning; after NaN nothing is.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -161,18 +168,22 @@ class ADMM(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         name = type(self).__name__
+        attach.build(self.model)
         choice = self.layers, self.exclude, self.optimizer
         self.engine = Engine(self.model, self.plan, *choice, name=name, biases=self.biases, in_fit=True)
-        self.plan.timeline(self.engine.name, self.params["epochs"])
+        timeline = self.plan.timeline(self.engine.name, self.params["epochs"])
         _check_rate_is_settable(self.engine.name, self.learning_rate, self.model, self.engine.optimizers)
         callbacks = attach.running_callbacks()
-        self._neighbours = [c for c in callbacks.callbacks if c is not self]
         self._check_order(callbacks.callbacks)
+        self._check_checkpoints(callbacks.callbacks, timeline)
+        self.projections = []
+        self._judges = attach.Judges(callbacks.callbacks, lambda: self._in_last_set)
+        self._in_last_set, self._failed, self._row = False, False, {}
         self.engine.attach()
-        self.engine.release_with(callbacks)
+        self.engine.release_with(callbacks, self._interrupted)
+        callbacks.callbacks.append(PhaseChange(self))
         self._backup = Backup(self.backup_dir) if self.backup_dir else None
         self._began = False
-        self._diverged = False
         newest = self._backup.newest() if self._backup else None
         if newest is not None:
             attach.resume_at(self.model, newest)
@@ -185,6 +196,8 @@ class ADMM(keras.callbacks.Callback):
         self._set_learning_rate()
 
     def on_epoch_end(self, epoch, logs=None):
+        if self._failed:
+            return
         logs = {} if logs is None else logs
         before = self.engine.moment
         try:
@@ -192,47 +205,106 @@ class ADMM(keras.callbacks.Callback):
                 raise FloatingPointError(
                     f"{self.engine.name}: the loss must stay finite. Received: loss={logs['loss']}."
                 )
-            logs.update(self.engine.end_epoch()._asdict())
+            logs.update(self.engine.measure()._asdict())
         except FloatingPointError as error:
             self._stop(error)
             return
-        if before[:2] != (self.engine.moment or before)[:2]:
-            self._forget_best()
+        self._row = dict(logs)
         self._say(epoch, before, logs)
         if self._backup:
             self._save(epoch + 1)
 
-    def on_train_end(self, logs=None):
-        engine = self.engine
-        if self._diverged:  # nothing is left to project, and it was said
+    def change_phase(self, epoch):
+        """What the end of an epoch does to the weights, once everything that looks at that epoch has done so.
+
+        Args:
+            epoch: int, the epoch that begins, or that would if `fit` were not at its end.
+        """
+        try:
+            projected = self.engine.advance()
+        except FloatingPointError as error:
+            self._stop(error)
+            return
+        if projected:
+            self._note_projection(epoch)
+
+    def begin_phase(self):
+        """Let the callbacks that compare epochs begin anew where a phase begins, or the weights come to the set."""
+        moment, in_last_set = self.engine.moment, self.engine.in_last_set
+        if moment.epoch == 0 or in_last_set != self._in_last_set:
+            self._judges.begin_anew()
+        self._in_last_set = in_last_set
+
+    def end(self):
+        """The end of `fit`: the promised set, or what the present phase aims at."""
+        engine, self._in_last_set = self.engine, True
+        self._judges.release()
+        if not self._failed:
+            self.change_phase(engine.epoch)
+        if self._failed:
+            engine.release()
+        elif not engine.in_last_set:
+            self._stop_early("a fit that stopped")
+        elif engine.finish() and self._backup:
+            self._backup.clear()
+
+    def _interrupted(self):
+        """The fit has ended in an exception: the weights are projected as they are after any other early end."""
+        engine, self._in_last_set = self.engine, True
+        self._judges.release()
+        if engine.released or self._failed or not self._began:
             engine.release()
             return
-        complete, moment = engine.finish(), engine.moment
-        if self._backup and complete:
-            self._backup.clear()
-        if not complete and not engine.in_last_set:
+        self.model  # noqa: B018, on JAX it puts the weights of the last batch back into the variables
+        self._stop_early("a fit that was interrupted")
+
+    def _stop_early(self, received):
+        engine, moment = self.engine, self.engine.moment
+        try:
+            sparsity = engine.stop()
+        except FloatingPointError as error:
+            warnings.warn(f"{error} Nothing was projected.", stacklevel=2)
+            return
+        where = f"in the {moment.phase} phase of step {moment.step + 1} of {len(self.plan.steps)}" if moment else ""
+        warnings.warn(
+            f"{engine.name}: the run must pass its last projection to hold the promised set. Received: {received} "
+            f"{where}, after {engine.epoch} epoch(s). Its weights were projected on what it aimed at there, with a "
+            f"sparsity of {sparsity:.4f}. Fit for longer, or call engine.project() on this callback for the "
+            "promised set.",
+            stacklevel=2,
+        )
+
+    def _note_projection(self, epoch):
+        """Evaluate the model right after a projection: `verbose=2`."""
+        if self.verbose < 2:
+            return
+        before = {name: float(value) for name, value in self._row.items() if name.startswith("val_")}
+        after = attach.validation_scores(self.model)
+        done = self.engine.epoch
+        step = int(self._row["admm_step"])
+        self.projections.append({"epoch": done, "step": step, "before": before, "after": after})
+        told = ", ".join(f"{n} {before[n]:.4f} -> {v:.4f}" if n in before else f"{n} {v:.4f}" for n, v in after.items())
+        told = told or "nothing to evaluate it on: fit has no validation data that can be read twice"
+        print(f"{self.engine.name}: step {step}, projected after epoch {epoch}: {told}")
+
+    def _check_checkpoints(self, callbacks, timeline):
+        if timeline and timeline[-1].phase == "admm" and any(attach.is_kind(c, "ModelCheckpoint") for c in callbacks):
             warnings.warn(
-                f"{engine.name}: the run must pass its last projection to hold the promised set. Received: a fit that "
-                f"stopped in the {moment.phase} phase of step {moment.step + 1} of {len(self.plan.steps)}, after "
-                f"{engine.epoch} epoch(s). Fit for longer, or call engine.project() on this callback to project "
-                "the weights as they are.",
+                f"{self.engine.name}: a ModelCheckpoint needs an epoch of retraining in the last step to save a model "
+                "that holds the promised set, for the projection is after the last epoch here. Received: "
+                "retrain_epochs=0. Retrain for an epoch at least, or save the model after fit.",
                 stacklevel=2,
             )
 
     def _check_order(self, callbacks):
-        earlier = callbacks[: callbacks.index(self)]
-        for callback in earlier:
+        for callback in callbacks[: callbacks.index(self)]:
             kind = type(callback).__name__
-            if attach.is_kind(callback, *AFTER_PROJECTION):
-                raise ValueError(
-                    f"{self.engine.name}: it must stand before {kind} in the list of callbacks, which else saves "
-                    "weights that the end of an epoch has yet to project. "
-                    f"Received: {kind} first. Change their order."
-                )
-            if attach.is_kind(callback, *AFTER_LOGS):
+            logs, weighs = attach.is_kind(callback, *AFTER_LOGS), attach.is_kind(callback, *AFTER_WEIGHTS)
+            if logs or weighs:
+                why = "for its logs to reach it" if logs else "which else shows it other weights than the trained ones"
                 warnings.warn(
-                    f"{self.engine.name}: it must stand before {kind} in the list of callbacks for its logs to "
-                    f"reach it. Received: {kind} first. Change their order.",
+                    f"{self.engine.name}: it must stand before {kind} in the list of callbacks {why}. Received: {kind} "
+                    "first. Change their order.",
                     stacklevel=2,
                 )
 
@@ -262,20 +334,17 @@ class ADMM(keras.callbacks.Callback):
 
     def _stop(self, error):
         """Training is past saving: go back to the last state that was good, and say so."""
-        self._diverged = True
-        self.model.stop_training = True
+        self.model.stop_training = self._failed = True
         newest = self._backup.newest() if self._backup else None
         if newest is None:
-            rescue = "Nothing was saved, for no backup_dir was given, or no epoch has ended: build the model anew."
+            rescue = (
+                "Nothing is projected, and nothing was saved, for no backup_dir was given or no epoch has ended: build "
+                "the model anew."
+            )
         else:
             self._load(self._backup.load(newest))
-            rescue = f"The model is back at the state with which epoch {newest} began, saved in {self.backup_dir}."
+            rescue = f"The model is back at the state with which epoch {newest} began, saved in {self.backup_dir}, and is not compressed further."
         warnings.warn(f"{error} Training stops. {rescue}", stacklevel=2)
-
-    def _forget_best(self):
-        # A new phase is a new problem: the best of the one before, not yet in the set, must not win over it.
-        for callback in self._neighbours:
-            attach.forget_best(callback)
 
     def _set_learning_rate(self):
         moment = self.engine.moment
@@ -294,6 +363,25 @@ class ADMM(keras.callbacks.Callback):
                 f"\n{self.engine.name}: step {before.step + 1} of {len(self.plan.steps)}, {before.phase} ended after "
                 f"epoch {epoch + 1} at sparsity {logs['sparsity']:.4f}; next: {then}"
             )
+
+
+class PhaseChange(keras.callbacks.Callback):
+    """Stands last among the callbacks of a fit, so that weights change when all others have seen them.
+
+    Args:
+        run: the `ADMM` whose phases change.
+    """
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.run.change_phase(epoch)
+        self.run.begin_phase()
+
+    def on_train_end(self, logs=None):
+        self.run.end()
 
 
 def _checked_rates(name, rates):

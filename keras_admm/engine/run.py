@@ -79,6 +79,7 @@ class Engine:
         self.epoch = 0
         self._in_fit = in_fit
         self._checked = False
+        self._pending = False
         self._timeline = []
         self._held = None
         self._targets = None
@@ -92,7 +93,7 @@ class Engine:
         """
         self._timeline = self.plan.timeline(self.name, epochs)
         self.attach()
-        self.epoch = 0
+        self.epoch, self._pending = 0, False
         self._enter(self._read())
 
     def attach(self):
@@ -102,6 +103,11 @@ class Engine:
             self._held = attach.Hold(self.model, self.variables, penalty, self.optimizers, not self._in_fit)
             self._targets = Targets(self.name, self.variables, self.plan, self._held, self.optimizers is not None)
             self._checked = False
+
+    @property
+    def released(self):
+        """Whether the run is detached from the model."""
+        return self._held is None or self._held.released
 
     @property
     def slots(self):
@@ -125,9 +131,9 @@ class Engine:
         """Set the optimizers' learning rate until `finish`, which sets each its own again."""
         self._held.set_learning_rate(rate)
 
-    def release_with(self, callbacks):
-        """Release when the fit of a `keras.callbacks.CallbackList` ends in an exception."""
-        self._held.release_with(callbacks)
+    def release_with(self, callbacks, interrupted):
+        """Call a function, which must release, when the fit of a `CallbackList` ends in an exception."""
+        self._held.release_with(callbacks, interrupted)
 
     def penalty(self):
         """`rho / 2 * ||W - Z + U||^2` over all compressed weights: a float32 scalar to add to a loop's own loss."""
@@ -142,22 +148,55 @@ class Engine:
         """Move on by an epoch: Z, U and rho in an ADMM phase, the phase itself at its end.
 
         Returns:
-            The epoch's `Progress`.
+            The epoch's `Progress`, that of the weights as the epoch left them.
 
         Raises:
             FloatingPointError: when a weight is no longer finite; nothing has been moved then.
             ValueError: when the weights were not trained as they should be; the model is released then.
         """
+        progress = self.measure()
+        self.advance()
+        return progress
+
+    def measure(self):
+        """The first half of `end_epoch`: the figures of the epoch, with Z, U and rho moved. No weight changes."""
         arrays = self._read()
         check_finite(self.name, arrays)
         self._check_trained(arrays)
         moment = self._timeline[self.epoch]
-        arrays = (self._end_admm if moment.phase == "admm" else self._end_retrain)(arrays, moment)
+        if moment.phase == "admm":
+            self._move(arrays, moment)
+        else:
+            self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
         self._progress = self._progress._replace(sparsity=sparsity(arrays), admm_step=float(moment.step + 1))
         self.epoch += 1
-        if moment.epoch + 1 == moment.epochs and not self.done:
-            self._enter(arrays)
+        self._pending = True
         return self._progress
+
+    def advance(self):
+        """The second half of `end_epoch`: what changes weights, and the phase to come. Safe to call again.
+
+        Returns:
+            Whether the weights were projected.
+
+        Raises:
+            FloatingPointError: when a weight is no longer finite; nothing has been moved then.
+        """
+        if not self._pending:
+            return False
+        self._pending = False
+        moment, arrays = self._timeline[self.epoch - 1], self._read()
+        check_finite(self.name, arrays)
+        ended = moment.epoch + 1 == moment.epochs
+        if moment.phase == "retrain":
+            # Weights that take few values may move to others.
+            arrays = self._targets.retrain(arrays, moment.step, moment.epoch + 1, moment.epochs)
+        elif ended:
+            retrain = (m.epochs for m in self._timeline if m.step == moment.step and m.phase == "retrain")
+            arrays = self._targets.project(arrays, moment.step, next(retrain, 0))
+        if ended and not self.done:
+            self._enter(arrays)
+        return ended and moment.phase == "admm"
 
     @property
     def done(self):
@@ -185,6 +224,7 @@ class Engine:
         Weights that are not where they were held are left as they are, with a warning and False; but for averages that
         an optimizer wrote over them (`use_ema`), which are put back.
         """
+        self.advance()
         complete = bool(self._timeline) and self.in_last_set and self._held_at_end()
         self.release()
         return complete
@@ -230,6 +270,26 @@ class Engine:
         self._targets.settle(arrays, len(self.plan.steps) - 1)
         return True
 
+    def stop(self):
+        """Project the weights on what the present phase aims at, and detach: for a run that ends before its time.
+
+        Returns:
+            The share of zeros then.
+
+        Raises:
+            FloatingPointError: when a weight is not finite. Nothing is projected then, and the model is detached.
+        """
+        try:
+            self.advance()
+            moment, arrays = self.moment, self._read()
+            check_finite(self.name, arrays)
+            if moment is not None:
+                fraction = self._fraction(moment, moment.epoch) if moment.phase == "admm" else 1.0
+                arrays = self._targets.stop(arrays, moment.step, fraction)
+            return sparsity(arrays)
+        finally:
+            self.release()
+
     def project(self):
         """Project the weights on the steps' sets as they are: for a run that was stopped before its end."""
         arrays = self._read()
@@ -242,6 +302,7 @@ class Engine:
     def state_dict(self):
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
         state = {"plan": np.array(self._fingerprint()), "epoch": np.array(self.epoch)}
+        state["pending"] = np.array(self._pending)
         state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
         return {**state, **self._targets.state()}
 
@@ -255,6 +316,7 @@ class Engine:
         self._timeline = self.plan.timeline(self.name, int(state["epochs"]))
         self.attach()
         self._targets.load(state)
+        self._pending = bool(state["pending"])
         self.epoch, self._progress = int(state["epoch"]), Progress(*map(float, state["progress"]))
 
     def _fingerprint(self):
@@ -274,23 +336,19 @@ class Engine:
         if self.moment.phase == "admm":
             self._targets.begin(arrays, self.moment.step)
 
-    def _end_admm(self, arrays, moment):
-        """What the end of an ADMM epoch does: Z and U move, and after the last W is projected."""
-        last = moment.epoch + 1 == moment.epochs
-        if last or (moment.epoch + 1) % self.plan.update_every == 0:
-            updates = -(-moment.epochs // self.plan.update_every)
-            fraction = -(-(moment.epoch + 1) // self.plan.update_every) / updates
-            primal, dual, rho = self._targets.move(arrays, moment.step, fraction)
-            self._progress = self._progress._replace(admm_primal=primal, admm_dual=dual, admm_rho=rho)
-        if not last:
-            return arrays
-        retrain = (m.epochs for m in self._timeline if m.step == moment.step and m.phase == "retrain")
-        return self._targets.project(arrays, moment.step, next(retrain, 0))
+    def _move(self, arrays, moment):
+        """Move Z, U and rho, where this epoch is one at whose end they move."""
+        if moment.epoch + 1 < moment.epochs and (moment.epoch + 1) % self.plan.update_every:
+            return
+        fraction = self._fraction(moment, moment.epoch + 1)
+        primal, dual, rho = self._targets.move(arrays, moment.step, fraction)
+        self._progress = self._progress._replace(admm_primal=primal, admm_dual=dual, admm_rho=rho)
 
-    def _end_retrain(self, arrays, moment):
-        """What the end of a retraining epoch does: weights that take few values may move to others."""
-        self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
-        return self._targets.retrain(arrays, moment.step, moment.epoch + 1, moment.epochs)
+    def _fraction(self, moment, epochs):
+        """The share of a step's moves that have passed when so many of its ADMM epochs have."""
+        updates = -(-moment.epochs // self.plan.update_every)
+        moved = updates if epochs == moment.epochs else epochs // self.plan.update_every
+        return moved / updates
 
 
 def _check_loss_takes_penalty(name, model):

@@ -87,6 +87,8 @@ class Targets:
 
     def retrain(self, arrays, step, epoch, epochs):
         """Have the weights that take few values do so in the plan's way; see `Places.enter`. Returns all arrays."""
+        if epoch and not self.places.taken:
+            return arrays
         _, valued = self._parted(arrays, step)
         moved = self.places.enter(arrays, valued, epoch, epochs)
         for name, w in moved.items():
@@ -99,6 +101,15 @@ class Targets:
         _, valued = self._parted(arrays, step) if self.places.taken else ({}, {})
         for name, w in arrays.items():
             weights.write(self.variables[name], valued[name](w) if name in valued else w)
+
+    def stop(self, arrays, step, fraction):
+        """Write the weights in the sets of a step as they are at a fraction of it. Returns all arrays."""
+        arrays = {name: self._held.put_back(name, w) for name, w in arrays.items()}
+        sets = self.sets(arrays, step, fraction)
+        arrays = {name: sets[name](w) if name in sets else w for name, w in arrays.items()}
+        for name, w in arrays.items():
+            weights.write(self.variables[name], w)
+        return arrays
 
     def _parted(self, arrays, step):
         """The sets of a step, those that say what is zero and those that say what weights are."""

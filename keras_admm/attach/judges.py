@@ -1,0 +1,68 @@
+"""The callbacks beside ours that compare epochs: early stopping, checkpoints of the best epoch, learning rates."""
+
+import contextlib
+
+import numpy as np
+
+from keras_admm.attach.fit import is_kind
+
+JUDGES = ("MonitorCallback", "EarlyStopping", "ReduceLROnPlateau", "ModelCheckpoint")
+
+
+class Judges:
+    """The callbacks of a fit that compare epochs: each phase of a run is another problem to them.
+
+    Args:
+        callbacks: list of callbacks of Keras 3 or of tf_keras, other ones among them.
+        may_stop: function, whether an early stop counts in the epoch that is training.
+    """
+
+    def __init__(self, callbacks, may_stop):
+        self._judges = [callback for callback in callbacks if is_kind(callback, *JUDGES)]
+        self._best = [_own_best(callback) for callback in self._judges]
+        self._undo = contextlib.ExitStack()
+        for callback in self._judges:
+            if is_kind(callback, "EarlyStopping"):
+                self._hold_back(callback, may_stop)
+
+    def begin_anew(self):
+        """Forget the epochs that were seen: a phase begins."""
+        for callback, best in zip(self._judges, self._best, strict=True):
+            restart = _on_train_begin(callback)
+            if restart is None:
+                callback.best = best
+            else:
+                restart(callback)
+
+    def release(self):
+        """Leave the callbacks as they were found."""
+        self._undo.close()
+
+    def _hold_back(self, callback, may_stop):
+        judge, fit = callback.on_epoch_end, callback.params
+
+        def on_epoch_end(epoch, logs=None):
+            stopped = callback.model.stop_training
+            judge(epoch, logs)
+            if callback.params is fit and not may_stop():
+                callback.model.stop_training = stopped  # what others asked for stays
+
+        callback.on_epoch_end = on_epoch_end
+        self._undo.callback(callback.__dict__.pop, "on_epoch_end", None)
+
+
+def _on_train_begin(callback):
+    """What Keras's own class does to begin, not what a subclass adds, which may open files; None for a checkpoint."""
+    for kind in type(callback).__mro__:
+        if kind.__name__ in ("EarlyStopping", "ReduceLROnPlateau"):
+            return kind.on_train_begin
+    return None
+
+
+def _own_best(callback):
+    """The value that a callback's first epoch is compared with: None, or the user's `initial_value_threshold`."""
+    if is_kind(callback, "ModelCheckpoint") and "_current_epoch" in vars(callback):
+        # It has served another fit, whose best is another model's.
+        worst = {np.less: np.inf, np.greater: -np.inf}  # tf_keras's comparisons; Keras 3 begins with None
+        return worst.get(callback.monitor_op)
+    return callback.best
