@@ -20,6 +20,7 @@ FLOORS = {
     "regularizers": 0,
     "weights": 1,
     "files": 1,
+    "serialization": 1,
     "attach": 1,
     "inference": 1,
     "progress": 0,

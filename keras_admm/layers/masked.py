@@ -91,17 +91,29 @@ class Masked(keras.layers.Wrapper):
             mask.of.constraint = _and_masked(mask.of.constraint, mask)
 
     def call(self, *args, **kwargs):
+        if self._positions is not None and not self._has_kernels():
+            self.layer.compute_output_spec(*args, **kwargs)
+        self._build_masks_at_last()
         with _MaskedReads(self):
             return self.layer(*args, **kwargs)
 
     def compute_output_spec(self, *args, **kwargs):
-        return self.layer.compute_output_spec(*args, **kwargs)
+        spec = self.layer.compute_output_spec(*args, **kwargs)
+        self._build_masks_at_last()
+        return spec
 
     def compute_output_shape(self, *args, **kwargs):
         return self.layer.compute_output_shape(*args, **kwargs)
 
     def compute_mask(self, *args, **kwargs):
         return self.layer.compute_mask(*args, **kwargs)
+
+    def get_config(self):
+        config = super().get_config()
+        if getattr(self.layer.build, "_is_default", False):
+            # Built in its first call: built from a config it would only be said to be so.
+            config["layer"].pop("build_config", None)
+        return config
 
     def get_build_config(self):
         if not self.layer.get_build_config():
@@ -117,7 +129,18 @@ class Masked(keras.layers.Wrapper):
 
     def build_from_config(self, config):
         self._positions = config["masked"]
-        self.build()
+        if self._has_kernels():
+            self.build()
+
+    def _has_kernels(self):
+        return max(self._positions, default=-1) < len(self.layer.variables)
+
+    def _build_masks_at_last(self):
+        """The masks of a loaded layer without `build()`, whose kernels are made in its first call."""
+        if self._positions is not None and len(self.masks) < len(self._positions) and self._has_kernels():
+            self._tracker.unlock()
+            self.layer.built = True
+            self.build()
 
 
 class Mask(keras.Variable):

@@ -1,14 +1,13 @@
 """Keras models to packed files and back."""
 
 import json
-import math
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 
-from keras_admm import files, weights
-from keras_admm.packed import assets, build, codec, state
+from keras_admm import files, serialization, weights
+from keras_admm.packed import assets, build, codec, state, trial
 from keras_admm.packed.codec import architecture
 
 
@@ -64,9 +63,13 @@ def save(model, path):
         model: a built model of Keras 3, of any kind that Keras itself can save.
         path: of the file; its ending is free, `.kadmm` is usual.
 
+    Before anything is written the model is made again from its description, which takes its weights' memory once
+    more: what could not be loaded is not saved.
+
     Raises:
-        ValueError: for an unbuilt model or one of tf_keras, a dtype that the format does not know, or a path that
-            cannot be written.
+        ValueError: for an unbuilt model or one of tf_keras, a dtype that the format does not know, a model that
+            does not come back from its description with the same weights, shared by the same layers (the first
+            layer that differs is named), or a path that cannot be written.
 
     Example:
         >>> import os, tempfile, keras, keras_admm as ka
@@ -77,6 +80,7 @@ def save(model, path):
         2
     """
     data, _ = pack(model)
+    trial.check(model, data)
     with files.whole(path) as partial:
         partial.write_bytes(data)
 
@@ -88,7 +92,8 @@ def load(path, custom_objects=None, safe_mode=True, max_bytes=codec.MAX_BYTES):
         path: of the file.
         custom_objects: dict of names to classes and functions that are not registered with Keras.
         safe_mode: whether to refuse what would run code from the file, such as a Lambda layer.
-        max_bytes: of memory that the weights may take. Default 4 GiB.
+        max_bytes: of memory that the weights may take, and again the states of stateful layers. Default 4 GiB. The
+            whole of reading takes a few times as much at most, and up to 1 GiB for small tensors.
 
     Returns:
         A `keras.Model` with the very weights that were saved.
@@ -98,9 +103,9 @@ def load(path, custom_objects=None, safe_mode=True, max_bytes=codec.MAX_BYTES):
             Keras cannot make a model of.
     """
     contents = codec.open_bytes(_bytes(path), max_bytes)
-    model, slots = build.built(contents, custom_objects, safe_mode)
-    tensors, _ = codec.read(contents, [slot.spec for slot in slots])
+    model, slots = build.built(contents, custom_objects, safe_mode, max_bytes)
     with build.as_packed_file_error():
+        tensors, _ = codec.read(contents, [slot.spec for slot in slots])
         state.fill(model, slots, tensors)
         assets.restore(model, contents.architecture[1:])
     return model
@@ -119,7 +124,8 @@ def pack(model):
         ValueError: for an unbuilt model or one of tf_keras, or a dtype that the format does not know.
     """
     _check(model)
-    described = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+    described = serialization.described(model, model._flatten_layers())
+    described = json.loads(json.dumps(serialization.numbered(described)))
     described.pop("compile_config", None)
     slots = state.slots(model)
     content = [architecture.short(described), *assets.collect(model)]
@@ -152,12 +158,12 @@ def sizes(source, custom_objects=None, max_bytes=codec.MAX_BYTES):
         return pack(source)[1]
     data = source if isinstance(source, bytes) else _bytes(source)
     contents = codec.open_bytes(data, max_bytes)
-    _, slots = build.built(contents, custom_objects, True)
+    _, slots = build.built(contents, custom_objects, True, max_bytes)
     return _sizes(data, slots, codec.read(contents, [slot.spec for slot in slots])[1])
 
 
 def _sizes(data, slots, each):
-    described = codec.open_bytes(data, math.inf).described
+    described = codec.open_bytes(data, codec.ANY_BYTES).described
     rows = tuple(Row(slot.name, *slot.spec, *size) for slot, size in zip(slots, each, strict=True))
     parts = [sum(getattr(row, part) for row in rows) for part in codec.Size._fields]
     return Sizes(rows, *parts, described, len(data) - described - sum(parts), len(data))

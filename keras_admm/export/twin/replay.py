@@ -21,13 +21,13 @@ class Replay:
         pairs: list of (Keras 3 layer, tf_keras layer), those held in others after those that hold them.
     """
 
-    def __init__(self, model, names=None, batch_size=None):
+    def __init__(self, model, names=None, twins=None, batch_size=None):
         self.model = model
         self._batch_size = batch_size
         self.refused = []
         self.pairs = []
         self._names = Names() if names is None else names
-        self._twins = {}
+        self._twins = {} if twins is None else twins
         self._masking = any(_makes_masks(layer) for layer in model._flatten_layers())
         self._prepare(model)
 
@@ -40,7 +40,17 @@ class Replay:
         outputs = self._run(self.model, tree.flatten(inputs))
         twin = tf_keras.Model(inputs, outputs, name=self.model.name)
         self._copy_state(twin)
+        self._check_shared(twin)
         return twin
+
+    def _check_shared(self, twin):
+        held = {id(v): v for v in self.model.weights}, {id(v): v for v in twin.weights}
+        if len(held[0]) != len(held[1]):
+            raise ValueError(
+                f"{self.model.name}: layers that share weights must share them in tf_keras too. Received: "
+                f"{len(held[0])} weights, which became {len(held[1])}, by a layer that copies what it holds, such as "
+                f"Bidirectional. {LEFT_OUT}."
+            )
 
     def _prepare(self, model):
         for node in _needed(_graph(model)):
@@ -72,8 +82,10 @@ class Replay:
     def _held(self, layer):
         """The twin of a layer inside another one: a model in a model of its own."""
         if not is_graph(layer):
-            return twin_layer(layer, self._held)
-        inner = Replay(layer, self._names)
+            if id(layer) not in self._twins:
+                self._twins[id(layer)] = twin_layer(layer, self._held)
+            return self._twins[id(layer)]
+        inner = Replay(layer, self._names, self._twins)
         if inner.refused:
             raise NotImplementedError(f"in it, {' '.join(inner.refused)}"[:-1])
         return inner.build()

@@ -3,6 +3,7 @@
 from .dtype import KINDS as KINDS
 from .dtype import Spec as Spec
 from .errors import PackedFileError as PackedFileError
+from .file import ANY_BYTES as ANY_BYTES
 from .file import MAX_BYTES as MAX_BYTES
 from .file import Size as Size
 from .file import open_bytes as open_bytes

@@ -43,15 +43,30 @@ def decode(section, shape, dtype):
     if way not in (ALL, GAPS):
         raise malformed("positions of a kind that there is not")
     start = source.left
-    where = _read_positions(source, shape) if way == GAPS else None
+    mask = _read_positions(source, shape) if way == GAPS else None
     index = start - source.left
-    numbers, side, data = _read_values(source, word, size if where is None else len(where))
+    numbers, side, data = _read_values(source, word, size if mask is None else np.count_nonzero(mask))
     if source.left:
         raise malformed("a section longer than its tensor")
-    out = numbers if where is None else np.zeros(size, word)
-    if where is not None:
-        out[where] = numbers
+    out = _placed(numbers, mask, np.zeros(size, word))
     return out.reshape(shape), {"index": 8 * index, "side": 8 * (side + 1), "data": 8 * data}
+
+
+def _placed(numbers, mask, out):
+    """Fills `out`, where the mask says if there is one, with arrays of numbers, one after the other."""
+    at = 0
+    for part in numbers:
+        if mask is None:
+            out[at : at + len(part)] = part
+            at += len(part)
+            continue
+        while len(part):
+            inside = np.flatnonzero(mask[at : at + table.CHUNK])
+            now = inside[: len(part)]
+            out[at + now] = part[: len(now)]
+            part = part[len(now) :]
+            at += table.CHUNK if len(now) == len(inside) else int(now[-1]) + 1
+    return out
 
 
 def _matrix(shape):
@@ -91,37 +106,66 @@ def _live(bits):
 
 
 def _read_live(source, count):
-    """Which rows or columns live, or None where all do."""
+    """Which rows or columns live."""
     if source.take(1)[0] == 1:
-        return None
+        return _Live(count)
     packed = np.frombuffer(source.take(-(-count // 8)), np.uint8)
-    return np.unpackbits(packed, count=count, bitorder="little").astype(bool)
+    return _Live(count, np.unpackbits(packed, count=count, bitorder="little").astype(bool))
+
+
+class _Live:
+    """The rows or columns that live, without an index of them: that would be larger than a tensor of one column.
+
+    Args:
+        all: how many there are.
+        mask: bools, or None where all live.
+    """
+
+    def __init__(self, all, mask=None):
+        self._mask = mask
+        if mask is not None:
+            blocks = range(0, all, table.CHUNK)
+            ends = np.cumsum([np.count_nonzero(mask[at : at + table.CHUNK]) for at in blocks], dtype=np.int64)
+            self._starts = np.concatenate([np.zeros(1, np.int64), ends])
+        self.count = all if mask is None else int(self._starts[-1])
+
+    def places(self, numbers):
+        """Where the ones of these numbers among the living are, of all."""
+        if self._mask is None:
+            return numbers
+        blocks = np.searchsorted(self._starts, numbers, side="right") - 1
+        out = np.empty_like(numbers)
+        for block in np.unique(blocks):
+            at, chosen = block * table.CHUNK, blocks == block
+            inside = np.flatnonzero(self._mask[at : at + table.CHUNK])
+            out[chosen] = at + inside[numbers[chosen] - self._starts[block]]
+        return out
 
 
 def _read_positions(source, shape):
+    """Where the non-zeros are: a flat mask."""
     rows, columns = _matrix(shape)
     live_rows, live_columns = _read_live(source, rows), _read_live(source, columns)
-    height = rows if live_rows is None else int(live_rows.sum())
-    width = columns if live_columns is None else int(live_columns.sum())
-    found = _read_gaps(source, height * width)
-    if live_rows is None and live_columns is None:
-        return found
-    row, column = np.divmod(found, max(width, 1))
-    row = row if live_rows is None else np.flatnonzero(live_rows)[row]
-    column = column if live_columns is None else np.flatnonzero(live_columns)[column]
-    return row * columns + column
+    mask = np.zeros(rows * columns, bool)
+    for found in _read_gaps(source, live_rows.count * live_columns.count):
+        row, column = np.divmod(found, max(live_columns.count, 1))
+        mask[live_rows.places(row) * columns + live_columns.places(column)] = True
+    return mask
 
 
 def _read_gaps(source, cells):
-    count = source.number(2 * cells)
+    """The places of the non-zeros among the cells that live rows and columns leave, some at a time."""
+    count = source.number(cells)  # each symbol is for one cell or more
     density = source.number(65535)
     words = source.array(np.uint32, source.number(MOST_WORDS))
-    symbols = table.decode(words, table.of_gaps(max(density, 1)), count)
-    ends = symbols < table.SYMBOLS - 1
-    found = np.cumsum(symbols + ends, dtype=np.int64)[ends] - 1
-    if len(found) and found[-1] >= cells:
-        raise malformed("a non-zero beyond the end of its tensor")
-    return found
+    last = -1
+    for symbols in table.decode(words, table.of_gaps(max(density, 1)), count):
+        ends = symbols < table.SYMBOLS - 1
+        places = last + np.cumsum(symbols + ends, dtype=np.int64)
+        last = int(places[-1])
+        if last >= cells:
+            raise malformed("a non-zero beyond the end of its tensor")
+        yield places[ends]
 
 
 def _values(numbers):
@@ -147,10 +191,11 @@ def _distinct(numbers):
 
 
 def _read_values(source, word, count):
+    """Arrays of numbers, one after the other, and the bytes of side information and of data."""
     start = source.left
     way = source.take(1)[0]
     if way == RAW:
-        return source.array(word, count), 1, count * word.itemsize
+        return [source.array(word, count)], 1, count * word.itemsize
     if way != BOOK:
         raise malformed("values of a kind that there is not")
     size = source.number(min(MOST_ENTRIES, count))
@@ -162,5 +207,7 @@ def _read_values(source, word, count):
     side = start - source.left
     words = source.array(np.uint32, words)
     if size == 1:
-        return np.full(count, entries[0], word), side, 0
-    return entries[table.decode(words, table.from_counts(counts), count)], side, start - source.left - side
+        numbers = (np.full(min(table.CHUNK, count - at), entries[0], word) for at in range(0, count, table.CHUNK))
+        return numbers, side, 0
+    symbols = table.decode(words, table.from_counts(counts), count)
+    return (entries[each] for each in symbols), side, start - source.left - side

@@ -39,6 +39,11 @@ class Coder:
         self._slots = {}
         self._left = BUDGET
 
+    def afford(self, steps):
+        """Refuses what will take more steps than are left, before anything is made for it."""
+        if steps > self._left:
+            raise malformed(f"more than {BUDGET} steps")
+
     def slot(self, *key):
         """The slot of a context, made when first met."""
         if key not in self._slots:
@@ -87,6 +92,7 @@ class Coder:
 
     def words(self, count, width, numbers=None):
         """`count` numbers of `width` bits, all values alike, as uint64: sixteen bits of each, then the next."""
+        self.afford(count * -(-width // 16))
         out = np.zeros(count, np.uint64)
         for low in range(0, width, 16):
             bits = min(16, width - low)
@@ -104,9 +110,8 @@ class Coder:
         return bit
 
     def _spend(self, steps, bits):
+        self.afford(steps)
         self._left -= steps
-        if self._left < 0:
-            raise malformed(f"more than {BUDGET} steps")
         self.spent[self.label] += bits
 
 

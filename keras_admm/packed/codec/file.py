@@ -16,6 +16,7 @@ from .values import values
 MAGIC = b"kad"
 VERSION = 1
 MAX_BYTES = 4 * 2**30
+ANY_BYTES = 1 << 62  # of a file that was just made
 PATIENCE = 1 << 20  # steps of the stream that a writer takes, each some microseconds,
 LESS_PATIENCE = 1 << 17  # and for a large model
 LARGE = 1 << 20  # weights
@@ -112,7 +113,7 @@ def open_bytes(data, max_bytes=MAX_BYTES):
     """
     body = _checked(data)
     source = Source(body)
-    dense = source.number(1 << 62)
+    dense = source.number(ANY_BYTES)
     if dense > max_bytes:
         raise PackedFileError(
             f"packed file: its weights must fit into max_bytes={max_bytes}. Received: {dense} bytes of weights. "

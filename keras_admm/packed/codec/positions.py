@@ -59,6 +59,7 @@ def _live(coder, axis, count, before, live=None):
     """Which rows or columns have a non-zero."""
     if count == 1:
         return np.ones(1, bool)
+    coder.afford(count)
     period = len(before) if count % len(before) == 0 else 1
     hints = np.tile(before[:period], count // period).tolist()
     bits = [None] * count if live is None else live.tolist()
@@ -74,9 +75,11 @@ def _live(coder, axis, count, before, live=None):
 
 def _cells(coder, live_rows, live_columns, places, memory, inside):
     """The bits of the living rows and columns."""
-    numbers, width = np.flatnonzero(live_rows).tolist(), int(live_columns.sum())
+    width = int(live_columns.sum())
     if len(live_rows) * places == 1:
         return np.ones((1, width, 1), bool)
+    numbers = np.flatnonzero(live_rows).tolist()
+    coder.afford(len(numbers) * width * places)
     field = Field(coder, len(live_rows), width, places, memory)
     wanted = [None] * len(numbers)
     if inside is not None:

@@ -1,11 +1,15 @@
 """Symbols of a large tensor, by one table of frequencies that does not change: whole arrays at a time."""
 
+import math
+
 import constriction
 import numpy as np
 
 from .errors import malformed
 
 TOTAL = 1 << 24
+WORDS_OF_A_STATE = 2  # of the range coder, which may leave them out
+CHUNK = 1 << 16  # symbols that are decoded at a time
 SYMBOLS = 256  # of a gap: 0 to 254 zeros and a non-zero, or 255 zeros and no more
 
 
@@ -36,12 +40,24 @@ def encode(symbols, weights):
 
 
 def decode(words, weights, count):
-    """`count` symbols, int32."""
-    decoder = constriction.stream.queue.RangeDecoder(words)
-    try:
-        return decoder.decode(_model(weights), count)
-    except AssertionError as error:
-        raise malformed("a stream that ends in impossible bits") from error
+    """`count` symbols, int32, in arrays of at most `CHUNK`: a section may announce more than memory holds.
+
+    Raises:
+        PackedFileError: at once for fewer words than so many symbols take even if all are the commonest one.
+    """
+    least = count * -math.log2((max(weights) + 1) / TOTAL)
+    if 32 * (len(words) + WORDS_OF_A_STATE) < least:
+        raise malformed(f"{len(words)} words where {count} symbols are announced")
+    return _decoded(words, weights, count)
+
+
+def _decoded(words, weights, count):
+    decoder, model = constriction.stream.queue.RangeDecoder(words), _model(weights)
+    for start in range(0, count, CHUNK):
+        try:
+            yield decoder.decode(model, min(CHUNK, count - start))
+        except AssertionError as error:
+            raise malformed("a stream that ends in impossible bits") from error
 
 
 def _model(weights):

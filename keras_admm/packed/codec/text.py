@@ -6,7 +6,8 @@ import zlib
 from .errors import PackedFileError, malformed
 from .words import WORDS
 
-MOST = 1 << 28
+LEAST = 1 << 19  # bytes of text that any reader takes
+PARSED = 32  # bytes of memory that a byte of text can take: "[],[],[]" does
 
 
 def deflate(thing):
@@ -21,8 +22,8 @@ def deflate(thing):
 
 
 def inflate(data, most):
-    """What was deflated, of at most `most` bytes of text."""
-    most = min(most, MOST)
+    """What was deflated, if it takes at most `most` bytes of memory, or little."""
+    most = max(int(most) // PARSED, LEAST)
     decompressor = zlib.decompressobj(-15, WORDS)
     try:
         text = decompressor.decompress(data, most + 1)

@@ -137,6 +137,9 @@ def _symbols(coder, name, book, count, patterns=None):
     if not any(sides) and count:
         raise malformed("values of an empty book")
     widths = [max(len(side) - 1, 0).bit_length() for side in sides]
+    if sum(map(len, sides)) == 1:
+        return np.full(count, (*sides[0], *sides[1])[0], book.above.dtype)
+    coder.afford(count)
     places = None if patterns is None else [{p: i for i, p in enumerate(side)} for side in sides]
     out, last = [], 0
     for i in range(count):
@@ -165,6 +168,7 @@ def _raw(coder, kind, count, patterns=None):
     rest = kind.bits - kind.head - zeros
     if rest < 0:
         raise malformed("more zeros than bits")
+    coder.afford(count * kind.head)
     heads = [None] * count
     between = None
     if patterns is not None:
