@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from keras_admm.packed import codec
-from keras_admm.packed.codec import architecture, coder, file, table, text
+from keras_admm.packed.codec import architecture, bulk, coder, file, table, text
 from keras_admm.packed.codec.probability import EDGE, ONE, logistic
 
 PACKED = Path(codec.__file__).parents[1]
@@ -278,6 +278,148 @@ def test_any_description_gives_a_model_or_one_error(thing):
         architecture.long(thing)
     except codec.PackedFileError:
         pass
+
+
+# What reading may cost ------------------------------------------------------------------------------------------
+
+
+def forged(dense, sections=(), stream=b""):
+    described = text.deflate([1])
+    body = file.number(dense) + file.number(len(described)) + described + file.number(len(sections))
+    return file_of(body + b"".join(file.number(len(s)) + s for s in sections) + stream)
+
+
+def large(count=1):
+    """A stream that says of each tensor that it is in a section."""
+    encoder = coder.Encoder()
+    for _ in range(count):
+        encoder.bit(encoder.slot("large"), 1)
+    return encoder.bytes()
+
+
+def varints(*numbers):
+    return b"".join(map(file.number, numbers))
+
+
+def in_stream(*tensors_of):
+    """A stream of tensors that are said to be small, each given by what it writes after that."""
+    encoder = coder.Encoder()
+    for write in tensors_of:
+        encoder.bit(encoder.slot("large"), 0)
+        write(encoder)
+    return encoder.bytes()
+
+
+CELLS = 1 << 24
+LIVE = b"\1\1\1"  # positions, of all rows and columns
+FORGERIES = {
+    "more symbols than cells": [LIVE + varints(2 * CELLS, 1, 0) + b"\0"],
+    "symbols without words": [LIVE + varints(CELLS, 1, 0) + b"\0"],
+    "dense symbols without words": [LIVE + varints(CELLS, 65535, 0) + b"\0"],
+    "values without words": [b"\0\1" + varints(2) + b"\1\2" + varints(CELLS // 2, CELLS // 2, 0)],
+    "words that are not there": [LIVE + varints(CELLS, 1, 1 << 39) + b"\0"],
+    "values that are not there": [b"\0\0"],
+    "a long varint": [LIVE + b"\xff" * 12],
+    "a book of nothing": [b"\0\1" + varints(0)],
+    "counts that wrap": [b"\0\1" + varints(2) + b"\1\2" + varints((1 << 63) - 1, 1)],
+    "no rows": [b"\1\0"],
+}
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+@pytest.mark.parametrize("shape", [(1 << 12, 1 << 12), (CELLS, 1), (1, CELLS), (CELLS,)], ids=str)
+def test_a_forged_section_costs_no_more_than_its_tensor(kind, shape, monkeypatch):
+    """Symbols are counted, and bytes: at most three for each of a tensor of bytes, and a little."""
+    decoded = []
+    decode = table._decoded
+    monkeypatch.setattr(table, "_decoded", lambda *args: (decoded.append(len(x)) or x for x in decode(*args)))
+    data = forged(CELLS, FORGERIES[kind], large())
+    tracemalloc.start()
+    refused(lambda: unpacked(data, [codec.Spec(shape, "int8")], max_bytes=CELLS))
+    assert tracemalloc.get_traced_memory()[1] < 3 * CELLS + (1 << 22)
+    tracemalloc.stop()
+    assert sum(decoded) <= 2 * CELLS
+
+
+@pytest.mark.parametrize(
+    "shape", [(1 << 10, 1 << 10), (1 << 20, 1), (1, 1 << 20), (1 << 20,), (3, 1 << 10, 340)], ids=str
+)
+def test_a_section_costs_no_more_than_its_tensor(shape):
+    """What is true is read in as little memory, dead rows and columns too."""
+    tensor = (RNG.random(shape) < 0.2).astype("int8") * RNG.integers(1, 9, shape, dtype="int8")
+    tensor[..., : shape[-1] // 3] = 0
+    tensor[: shape[0] // 4] = 0
+    section, _ = bulk.encode(shape, "int8", tensor.view("u1"))
+    data = forged(tensor.size, [section], large())
+    tracemalloc.start()
+    (back,) = unpacked(data, [codec.Spec(shape, "int8")])[1]
+    assert tracemalloc.get_traced_memory()[1] < 4 * tensor.size + (1 << 23)
+    tracemalloc.stop()
+    assert (back.view("int8") == tensor).all()
+
+
+def positions_of_many(encoder):
+    encoder.bit(encoder.slot("sparse", 1), 1)
+
+
+def raw_numbers(encoder):
+    encoder.bit(encoder.slot("sparse", 1), 0)
+    encoder.tree(("way", "int8"), 2, 0)
+
+
+def one_number(encoder):
+    encoder.bit(encoder.slot("sparse", 1), 0)
+    encoder.tree(("way", "int8"), 2, 1)
+    encoder.count("entries", 1 << 12, 2)
+    for head in (1, 2):
+        encoder.tree(("head", codec.KINDS["int8"]), 8, head)
+
+
+@pytest.mark.parametrize("write", [positions_of_many, raw_numbers, one_number], ids=lambda f: f.__name__)
+def test_a_forged_stream_is_refused_before_room_is_made(write):
+    data = forged(CELLS, [], in_stream(write))
+    tracemalloc.start()
+    refused(lambda: unpacked(data, [codec.Spec((CELLS,), "int8")], max_bytes=CELLS), "steps")
+    assert tracemalloc.get_traced_memory()[1] < 4 * CELLS
+    tracemalloc.stop()
+
+
+LIMITED = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+import codec
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
+for line in sys.stdin:
+    shape, data = line.split()
+    try:
+        codec.read(codec.open_bytes(bytes.fromhex(data), 1 << 24), [codec.Spec(tuple(map(int, shape.split(","))), "int8")])
+        print("read")
+    except codec.PackedFileError:
+        print("refused")
+"""
+
+
+@pytest.mark.nightly
+def test_mutated_sections_in_a_process_of_little_memory():
+    """No file makes the reader ask for more than there is: a process with 1.5 GiB of addresses reads them all."""
+    draw, lines = random.Random(0), []
+    shapes = [(1 << 12, 1 << 12), (CELLS, 1), (1, CELLS), (CELLS,)]
+    sections = [section for (section,) in FORGERIES.values()]
+    for _ in range(400):
+        section = mutated(draw.choice(sections) + bytes(12), draw)
+        data = forged(
+            CELLS, [section], draw.choice([large(), in_stream(draw.choice([positions_of_many, raw_numbers]))])
+        )
+        lines.append(f"{','.join(map(str, draw.choice(shapes)))} {data.hex()}")
+    run = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(PACKED), str(3 << 29)],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.split().count("refused") > 300
+    assert len(run.stdout.split()) == len(lines)
 
 
 # What the format says -------------------------------------------------------------------------------------------
