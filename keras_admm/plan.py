@@ -40,10 +40,33 @@ class Step(NamedTuple):
             return dict.fromkeys(arrays, self.constraints)
         return self.constraints(arrays, fraction)
 
+    def decisive(self, fractions):
+        """Those of the fractions at which `sets` can fail where it does not at the others."""
+        if hasattr(self.constraints, "decisive"):
+            return self.constraints.decisive(fractions)
+        if isinstance(self.constraints, Mapping) or hasattr(self.constraints, "get_config"):
+            return fractions[:1]
+        return fractions
+
     @property
     def lasting(self):
         """Whether the sets stay those that the step began with, as the `constraints` say by an attribute."""
         return getattr(self.constraints, "lasting", False)
+
+
+def check_sets(name, sets, arrays):
+    """Raises the sentence that says what is wrong with what a step returns as its sets."""
+    if not isinstance(sets, Mapping):
+        raise TypeError(
+            f"{name}: the sets of a step must be a dict {{name: constraint}}. Received: {sets!r:.200}, returned by a "
+            "callable. Return a constraint for each of the names that it is given."
+        )
+    wrong = [key for key, each in sets.items() if key not in arrays or not callable(each)]
+    if wrong or not sets:
+        raise ValueError(
+            f"{name}: the sets of a step must be constraints of some of {list(arrays)}. Received: {wrong or 'none'}. "
+            "Return a constraint for each of the names that the callable is given."
+        )
 
 
 def _check_patterns(patterns, names):
@@ -79,6 +102,12 @@ class Pruning(NamedTuple):
             n: Sparse(1 - counts[n] / g.size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
             for n, g in groups.items()
         }
+
+    def decisive(self, fractions):
+        """The ends of a path, for what a budget leaves only falls on the way; all, where a callable divides it."""
+        if callable(self.allocation):
+            return fractions
+        return fractions[-1:] if self.path is None else [fractions[0], fractions[-1]]
 
     def _groups(self, name, array):
         try:
@@ -141,6 +170,9 @@ class Plan(NamedTuple):
         """Raises the sentence that says what is wrong with this plan."""
         if not self.steps:
             raise ValueError(f"{name}: a run needs at least one step. Received: none. Give one constraint or sparsity.")
+        for step in self.steps:
+            per_step(name, "admm_epochs", step.admm_epochs, 1, least=1)
+            per_step(name, "retrain_epochs", step.retrain_epochs, 1, least=0)
         if isinstance(self.update_every, bool) or not isinstance(self.update_every, int) or self.update_every < 1:
             raise ValueError(
                 f"{name}: `update_every` is a number of epochs and must be an integer >= 1. "
@@ -164,17 +196,19 @@ class Plan(NamedTuple):
         check_rho(name, self.rho)
         check_growth(name, self.rho_growth)
 
-    def timeline(self, name, epochs=None):
+    def timeline(self, name, epochs=None, more=0):
         """The `Moment` of every epoch.
 
         Args:
             name: str, who asks, for the sentence of an error.
             epochs: int, how many epochs the run has. None: as many as the steps say, which must all say it.
+            more: int, epochs that the last retraining has beyond these.
 
         Raises:
             ValueError: when the epochs do not suffice, or are not known.
         """
         lengths = self._lengths(name, epochs)
+        lengths[-1] = lengths[-1][0], lengths[-1][1] + more
         timeline = []
         for i, (admm, retrain) in enumerate(lengths):
             timeline += [Moment(i, "admm", e, admm) for e in range(admm)]

@@ -57,11 +57,11 @@ def named(model):
         if id(variable) in seen:
             continue
         seen.add(id(variable))
-        name = path = _path(variable)
+        name = where = path(variable)
         count = 1
         while name in by_name:
             count += 1
-            name = f"{path}_{count}"
+            name = f"{where}_{count}"
         by_name[name] = variable
     return by_name
 
@@ -78,14 +78,14 @@ def is_tf_keras(thing):
 
 def is_kernel(variable):
     """The default rule: a kernel or an embedding of rank 2 and more, or a weight of a custom layer like one."""
-    name = _path(variable).split("/")[-1]
+    name = path(variable).split("/")[-1]
     if len(variable.shape) < 2 or any(word in name for word in NOT_KERNELS):
         return False
     return any(word in name for word in KERNELS) or sum(size > 1 for size in variable.shape) > 1
 
 
 def _is_kernel_or_bias(variable):
-    return is_kernel(variable) or "bias" in _path(variable).split("/")[-1]
+    return is_kernel(variable) or "bias" in path(variable).split("/")[-1]
 
 
 def read(variable):
@@ -105,7 +105,7 @@ def write(variable, value):
     variable.assign(ops.cast(ops.convert_to_tensor(np.array(value)), variable.dtype))
 
 
-def _path(variable):
+def path(variable):
     """Where a variable is: `model/layer/kernel`, in tf_keras `layer/kernel` (and its names end in `:0`)."""
     return getattr(variable, "path", None) or variable.name.split(":")[0]
 

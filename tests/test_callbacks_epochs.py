@@ -94,7 +94,8 @@ def test_the_best_epoch_is_one_of_the_last_retraining(run, monitor, mode, tmp_pa
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor, save_best_only=True, mode=mode)
     history = fit(model, stopping, RUNS[run](), checkpoint, epochs=8)
     pick = np.argmax if mode == "max" else np.argmin
-    phase = [i for i in range(8) if history["admm_rho"][i] == 0 and history["admm_step"][i] == max(history["admm_step"])]
+    last = max(history["admm_step"])
+    phase = [i for i in range(8) if history["admm_rho"][i] == 0 and history["admm_step"][i] == last]
     if run == "levels, snap":  # the set is reached with the last share alone
         phase = phase[-1:]
     best = phase[pick([history[monitor][i] for i in phase])]

@@ -392,7 +392,8 @@ resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
 for line in sys.stdin:
     shape, data = line.split()
     try:
-        codec.read(codec.open_bytes(bytes.fromhex(data), 1 << 24), [codec.Spec(tuple(map(int, shape.split(","))), "int8")])
+        spec = codec.Spec(tuple(map(int, shape.split(","))), "int8")
+        codec.read(codec.open_bytes(bytes.fromhex(data), 1 << 24), [spec])
         print("read")
     except codec.PackedFileError:
         print("refused")

@@ -1,7 +1,6 @@
 """The only room that knows Keras's insides: how the training of a live model is bent, and how that is undone."""
 
 from keras_admm.attach.few import FEW as FEW
-from keras_admm.attach.fit import all_variables as all_variables
 from keras_admm.attach.fit import build as build
 from keras_admm.attach.fit import is_kind as is_kind
 from keras_admm.attach.fit import resume_at as resume_at
@@ -14,6 +13,8 @@ from keras_admm.attach.judges import Judges as Judges
 from keras_admm.attach.optimizers import Optimizers as Optimizers
 from keras_admm.attach.optimizers import check_optimizer as check_optimizer
 from keras_admm.attach.optimizers import choose_optimizers as choose_optimizers
+from keras_admm.attach.roles import structural as structural
+from keras_admm.attach.roles import variables_by_role as variables_by_role
 from keras_admm.attach.slot import FREE as FREE
 from keras_admm.attach.slot import HELD as HELD
 from keras_admm.attach.slot import Slot as Slot

@@ -36,12 +36,6 @@ def resume_at(model, epoch):
     object.__setattr__(model, "_maybe_load_initial_counters_from_ckpt", counters)
 
 
-def all_variables(model):
-    """The variables that a resumed run must find as they were: the model's, and its optimizer's."""
-    of_optimizer = model.optimizer.variables
-    return [*model.variables, *(of_optimizer() if callable(of_optimizer) else of_optimizer)]
-
-
 def build(model):
     """Make all variables of the model of the running fit that its first training step would make.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_admm import attach, weights
 from keras_admm.backup import Backup
-from keras_admm.engine import Engine
+from keras_admm.engine import Engine, named_few
 from keras_admm.plan import Plan, Step, per_step
 
 # What must see our logs, and what puts other weights in place of the trained ones when an epoch ends.
@@ -74,8 +74,8 @@ class ADMM(keras.callbacks.Callback):
             `fit` right after each projection, and prints that. `projections` keeps these figures: a list of dicts with
             `"epoch"`, `"step"`, and `"before"` and `"after"`, dicts of the validation metrics.
 
-    Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`), of the weights that
-    the epoch's metrics were measured on: the projection comes after all callbacks have seen the epoch that ends a
+    Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`), of the weights
+    that the epoch's metrics were measured on: the projection comes after all callbacks have seen the epoch that ends a
     phase. Callbacks that compare epochs (`EarlyStopping`, `ModelCheckpoint(save_best_only=True)`, `ReduceLROnPlateau`)
     begin anew with each phase, so that the best epoch is one of the last retraining, whose weights hold the promised
     set; an early stop before that is held back. A fit that ends before for another reason, an exception among them, is
@@ -186,6 +186,7 @@ class ADMM(keras.callbacks.Callback):
         self._began = False
         newest = self._backup.newest() if self._backup else None
         if newest is not None:
+            self._check_state(self._backup.load(newest))
             attach.resume_at(self.model, newest)
         if newest == self.params["epochs"]:  # killed after its last epoch: no epoch will begin
             self._begin_or_resume(newest)
@@ -295,6 +296,13 @@ class ADMM(keras.callbacks.Callback):
                 "retrain_epochs=0. Retrain for an epoch at least, or save the model after fit.",
                 stacklevel=2,
             )
+        if not self.backup_dir and any(attach.is_kind(c, "BackupAndRestore") for c in callbacks):
+            warnings.warn(
+                f"{self.engine.name}: a run that is killed goes on only with the state of its own phases. Received: a "
+                "BackupAndRestore without backup_dir, after which the run would begin anew in the epochs that are "
+                "left. Give this callback a backup_dir as well.",
+                stacklevel=2,
+            )
 
     def _check_order(self, callbacks):
         for callback in callbacks[: callbacks.index(self)]:
@@ -323,14 +331,45 @@ class ADMM(keras.callbacks.Callback):
         self._load(state)
 
     def _load(self, state):
-        self.engine.load_state_dict(state)
-        for i, variable in enumerate(attach.all_variables(self.model)):
-            weights.write(variable, state[f"variable/{i}"])
+        passed = self.params["epochs"] - int(state["begins"]) + int(state["epoch"])
+        self._check_state(state)
+        self.engine.load_state_dict(state, max(passed, int(state["epochs"])))
+        for key, variable in self._by_role().items():
+            if key in state:
+                weights.write(variable, state[key])
 
     def _save(self, epoch):
-        variables = attach.all_variables(self.model)
-        values = {f"variable/{i}": weights.storable(v) for i, v in enumerate(variables)}
-        self._backup.save(epoch, {**self.engine.state_dict(), **values})
+        values = {key: weights.storable(variable) for key, variable in self._by_role().items()}
+        self._backup.save(epoch, {"begins": np.array(epoch), **self.engine.state_dict(), **values})
+
+    def _by_role(self):
+        others = [o for o in self.engine.optimizers.all if o is not self.model.optimizer]
+        return attach.variables_by_role(self.model, [self.model.optimizer, *others])
+
+    def _check_state(self, state):
+        """Raises the sentence that says why a state cannot be resumed by this fit, before it trains."""
+        name, found = self.engine.name, self._by_role()
+        if "plan" not in state or "begins" not in state:
+            raise ValueError(
+                f"{name}: backup_dir must hold the states of this run alone. Received: {self.backup_dir} with a file "
+                f"of another program, whose arrays are {list(state)[:5]}. Choose another folder."
+            )
+        self.engine.check_state(state, self.params["epochs"] - int(state["begins"]) + int(state["epoch"]))
+        saved = [key for key in state if key.startswith(("model/", "optimizer/"))]
+        odd = [f"{key} is only here" for key in found if key not in state]
+        odd += [f"{key} is only in the state" for key in saved if key not in found]
+        odd += [
+            f"{key} has the shape {tuple(v.shape)} here and {state[key].shape} in the state"
+            for key, v in found.items()
+            if key in state and tuple(v.shape) != state[key].shape
+        ]
+        odd = [each for each in odd if "learning_rate" not in each]
+        if odd:
+            raise ValueError(
+                f"{name}: a run is resumed with the model and the optimizer that it was begun with. Received: another "
+                f"optimizer, other frozen layers or other shapes: {named_few(odd)}. Compile as before, or give a "
+                "fresh backup_dir."
+            )
 
     def _stop(self, error):
         """Training is past saving: go back to the last state that was good, and say so."""
@@ -343,7 +382,8 @@ class ADMM(keras.callbacks.Callback):
             )
         else:
             self._load(self._backup.load(newest))
-            rescue = f"The model is back at the state with which epoch {newest} began, saved in {self.backup_dir}, and is not compressed further."
+            rescue = f"The model is back at the state with which epoch {newest} began, saved in {self.backup_dir}, "
+            rescue += "and is not compressed further."
         warnings.warn(f"{error} Training stops. {rescue}", stacklevel=2)
 
     def _set_learning_rate(self):

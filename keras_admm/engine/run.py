@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_admm import attach, weights
+from keras_admm.engine.identity import described, differences, named_few
 from keras_admm.engine.targets import Targets
 from keras_admm.progress import Progress, check_finite, sparsity
 
@@ -94,7 +95,9 @@ class Engine:
         self._timeline = self.plan.timeline(self.name, epochs)
         self.attach()
         self.epoch, self._pending = 0, False
-        self._enter(self._read())
+        arrays = self._read()
+        self._targets.check(arrays, [self._fractions(i) for i in range(len(self.plan.steps))])
+        self._enter(arrays)
 
     def attach(self):
         """Attach to the model, at rest: nothing is bent until `begin` or `load_state_dict`."""
@@ -306,25 +309,51 @@ class Engine:
         state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
         return {**state, **self._targets.state()}
 
-    def load_state_dict(self, state):
-        """Go on from a `state_dict` of the same plan on the same model. The weights are the caller's affair."""
-        if str(state["plan"]) != self._fingerprint():
-            raise ValueError(
-                f"{self.name}: a state can only be resumed by the run that saved it. Received: the state of another "
-                f"plan or model, {state['plan']}, where this is {self._fingerprint()}. Give a fresh backup_dir."
-            )
-        self._timeline = self.plan.timeline(self.name, int(state["epochs"]))
+    def load_state_dict(self, state, epochs=None):
+        """Go on from a `state_dict` of the same plan on the same model. The weights are the caller's affair.
+
+        Args:
+            state: what `state_dict` returned, in this process or another. The model is the same if its layers,
+                compressed weights and shapes are; names that Keras numbered by itself may differ.
+            epochs: int, how many epochs the run has now, by default those that it had. More of them are added to
+                the last retraining; what has passed, and the phases before, stay as they were.
+
+        Raises:
+            ValueError: for a state of another plan or model, with the differences; for fewer epochs.
+        """
+        self.check_state(state, epochs)
+        had = int(state["epochs"])
+        self._timeline = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
         self.attach()
         self._targets.load(state)
         self._pending = bool(state["pending"])
         self.epoch, self._progress = int(state["epoch"]), Progress(*map(float, state["progress"]))
 
+    def check_state(self, state, epochs=None):
+        """Raises the sentence that says why a state cannot be resumed by this run."""
+        then, now = json.loads(str(state["plan"])), json.loads(self._fingerprint())
+        differing = named_few(differences(now, then))
+        if differing:
+            raise ValueError(
+                f"{self.name}: a state can only be resumed by the run that saved it. Received: the state of another "
+                f"plan or model: {differing}. Give a fresh backup_dir, or what the state was saved with."
+            )
+        if epochs is not None and epochs < int(state["epochs"]):
+            raise ValueError(
+                f"{self.name}: a run is resumed with at least the epochs that it was begun with. Received: {epochs}, "
+                f"where it was begun with {int(state['epochs'])} and has passed {int(state['epoch'])}. Fit for as many "
+                "again, or give a fresh backup_dir."
+            )
+
     def _fingerprint(self):
-        shapes = {name: list(v.shape) for name, v in self.variables.items()}
-        steps = [
-            (repr(getattr(s.constraints, "get_config", lambda s=s: s.constraints)()), *s[1:]) for s in self.plan.steps
-        ]
-        return json.dumps([shapes, steps, self.plan[1:]], default=str)
+        keys = attach.structural(self.variables)
+        shapes = {keys[name]: list(v.shape) for name, v in self.variables.items()}
+        return json.dumps({"plan": described(self.plan), "weights": shapes})
+
+    def _fractions(self, step):
+        """The shares of a step at which its sets are asked for."""
+        moves = -(-sum(m.step == step and m.phase == "admm" for m in self._timeline) // self.plan.update_every)
+        return [i / moves for i in range(moves + 1)]
 
     def _read(self):
         return {name: weights.read(v) for name, v in self.variables.items()}

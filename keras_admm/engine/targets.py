@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_admm import admm, attach, weights
 from keras_admm.engine.places import Places
+from keras_admm.plan import check_sets
 from keras_admm.schedules import rho_factor
 
 
@@ -35,6 +36,17 @@ class Targets:
     def sets(self, arrays, step, fraction):
         """The sets of a step: those that it began with, unless they move with the weights and the time."""
         return self._lasting.get(step) or self.plan.steps[step].sets(arrays, fraction)
+
+    def check(self, arrays, fractions):
+        """Ask every step for its sets at each of the fractions at which it will be asked, before any training.
+
+        Args:
+            arrays: dict of names to float32 arrays, the weights as they are.
+            fractions: a list for each step.
+        """
+        for step, shares in zip(self.plan.steps, fractions, strict=True):
+            for share in step.decisive(shares):
+                check_sets(self.name, step.sets(arrays, share), arrays)
 
     def begin(self, arrays, step):
         """Z0 = P(W), U0 = 0 for the weights that the step has sets for."""
@@ -119,30 +131,41 @@ class Targets:
 
     def state(self):
         """All that `load` needs, a flat dict of NumPy arrays."""
-        state = {"modes": np.array(json.dumps(self._held.modes))}
-        sets = {step: _map(keras.constraints.serialize, sets) for step, sets in self._lasting.items()}
+        keys = attach.structural(self.variables)
+        state = {"modes": np.array(json.dumps({keys[n]: mode for n, mode in self._held.modes.items()}))}
+        sets = {
+            step: {keys[n]: keras.constraints.serialize(each) for n, each in sets.items()}
+            for step, sets in self._lasting.items()
+        }
         state["sets"] = np.array(json.dumps(sets))
-        for i, (name, slot) in enumerate(self._held.slots.items()):
-            state[f"target/{i}"], state[f"rho/{i}"] = ops.convert_to_numpy(slot.target), ops.convert_to_numpy(slot.rho)
+        for name, slot in self._held.slots.items():
+            key = keys[name]
+            state[f"target/{key}"] = ops.convert_to_numpy(slot.target)
+            state[f"rho/{key}"] = ops.convert_to_numpy(slot.rho)
             if name in self._duals:
-                state[f"u/{i}"] = self._duals[name]
+                state[f"u/{key}"] = self._duals[name]
             if name in self._held.few:
-                state[f"values/{i}"] = ops.convert_to_numpy(self._held.few[name].values)
-                state[f"steps/{i}"] = ops.convert_to_numpy(self._held.few[name].steps)
+                state[f"values/{key}"] = ops.convert_to_numpy(self._held.few[name].values)
+                state[f"steps/{key}"] = ops.convert_to_numpy(self._held.few[name].steps)
         return state
 
     def load(self, state):
         """Go on from a `state`."""
-        self._held.bend(json.loads(str(state["modes"])))
+        keys = attach.structural(self.variables)
+        names = {key: name for name, key in keys.items()}
+        self._held.bend({names[key]: mode for key, mode in json.loads(str(state["modes"])).items()})
         sets = json.loads(str(state["sets"]))
-        self._lasting = {int(step): _map(keras.constraints.deserialize, config) for step, config in sets.items()}
-        for i, (name, slot) in enumerate(self._held.slots.items()):
-            self._held.set_values(name, state.get(f"values/{i}"))
-            if f"steps/{i}" in state:
-                self._held.few[name].steps.assign(state[f"steps/{i}"])
-            slot.target.assign(state[f"target/{i}"])
-            slot.rho.assign(state[f"rho/{i}"])
-        self._duals = {n: state[f"u/{i}"] for i, n in enumerate(self.variables) if f"u/{i}" in state}
+        self._lasting = {
+            int(step): {names[key]: keras.constraints.deserialize(config) for key, config in each.items()}
+            for step, each in sets.items()
+        }
+        for name, slot in self._held.slots.items():
+            self._held.set_values(name, state.get(f"values/{keys[name]}"))
+            if f"steps/{keys[name]}" in state:
+                self._held.few[name].steps.assign(state[f"steps/{keys[name]}"])
+            slot.target.assign(state[f"target/{keys[name]}"])
+            slot.rho.assign(state[f"rho/{keys[name]}"])
+        self._duals = {n: state[f"u/{key}"] for n, key in keys.items() if f"u/{key}" in state}
 
     def _check_can_hold(self, sets):
         for name, constraint in sets.items():
@@ -199,7 +222,3 @@ class Targets:
         target = ops.convert_to_numpy(self._held.slots[name].target)
         z = np.where(target == attach.FREE, w, target + self._duals[name])
         return admm.ADMMState(z=np.where(target == attach.HELD, 0, z), u=self._duals[name])
-
-
-def _map(function, sets):
-    return {name: function(value) for name, value in sets.items()}
