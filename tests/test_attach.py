@@ -204,7 +204,7 @@ class Held(Pull):
 
     def on_train_begin(self, logs=None):
         super().on_train_begin()
-        self.hold.release_with(attach.running_callbacks())
+        self.hold.release_with(attach.running_callbacks(), self.hold.release)
 
 
 class Fails(keras.callbacks.Callback):

@@ -227,12 +227,12 @@ def test_nan_in_training_goes_back_to_the_last_good_state(tmp_path):
     prune = ka.ADMMPrune(0.5, backup_dir=tmp_path / "run")
     with warned() as said:
         model.fit(*batches(), epochs=6, verbose=0, callbacks=[prune, Poison()])
-    assert re.search("loss must stay finite. Received: loss=nan.*back at the state with which epoch 2 began", said[0])
+    assert re.search("must stay finite. Received: .*back at the state with which epoch 2 began", said[0])
     assert all(np.isfinite(weights.read(v)).all() for v in model.trainable_variables)
     assert os.listdir(tmp_path / "run")
     with warned() as said:
         dense_model().fit(*batches(), epochs=6, verbose=0, callbacks=[ka.ADMMPrune(0.5), Poison()])
-    assert re.search("Nothing was saved, for no backup_dir was given", said[0])
+    assert re.search("nothing was saved, for no backup_dir was given", said[0])
 
 
 BAD = {

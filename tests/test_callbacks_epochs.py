@@ -259,7 +259,8 @@ class Aux(keras.Model):
         return self.last(h)
 
 
-@pytest.mark.filterwarnings("ignore:.build.. was called on layer")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fit itself builds the optimizer before, elsewhere")
+@pytest.mark.filterwarnings("ignore:.build.*was called on layer")
 def test_variables_that_a_training_step_makes_are_made_before():
     model = Aux()
     model(batches()[0][:2])

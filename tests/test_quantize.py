@@ -144,6 +144,7 @@ def test_shares_by_hand():
     assert plan.snapped(0, 0) == 1.0
 
 
+@pytest.mark.filterwarnings("ignore:.*must pass its last projection:UserWarning")
 @pytest.mark.parametrize("retraining", ["snap", "straight_through", "centroids"])
 def test_a_state_goes_on_where_it_was(tmp_path, retraining):
     """Also between two shares."""

@@ -52,7 +52,9 @@ def build(model):
         epoch_iterator.reset()
     shapes = getattr(model, "_build_shapes_dict", None) or {}
     functional = isinstance(model, (keras.Sequential, keras.src.models.Functional))
-    if not functional and len(shapes) == 1 and model._call_has_training_arg:
+    optimizer = model.optimizer if keras.backend.backend() == "tensorflow" else None
+    fresh = optimizer is not None and not optimizer.built  # a built one knows its variables, and takes no others
+    if fresh and not functional and len(shapes) == 1 and model._call_has_training_arg:
         inputs = _symbolic(next(iter(shapes.values())), model.input_dtype)
         keras.src.backend.compute_output_spec(model, inputs, training=True)
 

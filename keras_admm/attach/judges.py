@@ -1,6 +1,7 @@
 """The callbacks beside ours that compare epochs: early stopping, checkpoints of the best epoch, learning rates."""
 
 import contextlib
+import functools
 
 import numpy as np
 
@@ -19,7 +20,7 @@ class Judges:
 
     def __init__(self, callbacks, may_stop):
         self._judges = [callback for callback in callbacks if is_kind(callback, *JUDGES)]
-        self._best = [_own_best(callback) for callback in self._judges]
+        self._begin = [_beginning(callback) for callback in self._judges]
         self._undo = contextlib.ExitStack()
         for callback in self._judges:
             if is_kind(callback, "EarlyStopping"):
@@ -27,12 +28,8 @@ class Judges:
 
     def begin_anew(self):
         """Forget the epochs that were seen: a phase begins."""
-        for callback, best in zip(self._judges, self._best, strict=True):
-            restart = _on_train_begin(callback)
-            if restart is None:
-                callback.best = best
-            else:
-                restart(callback)
+        for begin in self._begin:
+            begin()
 
     def release(self):
         """Leave the callbacks as they were found."""
@@ -51,15 +48,15 @@ class Judges:
         self._undo.callback(callback.__dict__.pop, "on_epoch_end", None)
 
 
-def _on_train_begin(callback):
-    """What Keras's own class does to begin, not what a subclass adds, which may open files; None for a checkpoint."""
+def _beginning(callback):
+    """A function that lets a callback begin anew, as Keras's own class does; a subclass may open files to begin."""
     for kind in type(callback).__mro__:
         if kind.__name__ in ("EarlyStopping", "ReduceLROnPlateau"):
-            return kind.on_train_begin
-    return None
+            return functools.partial(kind.on_train_begin, callback)
+    return functools.partial(setattr, callback, "best", _first_best(callback))
 
 
-def _own_best(callback):
+def _first_best(callback):
     """The value that a callback's first epoch is compared with: None, or the user's `initial_value_threshold`."""
     if is_kind(callback, "ModelCheckpoint") and "_current_epoch" in vars(callback):
         # It has served another fit, whose best is another model's.

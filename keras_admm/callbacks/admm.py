@@ -263,8 +263,8 @@ class ADMM(keras.callbacks.Callback):
         engine, moment = self.engine, self.engine.moment
         try:
             sparsity = engine.stop()
-        except FloatingPointError as error:
-            warnings.warn(f"{error} Nothing was projected.", stacklevel=2)
+        except (FloatingPointError, RuntimeError, TypeError) as error:  # or a step of JAX took the weights with it
+            warnings.warn(f"{engine.name}: nothing was projected at the end of {received}. {error}", stacklevel=2)
             return
         where = f"in the {moment.phase} phase of step {moment.step + 1} of {len(self.plan.steps)}" if moment else ""
         warnings.warn(
@@ -317,7 +317,6 @@ class ADMM(keras.callbacks.Callback):
                 )
 
     def _begin_or_resume(self, epoch):
-        self._began = True
         state = self._backup.load(epoch) if self._backup else None
         if state is None and self._backup and self._backup.epochs():
             raise ValueError(
@@ -327,8 +326,9 @@ class ADMM(keras.callbacks.Callback):
             )
         if state is None:
             self.engine.begin(self.params["epochs"] - epoch)
-            return
-        self._load(state)
+        else:
+            self._load(state)
+        self._began = True
 
     def _load(self, state):
         passed = self.params["epochs"] - int(state["begins"]) + int(state["epoch"])
