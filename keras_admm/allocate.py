@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 
 import numpy as np
 
 from keras_admm.constraints.sparse import check_sparsity
+from keras_admm.names import idle, last_fitting
 
 HOW = ("global", "uniform", "erk", "lamp")
 
@@ -26,7 +26,7 @@ def allocate(arrays, sparsity, how="global", min_keep=1):
               arXiv:1911.11134), never above 1.
             - `"lamp"`: one threshold on the layer-adaptive score `w^2 / sum of w'^2 over |w'| >= |w|` (Lee et
               al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", arXiv:2010.07611).
-            - a mapping `{name pattern: sparsity}`, with shell wildcards; the first pattern that fits a name or a
+            - a mapping `{name pattern: sparsity}`, with shell wildcards; the last pattern that fits a name or a
               part of it between slashes counts, and names that none fits get `sparsity`.
             - a callable `(arrays, sparsity) -> {name: count to keep}`.
         min_keep: int >= 0, the least number of weights that a tensor keeps, so that no layer dies (or all of it,
@@ -144,18 +144,13 @@ def _rounded(shares, budget, sizes):
 
 
 def _by_pattern(names, patterns, otherwise):
-    unused = [p for p in patterns if not any(fits(p, name) for name in names)]
+    unused = idle(patterns, names)
     if unused:
         raise ValueError(
             f"allocate: every pattern must fit a name. Received: {unused}, which fits none of {names}. "
             "Write a name, a part of it between slashes, or a shell wildcard such as 'conv*'."
         )
-    return {name: next((s for p, s in patterns.items() if fits(p, name)), otherwise) for name in names}
-
-
-def fits(pattern, name):
-    """Whether a shell wildcard fits a variable's path, or one part of it between slashes."""
-    return fnmatchcase(name, pattern) or any(fnmatchcase(part, pattern) for part in name.split("/"))
+    return {name: last_fitting(patterns, name, otherwise) for name in names}
 
 
 def _checked(arrays, counts):

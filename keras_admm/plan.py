@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_admm.allocate import allocate, check_how, check_min_keep, fits
+from keras_admm.allocate import allocate, check_how, check_min_keep
 from keras_admm.attach import PENALTIES
 from keras_admm.constraints import Sparse, Support, check_structure, group_norms
 from keras_admm.constraints.sparse import check_sparsity
+from keras_admm.names import fits, idle, last_fitting
 from keras_admm.regularizers import check_rho
 from keras_admm.schedules import check_growth, check_path, tighten
 
@@ -35,7 +36,8 @@ class Step(NamedTuple):
         """The constraint of each of `arrays`."""
         if isinstance(self.constraints, Mapping):
             _check_patterns(self.constraints, arrays)
-            return {n: c for n in arrays for pattern, c in self.constraints.items() if fits(pattern, n)}
+            named = {n for n in arrays if any(fits(pattern, n) for pattern in self.constraints)}
+            return {n: last_fitting(self.constraints, n) for n in arrays if n in named}
         if hasattr(self.constraints, "get_config"):
             return dict.fromkeys(arrays, self.constraints)
         return self.constraints(arrays, fraction)
@@ -47,6 +49,11 @@ class Step(NamedTuple):
         if isinstance(self.constraints, Mapping) or hasattr(self.constraints, "get_config"):
             return fractions[:1]
         return fractions
+
+    def takes(self, names):
+        """Whether the step has sets for any of these names, as its `constraints` may say by a method `taken`."""
+        taken = getattr(self.constraints, "taken", None)
+        return taken is None or bool(taken(names))
 
     @property
     def lasting(self):
@@ -70,11 +77,11 @@ def check_sets(name, sets, arrays):
 
 
 def _check_patterns(patterns, names):
-    idle = [pattern for pattern in patterns if not any(fits(pattern, name) for name in names)]
-    if idle:
+    unused = idle(patterns, names)
+    if unused:
         raise ValueError(
-            f"constraints: each name or pattern of a mapping must fit a compressed weight. Received: {idle}, which fit "
-            f"none of {list(names)}. Correct them, or take more weights with layers= or biases=True."
+            f"constraints: each name or pattern of a mapping must fit a compressed weight. Received: {unused}, which "
+            f"fit none of {list(names)}. Correct them, or take more weights with layers= or biases=True."
         )
 
 

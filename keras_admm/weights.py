@@ -4,23 +4,26 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm.allocate import fits
+from keras_admm.names import fits, words
 
 # Variables that scale or shift rather than connect: biases (of rank 2 in GRU and attention), normalisation, PReLU.
-NOT_KERNELS = ("bias", "gamma", "beta", "alpha", "scale")
-KERNELS = ("kernel", "embedding")
+# And the factors of LoRA, which stand for a change of the layer's own kernel, and masks.
+NOT_KERNELS = {"bias", "gamma", "beta", "alpha", "scale", "lora", "mask"}
+KERNELS = {"kernel", "embedding", "embeddings"}
 
 
-def select(model, layers=None, exclude=None, biases=False):
+def select(model, layers=None, exclude=None, biases=False, training=True):
     """The variables to compress, by name.
 
     Args:
         model: a built model of any kind, of Keras 3 or of tf_keras.
         layers: what to take: a name, a pattern (shell wildcards, fitted to the variable's path or to one part of it
-            between slashes), a layer, a variable, a callable `variable -> bool`, or a list of these. By default
-            every trainable kernel and embedding of rank 2 and more; biases and normalisation are never in it.
+            between slashes), a layer, a class of layers, a variable, a callable `variable -> bool`, or a list of these.
+            By default every trainable kernel and embedding of rank 2 and more; biases, normalisation and the factors of
+            LoRA are never in it.
         exclude: what to leave out, said in the same way.
         biases: bool, whether the layers' biases are taken like their kernels.
+        training: bool, whether they are to be trained; else frozen and quantized ones are taken as well.
 
     Returns:
         A dict of unique names to trainable variables: `keras.Variable`s, for tf_keras `tf.Variable`s. A variable
@@ -35,19 +38,26 @@ def select(model, layers=None, exclude=None, biases=False):
     # Asked of the model: in tf_keras the variables of a frozen layer do not know that they are frozen.
     trainable = {id(v) for v in model.trainable_variables}
     wanted = _is_kernel_or_bias if biases else is_kernel
-    by_rule = {n: v for n, v in by_name.items() if id(v) in trainable and wanted(v)}
-    chosen = by_rule if layers is None else _chosen(by_name, layers, wanted)
-    left_out = _chosen(by_name, exclude, wanted) if exclude is not None else {}
+    by_rule = {n: v for n, v in by_name.items() if (id(v) in trainable or not training) and wanted(v)}
+    chosen = by_rule if layers is None else _chosen(model, by_name, layers, wanted)
+    left_out = _chosen(model, by_name, exclude, wanted) if exclude is not None else {}
     chosen = {name: v for name, v in chosen.items() if name not in left_out}
-    _check_quantized(by_name if layers is None else chosen, left_out)
+    if training:
+        _check_quantized(by_name if layers is None else chosen, left_out)
     if not chosen:
         raise ValueError(
             f"{model.name}: at least one variable must be compressed. Received: layers={layers!r}, "
             f"exclude={exclude!r}, which leave none of {sorted(by_name)}. Choose others."
         )
-    for name, variable in chosen.items():
+    for name, variable in chosen.items() if training else ():
         _check_variable(name, variable, id(variable) in trainable)
     return chosen
+
+
+def left_out(model, chosen):
+    """The names of a model's float variables of rank 2 and more that are no kernels, and are not in `chosen`."""
+    found = {n: v for n, v in named(model).items() if len(v.shape) > 1 and sum(size > 1 for size in v.shape) > 1}
+    return [n for n, v in found.items() if n not in chosen and not is_kernel(v) and "mask" not in words(n)]
 
 
 def named(model):
@@ -68,7 +78,7 @@ def named(model):
 
 def fitting(model, item):
     """The names of a model's variables that an entry of `layers` fits, whatever their kind; raises where none does."""
-    return set(_chosen(named(model), item, lambda variable: True))
+    return set(_chosen(model, named(model), item, lambda variable: True))
 
 
 def is_tf_keras(thing):
@@ -78,14 +88,16 @@ def is_tf_keras(thing):
 
 def is_kernel(variable):
     """The default rule: a kernel or an embedding of rank 2 and more, or a weight of a custom layer like one."""
-    name = path(variable).split("/")[-1]
-    if len(variable.shape) < 2 or any(word in name for word in NOT_KERNELS):
+    own = words(path(variable).split("/")[-1])
+    if len(variable.shape) < 2:
         return False
-    return any(word in name for word in KERNELS) or sum(size > 1 for size in variable.shape) > 1
+    if own and own[-1] in KERNELS:
+        return True
+    return not NOT_KERNELS & set(own) and sum(size > 1 for size in variable.shape) > 1
 
 
 def _is_kernel_or_bias(variable):
-    return is_kernel(variable) or "bias" in path(variable).split("/")[-1]
+    return is_kernel(variable) or "bias" in words(path(variable).split("/")[-1])
 
 
 def read(variable):
@@ -110,10 +122,14 @@ def path(variable):
     return getattr(variable, "path", None) or variable.name.split(":")[0]
 
 
-def _chosen(named, items, wanted):
+def _chosen(model, named, items, wanted):
     chosen = {}
     for item in items if isinstance(items, (list, tuple, set)) else [items]:
-        found = {name: v for name, v in named.items() if _matches(item, name, v, wanted)}
+        if isinstance(item, type):
+            ids = {id(v) for layer in model._flatten_layers() if isinstance(layer, item) for v in layer.variables}
+            found = {name: v for name, v in named.items() if id(v) in ids and wanted(v)}
+        else:
+            found = {name: v for name, v in named.items() if _matches(item, name, v, wanted)}
         if not found:
             raise ValueError(
                 f"layers / exclude: each entry must choose at least one variable. Received: {item!r}, which chooses "
@@ -134,7 +150,7 @@ def _matches(item, name, variable, wanted):
     if callable(item):
         return bool(item(variable))
     raise TypeError(
-        "layers / exclude: entries must be names, patterns, layers, variables or callables. "
+        "layers / exclude: entries must be names, patterns, layers, classes of layers, variables or callables. "
         f"Received: {item!r}. Pass for example 'conv*' or model.layers[0]."
     )
 

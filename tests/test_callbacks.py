@@ -251,6 +251,14 @@ BAD = {
     "epochs per step": (lambda: ka.ADMMPrune([0.5, 0.9], retrain_epochs=[1]), "for each of the 2 step.*Received"),
     "update_every": (lambda: ka.ADMMPrune(0.5, update_every=0), "an integer >= 1. Received: update_every=0. Use"),
     "learning_rate": (lambda: ka.ADMMPrune(0.5, learning_rate=0.1), "must be a dict of .*Received"),
+    "no argument": (
+        lambda: ka.ADMMPrune(0.5, admm_epoch=3),
+        "ADMMPrune: every argument.*Received: admm_epoch. Did you mean admm_epochs",
+    ),
+    "no argument of any": (
+        lambda: ka.ADMMQuantize(3, zzz=3),
+        "ADMMQuantize: every argument.*Received: zzz. Choose from bits, .*rho",
+    ),
     "no steps": (lambda: ka.ADMM([]), "at least one step. Received: none. Give"),
 }
 

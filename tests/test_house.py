@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "keras_admm"
 FLOORS = {
     "constraints": 0,
     "allocate": 0,
+    "names": 0,
     "schedules": 0,
     "admm": 0,
     "errors": 0,

@@ -293,11 +293,16 @@ def test_a_run_that_is_stopped_while_it_retrains_is_in_the_set(retraining):
         np.testing.assert_array_equal(np.asarray(Levels(2)(w)), w)
 
 
-def test_too_few_weights_for_two_steps():
-    model = keras.Sequential([keras.Input((8,)), layers.Dense(3)])
-    model.compile("sgd", "mse")
+@pytest.mark.parametrize("units", [(3,), (6, 3)])
+def test_without_a_layer_between_the_first_and_the_last_all_are_quantized_in_one_step(units):
+    model = keras.Sequential([keras.Input((8,)), *map(layers.Dense, units)])
+    model.compile("sgd", "mse", jit_compile=False)
+    history = fit(model, ka.ADMMQuantize(3), 4)
+    assert max(history["admm_step"]) == 1
+    for w in kernels(model):
+        np.testing.assert_array_equal(np.asarray(Levels(3)(w)), w)
     with pytest.raises(ValueError, match="Use first_last='same'"):
-        fit(model, ka.ADMMQuantize(3))
+        fit(model, ka.ADMMQuantize(3, first_last="skip"))
 
 
 @pytest.mark.parametrize("constraints", [Levels(3), [Sparse(0.5), Levels(3, zero=False)]])

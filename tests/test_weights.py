@@ -45,6 +45,8 @@ def test_kernels_and_embeddings_by_default():
         ("m/head/bias", None, ["head/bias"]),
         (None, "gru", ["conv/kernel", "head/kernel"]),
         (None, ["gru", "head"], ["conv/kernel"]),
+        (layers.GRU, None, ["gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel"]),
+        (None, [layers.GRU, layers.Dense], ["conv/kernel"]),
         (lambda v: "kernel" in v.name and v.shape[-1] == 2, None, ["head/kernel"]),
     ],
 )
@@ -57,6 +59,24 @@ def test_layers_and_variables():
     assert list(weights.select(m, layers=m.layers[0])) == ["m/conv/kernel"]
     assert list(weights.select(m, layers=[m.layers[-1].kernel])) == ["m/head/kernel"]
     assert "m/conv/kernel" not in weights.select(m, exclude=m.layers[0])
+
+
+@pytest.mark.parametrize(
+    "name, shape, kernel",
+    [
+        ("upscale_kernel", (6, 4), True),
+        ("debiased_kernel", (6, 4), True),
+        ("alphabet_embedding", (6, 4), True),
+        ("w", (6, 4), True),
+        ("kernel_scale", (6, 4), False),
+        ("relative_position_bias_table", (6, 4), False),
+        ("lora_kernel_a", (6, 2), False),
+        ("pos", (1, 4), False),
+        ("kernel", (4,), False),
+    ],
+)
+def test_whole_words_of_a_name_say_what_is_a_kernel(name, shape, kernel):
+    assert weights.is_kernel(keras.Variable(np.zeros(shape), name=name)) == kernel
 
 
 def test_frozen_layers_are_left_alone_unless_asked_for():
@@ -91,7 +111,7 @@ def test_read_and_write(dtype):
     [
         ({"layers": "dense"}, ValueError, r"must choose at least one variable. Received: 'dense'.*Give"),
         ({"exclude": "dense"}, ValueError, r"must choose at least one variable. Received: 'dense'.*Give"),
-        ({"layers": 3}, TypeError, "must be names, patterns, layers, variables or callables. Received: 3. Pass"),
+        ({"layers": 3}, TypeError, "must be names, patterns, layers, classes of layers, variables or callables. Received: 3. Pass"),
         ({"exclude": ["*"]}, ValueError, "at least one variable must be compressed. Received.*Choose others"),
     ],
 )

@@ -64,9 +64,11 @@ class Hold:
         self._variables = dict(variables)
         self._once = once or _has_own_train_step(model)
         self._in_train_function = False
-        self._rates = None
+        self._lends_rates = False
         chosen = _as_optimizers(optimizers, variables)
         self._adapters = [optimizer_of(model, optimizer) for optimizer in chosen.all]
+        # Before a resumed run reads those that were lent to a phase.
+        self._rates = [(adapter, adapter.learning_rate) for adapter in self._adapters]
         adapter = {id(a.optimizer): a for a in self._adapters}
         self._expected = {n: [adapter[id(o)] for o in those] for n, those in chosen.of.items()}
         self._undo = contextlib.ExitStack()
@@ -166,8 +168,8 @@ class Hold:
 
     def set_learning_rate(self, rate):
         """Set the learning rate of the optimizers; `release` sets each its own again."""
-        if self._rates is None:
-            self._rates = [(adapter, adapter.learning_rate) for adapter in self._adapters]
+        if not self._lends_rates:
+            self._lends_rates = True
             for adapter, own in self._rates:
                 self._undo.callback(setattr, adapter, "learning_rate", own)
         for adapter, _ in self._rates:

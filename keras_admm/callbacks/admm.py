@@ -1,5 +1,7 @@
 """The clock: a Keras callback that tells the engine when an epoch has ended."""
 
+import difflib
+import inspect
 import warnings
 
 import keras
@@ -123,9 +125,11 @@ class ADMM(keras.callbacks.Callback):
         optimizer="auto",
         backup_dir=None,
         verbose=0,
+        **unknown,
     ):
         super().__init__()
         name = type(self).__name__
+        _check_known(type(self), unknown)
         targets = (
             constraints
             if isinstance(constraints, (list, tuple)) and not isinstance(constraints, Step)
@@ -171,7 +175,7 @@ class ADMM(keras.callbacks.Callback):
         attach.build(self.model)
         choice = self.layers, self.exclude, self.optimizer
         self.engine = Engine(self.model, self.plan, *choice, name=name, biases=self.biases, in_fit=True)
-        timeline = self.plan.timeline(self.engine.name, self.params["epochs"])
+        timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"])
         _check_rate_is_settable(self.engine.name, self.learning_rate, self.model, self.engine.optimizers)
         callbacks = attach.running_callbacks()
         self._check_order(callbacks.callbacks)
@@ -266,7 +270,9 @@ class ADMM(keras.callbacks.Callback):
         except (FloatingPointError, RuntimeError, TypeError) as error:  # or a step of JAX took the weights with it
             warnings.warn(f"{engine.name}: nothing was projected at the end of {received}. {error}", stacklevel=2)
             return
-        where = f"in the {moment.phase} phase of step {moment.step + 1} of {len(self.plan.steps)}" if moment else ""
+        where = (
+            f"in the {moment.phase} phase of step {moment.step + 1} of {len(self.engine.plan.steps)}" if moment else ""
+        )
         warnings.warn(
             f"{engine.name}: the run must pass its last projection to hold the promised set. Received: {received} "
             f"{where}, after {engine.epoch} epoch(s). Its weights were projected on what it aimed at there, with a "
@@ -399,8 +405,9 @@ class ADMM(keras.callbacks.Callback):
         moment = self.engine.moment
         if self.verbose and before.epoch + 1 == before.epochs:
             then = f"{moment.phase} for {moment.epochs} epoch(s)" if moment else "done"
+            steps = len(self.engine.plan.steps)
             print(
-                f"\n{self.engine.name}: step {before.step + 1} of {len(self.plan.steps)}, {before.phase} ended after "
+                f"\n{self.engine.name}: step {before.step + 1} of {steps}, {before.phase} ended after "
                 f"epoch {epoch + 1} at sparsity {logs['sparsity']:.4f}; next: {then}"
             )
 
@@ -422,6 +429,22 @@ class PhaseChange(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.run.end()
+
+
+def _check_known(kind, unknown):
+    if not unknown:
+        return
+    inits = [each.__init__ for each in kind.__mro__ if issubclass(each, ADMM)]
+    known = {n: None for init in inits for n, p in inspect.signature(init).parameters.items() if p.kind < p.VAR_KEYWORD}
+    known = [name for name in known if name not in ("self", *(["constraints"] if kind is not ADMM else []))]
+    near = [match for name in unknown for match in difflib.get_close_matches(name, known, 1)] or known
+    raise TypeError(
+        f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. "
+        f"Did you mean {' or '.join(near)}?"
+        if len(near) < len(known)
+        else f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. Choose from "
+        f"{', '.join(known)}."
+    )
 
 
 def _checked_rates(name, rates):

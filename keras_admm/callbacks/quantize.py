@@ -15,7 +15,8 @@ class Placed(NamedTuple):
     Attributes:
         dense: the set of a tensor without zeros.
         pruned: the set of one with zeros, which it keeps.
-        places: `"all"`, `"inner"`: all but those of the first and the last layer; or `"outer"`: these.
+        places: `"all"`; `"inner"`: all but those of the first and the last layer; or `"inner or all"` and `"outer or
+            none"`: the same and these, or all in the first step where no layer lies between.
     """
 
     dense: object
@@ -25,17 +26,20 @@ class Placed(NamedTuple):
     lasting = True
 
     def __call__(self, arrays, fraction):
-        names = list(arrays)
+        return {name: self.dense if (arrays[name] != 0).all() else self.pruned for name in self.taken(list(arrays))}
+
+    def taken(self, names):
+        """Those of the names of all tensors that this step takes."""
         layers = [name.rpartition("/")[0] for name in names]
         outer = [name for name, layer in zip(names, layers, strict=True) if layer in (layers[0], layers[-1])]
         inner = [name for name in names if name not in outer]
-        if not inner and self.places != "all":
+        if not inner and self.places == "inner":
             raise ValueError(
                 f"first_last: there must be a layer between the first and the last. Received: {names}. "
                 "Use first_last='same'."
             )
-        chosen = {"all": names, "inner": inner, "outer": outer}[self.places]
-        return {name: self.dense if (arrays[name] != 0).all() else self.pruned for name in chosen}
+        alone = (names, []) if not inner else (inner, outer)
+        return {"all": names, "inner": inner, "inner or all": alone[0], "outer or none": alone[1]}[self.places]
 
     def __repr__(self):
         return repr((self.dense.get_config(), self.pruned.get_config(), self.places))
@@ -55,7 +59,8 @@ class ADMMQuantize(ADMM):
         scope: `"tensor"`, or `"channel"`: a scale for each output channel.
         fit: how the scale of equal steps is found, `"least_squares"` or `"max"`; see `keras_admm.constraints.Levels`.
         first_last: when the weights of the first and the last layer are quantized: `"last"`, in a step of their own
-            after the others, as the authors do; `"same"`, with them; or `"skip"`, not at all.
+            after the others, as the authors do (where no layer lies between, all in one step); `"same"`, with them;
+            or `"skip"`, not at all.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
 
     Raises:
@@ -131,7 +136,7 @@ def placed_steps(name, dense, pruned, first_last, admm_epochs, retrain_epochs):
         raise ValueError(
             f"{name}: `first_last` must be one of {FIRST_LAST}. Received: first_last={first_last!r}. Choose one."
         )
-    places = {"last": ("inner", "outer"), "same": ("all",), "skip": ("inner",)}[first_last]
+    places = {"last": ("inner or all", "outer or none"), "same": ("all",), "skip": ("inner",)}[first_last]
     admm = per_step(name, "admm_epochs", admm_epochs, len(places), least=1)
     retrain = per_step(name, "retrain_epochs", retrain_epochs, len(places), least=0)
     return [Step(Placed(dense, pruned, p), a, r) for p, a, r in zip(places, admm, retrain, strict=True)]

@@ -72,6 +72,7 @@ class Engine:
         self.plan = plan
         self.name = name
         self.variables = weights.select(model, layers, exclude, biases)
+        self.plan = plan._replace(steps=tuple(step for step in plan.steps if step.takes(list(self.variables))))
         self.optimizers = (
             None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
         )

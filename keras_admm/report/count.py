@@ -9,7 +9,7 @@ from keras_admm.report.table import Report
 
 
 def report(model, layers=None, exclude=None, input_shape=None):
-    """Counts what each compressible variable of a model kept, pruned or not, and the bytes that it takes.
+    """Counts what each kernel of a model kept, pruned or not, frozen or not, and the bytes that it takes.
 
     MACs (multiplications with an addition) are those of the weights for one sample: how often a weight is used,
     which the shapes of a symbolic run of the model tell, times the weights. Products of two activations, as in
@@ -49,7 +49,7 @@ def report(model, layers=None, exclude=None, input_shape=None):
     >>> found.file.rows < found.file.weights_bytes < found.file.bytes
     True
     """
-    chosen = weights.select(model, layers, exclude)
+    chosen = weights.select(model, layers, exclude, training=False)
     uses, macs_note = macs.uses(model, input_shape)
     parts, packed_file, bytes_note = file.pack(model, chosen.values())
     rows, values = [], []
@@ -60,8 +60,13 @@ def report(model, layers=None, exclude=None, input_shape=None):
     unknown = [row.name for row in rows if row.macs is None]
     if unknown and not macs_note:
         macs_note = f"The MACs of {len(unknown)} of {len(rows)} variables cannot be known, such as {unknown[0]}."
-    note = " ".join(filter(None, (bytes_note, macs_note)))
+    note = " ".join(filter(None, (bytes_note, macs_note, _left_out(model, chosen) if layers is None else "")))
     return Report(tuple(rows), note, _distinct(np.concatenate(values)).size, packed_file)
+
+
+def _left_out(model, chosen):
+    names = weights.left_out(model, chosen)
+    return f"No kernels by their names, so not in this table: {', '.join(names)}." if names else ""
 
 
 def _row(name, array, distinct, uses, parts):

@@ -1,0 +1,45 @@
+"""Patterns and names: the last pattern that fits counts, and whole words of a name."""
+
+import numpy as np
+import pytest
+
+from keras_admm import names
+from keras_admm.allocate import allocate
+from keras_admm.constraints import Sparse
+from keras_admm.plan import Step
+
+
+@pytest.mark.parametrize(
+    "pattern, name, fits",
+    [
+        ("conv*", "m/conv_1/kernel", True),
+        ("*/kernel", "m/conv/kernel", True),
+        ("conv", "m/conv_1/kernel", False),
+        ("conv[1]", "m/conv[1]/kernel", True),  # a name with brackets is itself
+        ("conv[1]", "m/conv1/kernel", True),  # and a wildcard
+    ],
+)
+def test_a_pattern_fits_a_path_or_a_part_of_it(pattern, name, fits):
+    assert names.fits(pattern, name) == fits
+
+
+def test_the_last_pattern_that_fits_counts_everywhere():
+    arrays = {"m/a/kernel": np.ones((4, 5), "float32"), "m/b/kernel": np.ones((4, 5), "float32")}
+    for patterns, kept in [({"*": 0.5, "a": 0.9}, [2, 10]), ({"a": 0.9, "*": 0.5}, [10, 10])]:
+        counts = allocate(arrays, 0.0, patterns)
+        sets = Step({p: Sparse(s) for p, s in patterns.items()}).sets(arrays, 1.0)
+        assert list(counts.values()) == kept == [np.count_nonzero(sets[n](w)) for n, w in arrays.items()]
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("upscale_kernel", ["upscale", "kernel"]),
+        ("positionBias2", ["position", "bias"]),
+        ("ABTable", ["AB".lower(), "table"]),
+        ("w", ["w"]),
+        ("W x:0", ["w", "x"]),
+    ],
+)
+def test_words(name, words):
+    assert names.words(name) == words
