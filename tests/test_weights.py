@@ -111,7 +111,11 @@ def test_read_and_write(dtype):
     [
         ({"layers": "dense"}, ValueError, r"must choose at least one variable. Received: 'dense'.*Give"),
         ({"exclude": "dense"}, ValueError, r"must choose at least one variable. Received: 'dense'.*Give"),
-        ({"layers": 3}, TypeError, "must be names, patterns, layers, classes of layers, variables or callables. Received: 3. Pass"),
+        (
+            {"layers": 3},
+            TypeError,
+            "must be names, patterns, layers, classes of layers, variables or callables. Received: 3. Pass",
+        ),
         ({"exclude": ["*"]}, ValueError, "at least one variable must be compressed. Received.*Choose others"),
     ],
 )

@@ -1,7 +1,5 @@
 """The clock: a Keras callback that tells the engine when an epoch has ended."""
 
-import difflib
-import inspect
 import warnings
 
 import keras
@@ -9,13 +7,14 @@ import numpy as np
 
 from keras_admm import attach, weights
 from keras_admm.backup import Backup
+from keras_admm.callbacks.arguments import check_known, check_rate_is_settable, checked_rates
+from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.engine import Engine, named_few
 from keras_admm.plan import Plan, Step, per_step
 
 # What must see our logs, and what puts other weights in place of the trained ones when an epoch ends.
 AFTER_LOGS = ("CSVLogger", "TensorBoard")
 AFTER_WEIGHTS = ("SwapEMAWeights",)
-PHASES = ("admm", "retrain")
 
 
 class ADMM(keras.callbacks.Callback):
@@ -129,7 +128,7 @@ class ADMM(keras.callbacks.Callback):
     ):
         super().__init__()
         name = type(self).__name__
-        _check_known(type(self), unknown)
+        check_known(type(self), ADMM, unknown)
         targets = (
             constraints
             if isinstance(constraints, (list, tuple)) and not isinstance(constraints, Step)
@@ -155,7 +154,7 @@ class ADMM(keras.callbacks.Callback):
         self.layers = layers
         self.exclude = exclude
         self.biases = biases
-        self.learning_rate = _checked_rates(name, learning_rate)
+        self.learning_rate = checked_rates(name, learning_rate)
         self.restart_learning_rate = restart_learning_rate
         attach.check_optimizer(name, optimizer)
         self.optimizer = optimizer
@@ -176,7 +175,7 @@ class ADMM(keras.callbacks.Callback):
         choice = self.layers, self.exclude, self.optimizer
         self.engine = Engine(self.model, self.plan, *choice, name=name, biases=self.biases, in_fit=True)
         timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"])
-        _check_rate_is_settable(self.engine.name, self.learning_rate, self.model, self.engine.optimizers)
+        check_rate_is_settable(self.engine.name, self.learning_rate, self.model, self.engine.optimizers)
         callbacks = attach.running_callbacks()
         self._check_order(callbacks.callbacks)
         self._check_checkpoints(callbacks.callbacks, timeline)
@@ -409,70 +408,4 @@ class ADMM(keras.callbacks.Callback):
             print(
                 f"\n{self.engine.name}: step {before.step + 1} of {steps}, {before.phase} ended after "
                 f"epoch {epoch + 1} at sparsity {logs['sparsity']:.4f}; next: {then}"
-            )
-
-
-class PhaseChange(keras.callbacks.Callback):
-    """Stands last among the callbacks of a fit, so that weights change when all others have seen them.
-
-    Args:
-        run: the `ADMM` whose phases change.
-    """
-
-    def __init__(self, run):
-        super().__init__()
-        self.run = run
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.run.change_phase(epoch)
-        self.run.begin_phase()
-
-    def on_train_end(self, logs=None):
-        self.run.end()
-
-
-def _check_known(kind, unknown):
-    if not unknown:
-        return
-    inits = [each.__init__ for each in kind.__mro__ if issubclass(each, ADMM)]
-    known = {n: None for init in inits for n, p in inspect.signature(init).parameters.items() if p.kind < p.VAR_KEYWORD}
-    known = [name for name in known if name not in ("self", *(["constraints"] if kind is not ADMM else []))]
-    near = [match for name in unknown for match in difflib.get_close_matches(name, known, 1)] or known
-    raise TypeError(
-        f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. "
-        f"Did you mean {' or '.join(near)}?"
-        if len(near) < len(known)
-        else f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. Choose from "
-        f"{', '.join(known)}."
-    )
-
-
-def _checked_rates(name, rates):
-    rates = {} if rates is None else rates
-    kinds = (int, float, keras.optimizers.schedules.LearningRateSchedule)
-    if (
-        not isinstance(rates, dict)
-        or set(rates) - set(PHASES)
-        or not all(isinstance(rate, kinds) for rate in rates.values())
-    ):
-        raise ValueError(
-            f"{name}: `learning_rate` must be a dict of {PHASES} to floats or LearningRateSchedules of epochs. "
-            f"Received: learning_rate={rates!r}. Write for example {{'retrain': 1e-3}}."
-        )
-    return rates
-
-
-def _check_rate_is_settable(name, rates, model, optimizers):
-    if rates and len(optimizers.all) > 1 and not optimizers.named:
-        raise ValueError(
-            f"{name}: a learning rate per phase needs to know for which optimizers it is. Received: model "
-            f"{model.name!r} with {len(optimizers.all)} optimizers. Name those that apply the gradients of what is "
-            "compressed with optimizer=."
-        )
-    for optimizer in optimizers.all if rates else ():
-        if attach.optimizer_of(model, optimizer).learning_rate is None:
-            raise ValueError(
-                f"{name}: a learning rate per phase needs an optimizer compiled with a float as its rate. Received: a "
-                f"{type(optimizer).__name__} with a schedule. Compile with a float, or leave `learning_rate` to the "
-                "optimizer's own schedule."
             )

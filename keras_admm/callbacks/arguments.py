@@ -1,0 +1,57 @@
+"""Checks of the arguments of the callbacks, before any training."""
+
+import difflib
+import inspect
+
+import keras
+
+from keras_admm import attach
+
+PHASES = ("admm", "retrain")
+
+
+def check_known(kind, base, unknown):
+    if not unknown:
+        return
+    inits = [each.__init__ for each in kind.__mro__ if issubclass(each, base)]
+    known = {n: None for init in inits for n, p in inspect.signature(init).parameters.items() if p.kind < p.VAR_KEYWORD}
+    known = [name for name in known if name not in ("self", *(["constraints"] if kind is not base else []))]
+    near = [match for name in unknown for match in difflib.get_close_matches(name, known, 1)] or known
+    raise TypeError(
+        f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. "
+        f"Did you mean {' or '.join(near)}?"
+        if len(near) < len(known)
+        else f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. Choose from "
+        f"{', '.join(known)}."
+    )
+
+
+def checked_rates(name, rates):
+    rates = {} if rates is None else rates
+    kinds = (int, float, keras.optimizers.schedules.LearningRateSchedule)
+    if (
+        not isinstance(rates, dict)
+        or set(rates) - set(PHASES)
+        or not all(isinstance(rate, kinds) for rate in rates.values())
+    ):
+        raise ValueError(
+            f"{name}: `learning_rate` must be a dict of {PHASES} to floats or LearningRateSchedules of epochs. "
+            f"Received: learning_rate={rates!r}. Write for example {{'retrain': 1e-3}}."
+        )
+    return rates
+
+
+def check_rate_is_settable(name, rates, model, optimizers):
+    if rates and len(optimizers.all) > 1 and not optimizers.named:
+        raise ValueError(
+            f"{name}: a learning rate per phase needs to know for which optimizers it is. Received: model "
+            f"{model.name!r} with {len(optimizers.all)} optimizers. Name those that apply the gradients of what is "
+            "compressed with optimizer=."
+        )
+    for optimizer in optimizers.all if rates else ():
+        if attach.optimizer_of(model, optimizer).learning_rate is None:
+            raise ValueError(
+                f"{name}: a learning rate per phase needs an optimizer compiled with a float as its rate. Received: a "
+                f"{type(optimizer).__name__} with a schedule. Compile with a float, or leave `learning_rate` to the "
+                "optimizer's own schedule."
+            )
