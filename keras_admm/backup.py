@@ -1,10 +1,19 @@
 """State of a run on disk: one file an epoch, the last two kept, none ever half written."""
 
 import os
+import re
+import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+OURS = re.compile(r"epoch-(\d{6,})\.npz")
+
+
+def odd_file(path):
+    """Whether something at a path is no regular file of its own."""
+    return path.is_symlink() or not path.is_file()
 
 
 class Backup:
@@ -24,7 +33,31 @@ class Backup:
 
     def epochs(self):
         """The epochs that a file is there for, in order."""
-        return sorted(int(p.stem.split("-")[1]) for p in self.directory.glob("epoch-*.npz"))
+        found = [OURS.fullmatch(p.name) for p in self.directory.glob("epoch-*.npz") if p.is_file()]
+        return sorted(int(match[1]) for match in found if match)
+
+    def check(self, name):
+        """Raises the sentence that says why no state can be kept in the folder, which is made.
+
+        Args:
+            name: str, name used in error messages.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.directory):
+                pass
+            ours = [p for p in self.directory.glob("epoch-*.npz") if OURS.fullmatch(p.name)]
+            odd = next((p.name for p in ours if odd_file(p)), None)
+        except OSError as error:
+            raise ValueError(
+                f"{name}: backup_dir must be a folder that files can be written in. Received: "
+                f"backup_dir={str(self.directory)!r}: {error.strerror or error}. Choose another path."
+            ) from None
+        if odd:
+            raise ValueError(
+                f"{name}: the states in backup_dir must be regular files. Received: {odd} in {self.directory}, which "
+                "is a link, a folder or a device. Choose another folder."
+            )
 
     def save(self, epoch, arrays):
         """Write the state with which `epoch` begins."""

@@ -63,6 +63,28 @@ def test_nothing_is_unpickled(tmp_path):
     assert Backup(tmp_path).load(1) is None
 
 
+def test_what_is_wrong_with_a_folder_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(
+            ValueError, match="ADMM: backup_dir must be a folder.*Received: backup_dir=.*Choose another"
+        ):
+            Backup(path).check("ADMM")
+    (tmp_path / "epoch-000002.npz").symlink_to(tmp_path / "file")
+    with pytest.raises(ValueError, match="must be regular files. Received: epoch-000002.npz in .*Choose"):
+        Backup(tmp_path).check("ADMM")
+
+
+def test_files_of_others_are_left_alone(tmp_path):
+    (tmp_path / "epoch-best.npz").touch()
+    backup = Backup(tmp_path)
+    backup.check("ADMM")
+    backup.save(1, {"a": np.zeros(1)})
+    assert backup.epochs() == [1]
+    backup.clear()
+    assert [p.name for p in tmp_path.iterdir()] == ["epoch-best.npz"]
+
+
 def start(folder, library, *options):
     return subprocess.Popen(
         [sys.executable, str(HERE / "killed_run.py"), str(folder), *options],

@@ -94,7 +94,6 @@ def half_net(policy, last="float32"):
     )
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation")  # inside Keras
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])
 def test_half_precision_is_converted_in_float32_and_said(policy, tmp_path):
     model = half_net(policy, policy)

@@ -179,13 +179,15 @@ class ADMM(keras.callbacks.Callback):
         callbacks = attach.running_callbacks()
         self._check_order(callbacks.callbacks)
         self._check_checkpoints(callbacks.callbacks, timeline)
+        self._backup = Backup(self.backup_dir) if self.backup_dir else None
+        if self._backup:
+            self._backup.check(self.engine.name)
         self.projections = []
         self._judges = attach.Judges(callbacks.callbacks, lambda: self._in_last_set)
         self._in_last_set, self._failed, self._row = False, False, {}
         self.engine.attach()
         self.engine.release_with(callbacks, self._interrupted)
         callbacks.callbacks.append(PhaseChange(self))
-        self._backup = Backup(self.backup_dir) if self.backup_dir else None
         self._began = False
         newest = self._backup.newest() if self._backup else None
         if newest is not None:
