@@ -349,3 +349,27 @@ def test_a_lambda_is_packed_without_a_word():
         warnings.simplefilter("always")
         report = ka.report(m)
     assert not [w for w in said if "lambda" in str(w.message)] and report.file.bytes == len(ka.packed.pack(m)[0])
+
+
+@pytest.mark.parametrize("frozen", ["a layer", "the model", "quantized"])
+@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize` method")
+def test_what_cannot_be_trained_is_reported_all_the_same(frozen):
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16), keras.layers.Dense(4)])
+    if frozen == "quantized":
+        model.quantize("int8")
+    else:
+        (model.layers[0] if frozen == "a layer" else model).trainable = False
+    assert [row.weights for row in ka.report(model).rows] == [128, 64]
+    assert len(ka.report(model, layers="dense*").rows) == 2
+
+
+def test_what_is_no_kernel_by_its_name_is_noted():
+    class Positions(keras.layers.Layer):
+        def build(self, shape):
+            self.table = self.add_weight(shape=shape[1:], name="position_bias_table")
+
+        def call(self, x):
+            return x + self.table
+
+    model = keras.Sequential([keras.Input((3, 8)), Positions(), keras.layers.Dense(4)])
+    assert "position_bias_table" in ka.report(model).note
