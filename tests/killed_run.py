@@ -1,6 +1,7 @@
 """A run with `backup_dir` and `BackupAndRestore` that kills itself where it is told to; prints how it ended."""
 
 import argparse
+import contextlib
 import hashlib
 import importlib
 import json
@@ -17,45 +18,58 @@ from keras_admm import weights
 keras = importlib.import_module(os.environ.get("KERAS_LIBRARY", "keras"))  # or tf_keras: it reads alike
 
 
-def die():
+class Killed(BaseException):
+    """Ends a run in the process of the tests: nothing of it is used afterwards."""
+
+
+def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Watch(keras.callbacks.Callback):
-    def __init__(self, args):
-        super().__init__()
-        self.args = args
-
-    def on_epoch_begin(self, epoch, logs=None):
-        print("epoch", epoch, flush=True)
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.args.slow:
-            time.sleep(0.1)
-        if self.args.die_in_epoch == self.epoch and batch == 1:
-            die()
+def kill_here():
+    raise Killed
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument("--die-in-epoch", type=int)
-    parser.add_argument("--die-in-write", type=int)
-    parser.add_argument("--slow", action="store_true")
-    args = parser.parse_args()
-    if args.die_in_write:
-        whole = np.savez
+def watch(keras, die, last, slow):
+    """A callback that prints each epoch, and dies in the last."""
 
-        def savez(file, **arrays):
-            if int(arrays["epoch"]) == args.die_in_write:
-                file.write(b"half a file")
-                file.flush()
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            print("epoch", epoch, flush=True)
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            if slow:
+                time.sleep(0.1)
+            if last == self.epoch and batch == 1:
                 die()
-            whole(file, **arrays)
 
-        np.savez = savez
+    return Watch()
+
+
+@contextlib.contextmanager
+def death_in_write(die, epoch):
+    """Half of the file of an epoch is written, no more."""
+    whole = np.savez
+
+    def savez(file, **arrays):
+        if int(arrays["epoch"]) == epoch:
+            file.write(b"half a file")
+            file.flush()
+            die()
+        whole(file, **arrays)
+
+    np.savez = savez if epoch else whole
+    try:
+        yield
+    finally:
+        np.savez = whole
+
+
+def run(folder, keras=keras, die=kill, die_in_epoch=None, die_in_write=None, slow=False):
+    """How a run ended whose files are in a folder: begun there, or gone on with."""
     keras.utils.set_random_seed(0)
+    keras.backend.clear_session()  # the names of a new process
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 8)).astype("float32"), rng.normal(size=(32, 6)).astype("float32")
     dense = keras.layers.Dense
@@ -69,22 +83,36 @@ def main():
             path="geometric",
             rho=0.01,
             learning_rate={"retrain": 0.005},
-            backup_dir=f"{args.folder}/admm",
+            backup_dir=f"{folder}/admm",
         ),
-        keras.callbacks.BackupAndRestore(f"{args.folder}/keras"),
-        Watch(args),
+        keras.callbacks.BackupAndRestore(f"{folder}/keras"),
+        watch(keras, die, die_in_epoch, slow),
     ]
-    history = model.fit(x, y, epochs=8, batch_size=8, shuffle=False, verbose=0, callbacks=callbacks).history
+    with death_in_write(die, die_in_write):
+        history = model.fit(x, y, epochs=8, batch_size=8, shuffle=False, verbose=0, callbacks=callbacks).history
+    return how_it_ended(model, history)
+
+
+def how_it_ended(model, history):
     values = [weights.read(v) for v in model.trainable_variables]
-    end = {
+    return {
         "epochs": len(history["sparsity"]),
         "kept": int(sum(np.count_nonzero(v) for v in values if v.ndim == 2)),
-        "sparsity": history["sparsity"][-3:],
+        "sparsity": [float(s) for s in history["sparsity"][-3:]],
         "rate": round(float(model.optimizer.learning_rate), 6),
         "steps": history["admm_step"][-3:],
         "weights": hashlib.sha256(b"".join(v.tobytes() for v in values)).hexdigest(),
     }
-    print(json.dumps(end))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--die-in-epoch", type=int)
+    parser.add_argument("--die-in-write", type=int)
+    parser.add_argument("--slow", action="store_true")
+    args = parser.parse_args()
+    print(json.dumps(run(**vars(args))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """State files: whole or not at all; and runs that are killed."""
 
 import functools
+import importlib
+import itertools
 import json
 import os
 import signal
@@ -9,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import killed_run
 import numpy as np
 import pytest
 
@@ -85,6 +88,9 @@ def test_files_of_others_are_left_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["epoch-best.npz"]
 
 
+KILLS = {"inside a write": "die_in_write", "inside epoch 3": "die_in_epoch"}
+
+
 def start(folder, library, *options):
     return subprocess.Popen(
         [sys.executable, str(HERE / "killed_run.py"), str(folder), *options],
@@ -103,20 +109,41 @@ def finish(folder, library):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    return functools.cache(lambda library: finish(tmp_path_factory.mktemp("whole"), library))
+    return functools.cache(
+        lambda library: killed_run.run(tmp_path_factory.mktemp("whole"), importlib.import_module(library))
+    )
 
 
+def assert_ends_alike(resumed, whole):
+    """Same zeros, phases and weights: on TensorFlow's CPU kernels, with the data in order."""
+    assert resumed["epochs"] < whole["epochs"]
+    assert resumed["rate"] == 0.01  # the user's own, lent to the phases
+    for figure in ("kept", "sparsity", "steps", "rate", "weights"):
+        assert resumed[figure] == whole[figure], figure
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.filterwarnings("ignore:.*a fit that was interrupted:UserWarning")  # a killed process says nothing
+@pytest.mark.parametrize("library, kill", [*itertools.product(["keras", "tf_keras"], KILLS)])
+def test_a_run_that_dies_ends_where_the_uninterrupted_one_does(tmp_path, uninterrupted, library, kill):
+    """In this process, of which the second run uses nothing but the files."""
+    keras = pytest.importorskip(library)
+    with pytest.raises(killed_run.Killed):
+        killed_run.run(tmp_path, keras, killed_run.kill_here, **{KILLS[kill]: 3})
+    assert_ends_alike(killed_run.run(tmp_path, keras), uninterrupted(library))
+
+
+@pytest.mark.tensorflow_only
 @pytest.mark.parametrize(
     "library, kill",
     [
         ("keras", "inside a write"),
-        ("keras", "inside epoch 3"),
-        ("keras", "at any moment"),
-        ("tf_keras", "inside epoch 3"),
+        pytest.param("keras", "inside epoch 3", marks=pytest.mark.nightly),
+        pytest.param("keras", "at any moment", marks=pytest.mark.nightly),
+        pytest.param("tf_keras", "inside epoch 3", marks=pytest.mark.nightly),
     ],
 )
-def test_a_killed_run_ends_where_the_uninterrupted_one_does(tmp_path, uninterrupted, library, kill):
-    """Same zeros, phases and weights: on TensorFlow's CPU kernels, with the data in order."""
+def test_a_killed_process_ends_where_the_uninterrupted_one_does(tmp_path, uninterrupted, library, kill):
     option = {"inside a write": "--die-in-write=4", "inside epoch 3": "--die-in-epoch=3"}.get(kill)
     run = start(tmp_path, library, *([option] if option else ["--slow"]))
     if option:
@@ -129,8 +156,4 @@ def test_a_killed_run_ends_where_the_uninterrupted_one_does(tmp_path, uninterrup
                 break
         run.communicate(timeout=300)
     assert run.returncode == -signal.SIGKILL
-    resumed, whole = finish(tmp_path, library), uninterrupted(library)
-    assert resumed["epochs"] < whole["epochs"]
-    assert resumed["rate"] == 0.01  # the user's own, lent to the phases
-    for figure in ("kept", "sparsity", "steps", "rate", "weights"):
-        assert resumed[figure] == whole[figure], figure
+    assert_ends_alike(finish(tmp_path, library), uninterrupted(library))
