@@ -6,6 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from cases import rows
 from keras import ops
 
 from keras_admm import attach, weights
@@ -74,13 +75,16 @@ if BACKEND != "torch":  # there torch.compile takes minutes, and Keras has no st
     SETUPS["steps_per_execution"] = {"compile": {"steps_per_execution": 2}}
 
 
+PULLS = [*(("gradient", s) for s in SETUPS), ("proximal", "plain"), ("proximal", "bfloat16"), ("proximal", "eager")]
+BOTH = ("plain", "eager", "float16, loss scaling", "gradient accumulation")
+
+
 @pytest.mark.parametrize(
-    "penalty, setup",
-    [*(("gradient", s) for s in SETUPS), ("proximal", "plain"), ("proximal", "bfloat16"), ("proximal", "eager")],
+    "mode, pull", rows(lambda mode, pull: mode == "pull" or pull[1] in BOTH, ["pull", "both"], PULLS)
 )
-@pytest.mark.parametrize("mode", ["pull", "both"])
-def test_the_pull_is_exact(setup, penalty, mode):
+def test_the_pull_is_exact(mode, pull):
     """W follows W <- T + decay * (W - T) to the digit, while T and rho move with the epochs."""
+    penalty, setup = pull
     how = SETUPS[setup]
     optimizer = keras.optimizers.SGD(RATE, **how.get("optimizer", {}))
     if how.get("dtype") == "mixed_float16":

@@ -284,7 +284,10 @@ def test_help(words, capsys):
         assert all(f"keras-admm {command} " in told for command in ("report", "prune", "export", "latency"))
 
 
-@pytest.mark.parametrize("words, code", [(["report", "model.keras"], 0), (["report", "none.keras"], 1)])
+@pytest.mark.parametrize(
+    "words, code",
+    [(["report", "model.keras"], 0), pytest.param(["report", "none.keras"], 1, marks=pytest.mark.nightly)],
+)
 def test_as_a_module(words, code, saved):
     here = Path(saved).parent
     told = subprocess.run(

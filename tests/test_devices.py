@@ -15,7 +15,7 @@ X, Y = RNG.normal(size=(32, 8)).astype("float32"), RNG.normal(size=(32, 6)).asty
 
 
 def build(library):
-    keras.utils.set_random_seed(0)
+    library.utils.set_random_seed(0)
     dense = library.layers.Dense
     model = library.Sequential([library.Input((8,)), dense(10), dense(6)])
     model.compile(library.optimizers.SGD(0.05, momentum=0.9), "mse", jit_compile=BACKEND == "jax")

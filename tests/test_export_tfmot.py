@@ -100,7 +100,14 @@ def kernels(model):
 
 
 @pytest.mark.parametrize(
-    "scheme, kit", [("qat", keras), ("pqat", keras), ("cqat", keras), ("pcqat", keras), ("pcqat", tf_keras)]
+    "scheme, kit",
+    [
+        ("qat", keras),
+        pytest.param("pqat", keras, marks=pytest.mark.nightly),
+        pytest.param("cqat", keras, marks=pytest.mark.nightly),
+        ("pcqat", keras),
+        pytest.param("pcqat", tf_keras, marks=pytest.mark.nightly),
+    ],
 )
 def test_what_the_file_keeps(scheme, kit, tmp_path):
     model = conv_net(kit)
@@ -373,7 +380,10 @@ def run(**environment):
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("backend, flag, module", [("tensorflow", "1", "tf_keras"), ("jax", "0", "keras")])
+@pytest.mark.parametrize(
+    "backend, flag, module",
+    [("tensorflow", "1", "tf_keras"), pytest.param("jax", "0", "keras", marks=pytest.mark.nightly)],
+)
 def test_the_environment_is_as_it_was(backend, flag, module):
     assert run(KERAS_BACKEND=backend, TF_USE_LEGACY_KERAS=flag) == ["held", flag, module]
 

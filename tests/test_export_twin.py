@@ -344,7 +344,9 @@ def test_operations():
     )
 
 
-@pytest.mark.parametrize("name, size", [("MobileNetV2", 32), ("EfficientNetB0", 32), ("ResNet50", 32)])
+@pytest.mark.parametrize(
+    "name, size", [("MobileNetV2", 32), ("EfficientNetB0", 32), pytest.param("ResNet50", 32, marks=pytest.mark.nightly)]
+)
 def test_application(name, size):
     model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=5)
     twin, pairs = translated(model)
@@ -574,6 +576,6 @@ print(keras.backend.backend(), np.abs(to_tf_keras(model)(data) - ours).max() < 1
 """
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.nightly)])
 def test_on_other_backends(backend):
     assert run(OTHER_BACKEND, KERAS_BACKEND=backend).split() == [backend, "True"]

@@ -235,16 +235,17 @@ def mutated(data, draw):
     return bytes(data)
 
 
-@pytest.mark.parametrize("patience, mended", [(1 << 20, 22_000), (-1, 22_000)])
-def test_mutated_files_give_tensors_or_one_error(patience, mended, monkeypatch):
+@pytest.mark.parametrize("files", [5_000, pytest.param(50_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("patience", [1 << 20, -1])
+def test_mutated_files_give_tensors_or_one_error(patience, files, monkeypatch):
     monkeypatch.setattr(file, "PATIENCE", patience)
     tensors = [sparse((2, 3, 2), 0.5, [-2, 1, 3]), np.array([0.1, 0, 0.7], "float32"), sparse((2, 4), 0.5, [1, 9])]
     description = ["Sequential", "m", [["InputLayer", {"batch_shape": [None, 4]}], ["Dense", {"units": 5}], "ReLU"]]
     data, specs, _ = packed(tensors, description=description)
     draw, outcomes = random.Random(0), {"same": 0, "other": 0, "refused": 0}
-    for number in range(50_000):
+    for number in range(files):
         wrong = mutated(data, draw)
-        whole = number >= mended  # with the checksum as it was, nothing but the same tensors may come
+        whole = number >= 0.44 * files  # with the checksum as it was, nothing but the same tensors may come
         wrong = wrong if whole or len(wrong) < 8 else b"kad\1" + zlib.crc32(wrong[8:]).to_bytes(4, "little") + wrong[8:]
         try:
             described, back, _ = unpacked(wrong, specs, max_bytes=1 << 16)
@@ -256,8 +257,8 @@ def test_mutated_files_give_tensors_or_one_error(patience, mended, monkeypatch):
         outcomes["same" if same else "other"] += 1
         assert same or not whole
         assert [b.shape for b in back] == [t.shape for t in tensors]
-    assert outcomes["refused"] > 30_000
-    assert outcomes["other"] > 1000  # the mended ones do reach the decoders
+    assert outcomes["refused"] > 0.6 * files
+    assert outcomes["other"] > 0.02 * files  # the mended ones do reach the decoders
 
 
 @settings(max_examples=200, deadline=None, database=None, derandomize=True)

@@ -304,6 +304,7 @@ def test_the_golden_file_is_written_again():
     assert list(map(bytes, old.sections)) == list(map(bytes, new.sections))
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="one fresh process is enough")
 def test_the_golden_file_in_a_fresh_process():
     program = (
         "import sys\nfrom keras_admm import packed\n"

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from cases import some
 from keras import layers
 
 import keras_admm as ka
@@ -55,7 +56,7 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", some(RUNS, "3 bits", "clusters", "snap", "scales, channels", "centroids"))
 def test_every_weight_ends_in_its_place(run):
     make, sets = RUNS[run]
     model = net()
@@ -145,7 +146,7 @@ def test_shares_by_hand():
 
 
 @pytest.mark.filterwarnings("ignore:.*must pass its last projection:UserWarning")
-@pytest.mark.parametrize("retraining", ["snap", "straight_through", "centroids"])
+@pytest.mark.parametrize("retraining", some(["snap", "straight_through", "centroids"], "straight_through"))
 def test_a_state_goes_on_where_it_was(tmp_path, retraining):
     """Also between two shares."""
 

@@ -1,0 +1,19 @@
+"""Which cases of a table run in the gate, and which only when all are asked for."""
+
+import itertools
+
+import keras
+import pytest
+
+HERE = keras.backend.backend() == "tensorflow"
+
+
+def rows(gate, *tables):
+    """All combinations of the tables' keys as parameters; those that `gate` says no to are marked `nightly`."""
+    combinations = itertools.product(*tables)
+    return [pytest.param(*row, marks=() if gate(*row) else pytest.mark.nightly) for row in combinations]
+
+
+def some(table, *elsewhere):
+    """All keys of a table on the TensorFlow backend; on the others those named, and the rest of them nightly."""
+    return rows(lambda key: HERE or key in elsewhere, table)
