@@ -10,8 +10,14 @@ HERE = keras.backend.backend() == "tensorflow"
 
 def rows(gate, *tables):
     """All combinations of the tables' keys as parameters; those that `gate` says no to are marked `nightly`."""
-    combinations = itertools.product(*tables)
-    return [pytest.param(*row, marks=() if gate(*row) else pytest.mark.nightly) for row in combinations]
+    return [
+        pytest.param(*row, id="-".join(map(name, row)), marks=() if gate(*row) else pytest.mark.nightly)
+        for row in itertools.product(*tables)
+    ]
+
+
+def name(key):
+    return "-".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
 def some(table, *elsewhere):
