@@ -1,5 +1,7 @@
 """The door: which variables of a model are compressed."""
 
+import warnings
+
 import keras
 import numpy as np
 from keras import ops
@@ -38,12 +40,14 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
     # Asked of the model: in tf_keras the variables of a frozen layer do not know that they are frozen.
     trainable = {id(v) for v in model.trainable_variables}
     wanted = _is_kernel_or_bias if biases else is_kernel
-    by_rule = {n: v for n, v in by_name.items() if (id(v) in trainable or not training) and wanted(v)}
+    candidates = trainable if training else trainable | _weights_at_rest(model)
+    by_rule = {n: v for n, v in by_name.items() if id(v) in candidates and wanted(v)}
     chosen = by_rule if layers is None else _chosen(model, by_name, layers, wanted)
     left_out = _chosen(model, by_name, exclude, wanted) if exclude is not None else {}
     chosen = {name: v for name, v in chosen.items() if name not in left_out}
     if training:
         _check_quantized(by_name if layers is None else chosen, left_out)
+        _say_lora(model, by_name, chosen, trainable)
     if not chosen:
         raise ValueError(
             f"{model.name}: at least one variable must be compressed. Received: layers={layers!r}, "
@@ -54,6 +58,28 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
     return chosen
 
 
+def _weights_at_rest(model):
+    """The ids of variables that were made to be trained and are frozen, and of quantized kernels; of no state."""
+    ids = set()
+    for layer in model._flatten_layers():
+        made = layer._trainable_weights if is_tf_keras(layer) else layer._trainable_variables
+        ids |= {id(v) for v in made}
+        ids |= {id(v) for v in layer.variables if _ends_as_kernel(v)}
+    return ids
+
+
+def _say_lora(model, by_name, chosen, trainable):
+    """Warn of kernels that LoRA has frozen, which stay as they are."""
+    if not any("lora" in words(name.split("/")[-1]) for name in by_name):
+        return
+    frozen = [n for n, v in by_name.items() if n not in chosen and is_kernel(v) and id(v) not in trainable]
+    warnings.warn(
+        f"{model.name}: kernels that LoRA has frozen are not trained, so not compressed. Received: {frozen}. Merge the "
+        "factors into them (a new layer with the sum), or compress before enable_lora().",
+        stacklevel=2,
+    )
+
+
 def left_out(model, chosen):
     """The names of a model's float variables of rank 2 and more that are no kernels, and are not in `chosen`."""
     found = {n: v for n, v in named(model).items() if len(v.shape) > 1 and sum(size > 1 for size in v.shape) > 1}
@@ -62,14 +88,12 @@ def left_out(model, chosen):
 
 def named(model):
     """Every variable of a model by its path, with a number behind it where another has the same."""
-    by_name, seen = {}, set()
-    for variable in model.variables:
-        if id(variable) in seen:
-            continue
-        seen.add(id(variable))
+    variables = list({id(v): v for v in model.variables}.values())
+    by_name, paths = {}, {path(variable) for variable in variables}
+    for variable in variables:
         name = where = path(variable)
         count = 1
-        while name in by_name:
+        while name in by_name or count > 1 and name in paths:  # a number never makes the path of another
             count += 1
             name = f"{where}_{count}"
         by_name[name] = variable
@@ -88,12 +112,16 @@ def is_tf_keras(thing):
 
 def is_kernel(variable):
     """The default rule: a kernel or an embedding of rank 2 and more, or a weight of a custom layer like one."""
-    own = words(path(variable).split("/")[-1])
     if len(variable.shape) < 2:
         return False
-    if own and own[-1] in KERNELS:
+    if _ends_as_kernel(variable):
         return True
+    own = words(path(variable).split("/")[-1])
     return not NOT_KERNELS & set(own) and sum(size > 1 for size in variable.shape) > 1
+
+
+def _ends_as_kernel(variable):
+    return words(path(variable).split("/")[-1])[-1:] in [[kernel] for kernel in KERNELS]
 
 
 def _is_kernel_or_bias(variable):

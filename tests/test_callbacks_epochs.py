@@ -222,10 +222,17 @@ def test_a_fit_that_ends_early_is_projected_on_its_present_target(cls, kwargs, k
     assert sum(non_zeros(model).values()) == round(140 * (1 - prune.plan.steps[-1].constraints.sparsity))
 
 
-def test_a_stop_in_the_last_retraining_is_whole():
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_an_end_in_the_last_retraining_is_whole(interrupted):
+    def interrupt(model):
+        raise KeyboardInterrupt
+
     model = dense_model()
     with warned() as said:
-        fit(model, ka.ADMMPrune(0.9), At(4, stop))
+        try:
+            fit(model, ka.ADMMPrune(0.9), At(4, interrupt if interrupted else stop))
+        except KeyboardInterrupt:
+            assert interrupted
     assert not said
     assert sum(non_zeros(model).values()) == 14
 

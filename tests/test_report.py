@@ -373,3 +373,16 @@ def test_what_is_no_kernel_by_its_name_is_noted():
 
     model = keras.Sequential([keras.Input((3, 8)), Positions(), keras.layers.Dense(4)])
     assert "position_bias_table" in ka.report(model).note
+
+
+def test_state_is_no_weight():
+    class Counts(keras.layers.Layer):
+        def build(self, shape):
+            self.seen = self.add_weight(shape=(4, 4), trainable=False, name="codebook")
+
+        def call(self, x):
+            return x
+
+    model = keras.Sequential([keras.Input((3, 8)), layers.Normalization(axis=(1, 2)), Counts(), layers.Dense(4)])
+    model.trainable = False
+    assert [row.shape for row in ka.report(model).rows] == [(8, 4)]

@@ -127,3 +127,24 @@ def test_bad_choices_get_a_sentence(which, error, sentence):
 def test_an_unbuilt_model_gets_a_sentence():
     with pytest.raises(ValueError, match="must be built before.*Received: a model without variables. Call"):
         weights.select(keras.Sequential([layers.Dense(3)]))
+
+
+def test_a_number_never_makes_the_path_of_another_variable():
+    class Three(layers.Layer):
+        def build(self, shape):
+            for i, name in enumerate(("kernel", "kernel", "kernel_2")):
+                setattr(self, f"w{i}", self.add_weight(shape=(shape[-1], 2), name=name))
+
+        def call(self, x):
+            return x @ (self.w0 + self.w1 + self.w2)
+
+    m = keras.Sequential([keras.Input((3,)), Three(name="t")], name="m")
+    assert list(weights.select(m, layers="*/t/kernel_2").values()) == [m.layers[0].w2]
+    assert len(weights.select(m)) == 3
+
+
+def test_kernels_that_lora_has_frozen_are_named():
+    m = keras.Sequential([keras.Input((3,)), layers.Dense(4, name="lora_ed"), layers.Dense(2, name="head")], name="m")
+    m.layers[0].enable_lora(2)
+    with pytest.warns(UserWarning, match=r"LoRA has frozen.*Received: \['m/lora_ed/kernel'\]. Merge"):
+        assert list(weights.select(m)) == ["m/head/kernel"]

@@ -43,11 +43,12 @@ def build(model):
     make variables that only a training step needs: its call is traced with `training=True`.
     """
     if is_tf_keras(model):
-        if not model.built:
-            model(_first_batch_of_tf_keras(_locals(model)["data_handler"]))
+        data_handler = _locals(model).get("data_handler")
+        if not model.built and data_handler is not None:
+            model(_first_batch_of_tf_keras(data_handler))
         return
-    if not model.built or not model.variables:
-        epoch_iterator = _locals(model)["epoch_iterator"]
+    epoch_iterator = _locals(model).get("epoch_iterator")
+    if epoch_iterator is not None and (not model.built or not model.variables):
         model._symbolic_build(iterator=epoch_iterator)
         epoch_iterator.reset()
     shapes = getattr(model, "_build_shapes_dict", None) or {}

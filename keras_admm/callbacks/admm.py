@@ -265,11 +265,13 @@ class ADMM(keras.callbacks.Callback):
         self._stop_early("a fit that was interrupted")
 
     def _stop_early(self, received):
-        engine, moment = self.engine, self.engine.moment
+        engine, moment, in_last_set = self.engine, self.engine.moment, self.engine.in_last_set
         try:
             sparsity = engine.stop()
         except (FloatingPointError, RuntimeError, TypeError) as error:  # or a step of JAX took the weights with it
             warnings.warn(f"{engine.name}: nothing was projected at the end of {received}. {error}", stacklevel=2)
+            return
+        if in_last_set:
             return
         where = (
             f"in the {moment.phase} phase of step {moment.step + 1} of {len(self.engine.plan.steps)}" if moment else ""

@@ -60,8 +60,17 @@ def report(model, layers=None, exclude=None, input_shape=None):
     unknown = [row.name for row in rows if row.macs is None]
     if unknown and not macs_note:
         macs_note = f"The MACs of {len(unknown)} of {len(rows)} variables cannot be known, such as {unknown[0]}."
-    note = " ".join(filter(None, (bytes_note, macs_note, _left_out(model, chosen) if layers is None else "")))
+    note = " ".join(
+        filter(None, (bytes_note, macs_note, _halves(model), _left_out(model, chosen) if layers is None else ""))
+    )
     return Report(tuple(rows), note, _distinct(np.concatenate(values)).size, packed_file)
+
+
+def _halves(model):
+    packed = [layer.name for layer in model._flatten_layers() if getattr(layer, "quantization_mode", None) == "int4"]
+    return (
+        f"Kernels of int4 are counted as they are stored, two weights in each: {', '.join(packed)}." if packed else ""
+    )
 
 
 def _left_out(model, chosen):

@@ -18,8 +18,8 @@ class PackedFile(NamedTuple):
         architecture: bytes of the model's description.
         head: bytes of magic, version, checksum and lengths.
         bytes: of the whole file, as `keras_admm.save` writes it.
-        dense_bytes: bytes of all numbers in it as float32, each variable once; masks and counters, which are in the
-            file as well, are not among them.
+        dense_bytes: bytes of all numbers in it as float32, each variable once, those of quantized kernels too; masks
+            and counters, which are in the file as well, are not among them.
     """
 
     rows: float
@@ -93,7 +93,8 @@ def _parts(slots, sizes):
 def _file(slots, sizes, found, parts):
     rows = sum(sum(part) for part in found.values())
     rest = sum(sum(part) for key, part in parts.items() if key not in found)
-    numbers = {id(slot.value): 4 * math.prod(slot.spec.shape) for slot in slots if "float" in slot.spec.dtype}
+    counted = [slot for slot in slots if "float" in slot.spec.dtype or id(slot.value) in found]
+    numbers = {id(slot.value): 4 * math.prod(slot.spec.shape) for slot in counted}
     return PackedFile(rows, rest, sizes.architecture, sizes.head, sizes.file, sum(numbers.values()))
 
 
