@@ -5,16 +5,13 @@ import warnings
 import keras
 import numpy as np
 
-from keras_admm import attach, weights
-from keras_admm.backup import Backup
+from keras_admm import attach
 from keras_admm.callbacks.arguments import check_known, check_rate_is_settable, checked_rates
+from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
-from keras_admm.engine import Engine, named_few
+from keras_admm.callbacks.states import States
+from keras_admm.engine import Engine
 from keras_admm.plan import Plan, Step, per_step
-
-# What must see our logs, and what puts other weights in place of the trained ones when an epoch ends.
-AFTER_LOGS = ("CSVLogger", "TensorBoard")
-AFTER_WEIGHTS = ("SwapEMAWeights",)
 
 
 class ADMM(keras.callbacks.Callback):
@@ -177,11 +174,8 @@ class ADMM(keras.callbacks.Callback):
         timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"])
         check_rate_is_settable(self.engine.name, self.learning_rate, self.model, self.engine.optimizers)
         callbacks = attach.running_callbacks()
-        self._check_order(callbacks.callbacks)
-        self._check_checkpoints(callbacks.callbacks, timeline)
-        self._backup = Backup(self.backup_dir) if self.backup_dir else None
-        if self._backup:
-            self._backup.check(self.engine.name)
+        say_what_others_miss(self, callbacks.callbacks, timeline)
+        self._states = States(self) if self.backup_dir else None
         self.projections = []
         self._judges = attach.Judges(callbacks.callbacks, lambda: self._in_last_set)
         self._in_last_set, self._failed, self._row = False, False, {}
@@ -189,9 +183,8 @@ class ADMM(keras.callbacks.Callback):
         self.engine.release_with(callbacks, self._interrupted)
         callbacks.callbacks.append(PhaseChange(self))
         self._began = False
-        newest = self._backup.newest() if self._backup else None
+        newest = self._states.newest() if self._states else None
         if newest is not None:
-            self._check_state(self._backup.load(newest))
             attach.resume_at(self.model, newest)
         if newest == self.params["epochs"]:  # killed after its last epoch: no epoch will begin
             self._begin_or_resume(newest)
@@ -217,8 +210,8 @@ class ADMM(keras.callbacks.Callback):
             return
         self._row = dict(logs)
         self._say(epoch, before, logs)
-        if self._backup:
-            self._save(epoch + 1)
+        if self._states:
+            self._states.save(epoch + 1)
 
     def change_phase(self, epoch):
         """What the end of an epoch does to the weights, once everything that looks at that epoch has done so.
@@ -251,8 +244,8 @@ class ADMM(keras.callbacks.Callback):
             engine.release()
         elif not engine.in_last_set:
             self._stop_early("a fit that stopped")
-        elif engine.finish() and self._backup:
-            self._backup.clear()
+        elif engine.finish() and self._states:
+            self._states.clear()
 
     def _interrupted(self):
         """The fit has ended in an exception: the weights are projected as they are after any other early end."""
@@ -297,100 +290,22 @@ class ADMM(keras.callbacks.Callback):
         told = told or "nothing to evaluate it on: fit has no validation data that can be read twice"
         print(f"{self.engine.name}: step {step}, projected after epoch {epoch}: {told}")
 
-    def _check_checkpoints(self, callbacks, timeline):
-        if timeline and timeline[-1].phase == "admm" and any(attach.is_kind(c, "ModelCheckpoint") for c in callbacks):
-            warnings.warn(
-                f"{self.engine.name}: a ModelCheckpoint needs an epoch of retraining in the last step to save a model "
-                "that holds the promised set, for the projection is after the last epoch here. Received: "
-                "retrain_epochs=0. Retrain for an epoch at least, or save the model after fit.",
-                stacklevel=2,
-            )
-        if not self.backup_dir and any(attach.is_kind(c, "BackupAndRestore") for c in callbacks):
-            warnings.warn(
-                f"{self.engine.name}: a run that is killed goes on only with the state of its own phases. Received: a "
-                "BackupAndRestore without backup_dir, after which the run would begin anew in the epochs that are "
-                "left. Give this callback a backup_dir as well.",
-                stacklevel=2,
-            )
-
-    def _check_order(self, callbacks):
-        for callback in callbacks[: callbacks.index(self)]:
-            kind = type(callback).__name__
-            logs, weighs = attach.is_kind(callback, *AFTER_LOGS), attach.is_kind(callback, *AFTER_WEIGHTS)
-            if logs or weighs:
-                why = "for its logs to reach it" if logs else "which else shows it other weights than the trained ones"
-                warnings.warn(
-                    f"{self.engine.name}: it must stand before {kind} in the list of callbacks {why}. Received: {kind} "
-                    "first. Change their order.",
-                    stacklevel=2,
-                )
-
     def _begin_or_resume(self, epoch):
-        state = self._backup.load(epoch) if self._backup else None
-        if state is None and self._backup and self._backup.epochs():
-            raise ValueError(
-                f"{self.engine.name}: to resume at epoch {epoch}, backup_dir must hold the state with which it began. "
-                f"Received: states of epochs {self._backup.epochs()} in {self.backup_dir}. Empty the folders of "
-                "this callback and of BackupAndRestore to start again."
-            )
-        if state is None:
+        if self._states is None or not self._states.resume(epoch):
             self.engine.begin(self.params["epochs"] - epoch)
-        else:
-            self._load(state)
         self._began = True
-
-    def _load(self, state):
-        passed = self.params["epochs"] - int(state["begins"]) + int(state["epoch"])
-        self._check_state(state)
-        self.engine.load_state_dict(state, max(passed, int(state["epochs"])))
-        for key, variable in self._by_role().items():
-            if key in state:
-                weights.write(variable, state[key])
-
-    def _save(self, epoch):
-        values = {key: weights.storable(variable) for key, variable in self._by_role().items()}
-        self._backup.save(epoch, {"begins": np.array(epoch), **self.engine.state_dict(), **values})
-
-    def _by_role(self):
-        others = [o for o in self.engine.optimizers.all if o is not self.model.optimizer]
-        return attach.variables_by_role(self.model, [self.model.optimizer, *others])
-
-    def _check_state(self, state):
-        """Raises the sentence that says why a state cannot be resumed by this fit, before it trains."""
-        name, found = self.engine.name, self._by_role()
-        if "plan" not in state or "begins" not in state:
-            raise ValueError(
-                f"{name}: backup_dir must hold the states of this run alone. Received: {self.backup_dir} with a file "
-                f"of another program, whose arrays are {list(state)[:5]}. Choose another folder."
-            )
-        self.engine.check_state(state, self.params["epochs"] - int(state["begins"]) + int(state["epoch"]))
-        saved = [key for key in state if key.startswith(("model/", "optimizer/"))]
-        odd = [f"{key} is only here" for key in found if key not in state]
-        odd += [f"{key} is only in the state" for key in saved if key not in found]
-        odd += [
-            f"{key} has the shape {tuple(v.shape)} here and {state[key].shape} in the state"
-            for key, v in found.items()
-            if key in state and tuple(v.shape) != state[key].shape
-        ]
-        odd = [each for each in odd if "learning_rate" not in each]
-        if odd:
-            raise ValueError(
-                f"{name}: a run is resumed with the model and the optimizer that it was begun with. Received: another "
-                f"optimizer, other frozen layers or other shapes: {named_few(odd)}. Compile as before, or give a "
-                "fresh backup_dir."
-            )
 
     def _stop(self, error):
         """Training is past saving: go back to the last state that was good, and say so."""
         self.model.stop_training = self._failed = True
-        newest = self._backup.newest() if self._backup else None
+        newest = self._states.newest() if self._states else None
         if newest is None:
             rescue = (
                 "Nothing is projected, and nothing was saved, for no backup_dir was given or no epoch has ended: build "
                 "the model anew."
             )
         else:
-            self._load(self._backup.load(newest))
+            self._states.resume(newest)
             rescue = f"The model is back at the state with which epoch {newest} began, saved in {self.backup_dir}, "
             rescue += "and is not compressed further."
         warnings.warn(f"{error} Training stops. {rescue}", stacklevel=2)
