@@ -136,9 +136,11 @@ def _latency_arguments(parser):
 
 
 def _report(args):
-    from keras_admm.files import load
+    from keras_admm.files import check_place, load
     from keras_admm.report import report
 
+    if args.html:
+        check_place(args.html)
     counted = report(load(args.model))
     if args.html:
         counted.to_html(args.html)
@@ -205,8 +207,11 @@ def _names(text):
 
 
 def _check_output(args):
+    from keras_admm.files import check_place
+
     output = Path(args.output)
     if output.exists() and Path(args.model).exists() and output.samefile(args.model):
         raise UsageError(f"{output}: the output must not be the input. Received: the same path twice. Choose another.")
     if not output.absolute().parent.is_dir():
         raise UsageError(f"{output}: the folder to write into must exist. Received: a path in none. Make it first.")
+    check_place(output)

@@ -1,10 +1,11 @@
 """Models and arrays in files: opened without running code of theirs, written whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import re
-import shutil
+import stat
 import tempfile
 import zipfile
 from pathlib import Path
@@ -13,7 +14,12 @@ import keras
 import numpy as np
 
 from keras_admm import weights
+from keras_admm.errors import reason
 
+REGULAR = "a file"
+KINDS = [(stat.S_ISREG, REGULAR), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket")]
+FULL = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # gs://bucket, which pathlib would take for a folder; not C:/
 LAMBDA = re.compile(r'"class_name":\s*"(Lambda|__lambda__)"')
 
 
@@ -111,22 +117,61 @@ def load_array(path):
 
 @contextlib.contextmanager
 def whole(path):
-    """A path beside `path` to write to, moved there when what is written is whole."""
-    path = Path(path).absolute()
-    if path.is_dir():
-        raise ValueError(f"{path}: a folder is never written over. Received: one that is there. Choose another path.")
+    """A path beside `path` to write to, moved there when what is written is whole; else all stays as it was.
+
+    Raises:
+        ValueError: before anything is written, for what `check_place` refuses; after it, for a disk that is full.
+    """
     try:
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".partial-"))
-    except OSError as error:
+        check_place(path)
+        path = Path(path).absolute()
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder) / path.name
+            os.replace(Path(folder) / path.name, path)
+    except Exception as error:  # TensorFlow has errors of its own for a disk that is full
+        full = next((words for words in FULL if words in str(error)), None)
+        if not full and not isinstance(error, OSError):
+            raise
         raise ValueError(
-            f"{path}: it must be in a folder that can be written. Received: {path.parent} ({error.strerror}). "
-            "Make the folder, or choose another."
+            f"{path}: it must be in a folder that can be written, with room enough. Received: "
+            f"{full or error.strerror or reason(error)}. Nothing was changed there. Choose another, or make room."
         ) from error
+
+
+def check_place(path):
+    """Raises the sentence that says why no file can be written at a path: all but nothing and regular files stay."""
+    if ADDRESS.match(str(path)):
+        raise ValueError(
+            f"{path}: it must be a path of this machine's file system. Received: an address. Write to a path, and copy "
+            "the file there."
+        )
+    path, there = Path(path).absolute(), kind(path)
+    if there not in (None, REGULAR):
+        raise ValueError(
+            f"{path}: only a regular file is written over; a folder, a link or a device never. Received: {there} that "
+            "is there already. Choose another path."
+        )
+    if there and not os.access(path, os.W_OK):
+        raise ValueError(
+            f"{path}: a file that is write-protected is not written over. Received: one that is there already. Choose "
+            "another path."
+        )
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"{path}: it must be in a folder that can be written. Received: {kind(path.parent) or 'nothing'} at "
+            f"{path.parent}. Make the folder, or choose another."
+        )
+
+
+def kind(path):
+    """What is at a path, in words, or None for nothing; a link is not followed."""
     try:
-        yield folder / path.name
-        os.replace(folder / path.name, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISLNK(mode):
+        return "a link" if os.path.exists(path) else "a link to nowhere"
+    return next((words for is_one, words in KINDS if is_one(mode)), "a device")
 
 
 def _described(path):

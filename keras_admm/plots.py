@@ -1,5 +1,6 @@
 """Pictures of a run, from the numbers that its fit logged. Needs matplotlib (`pip install keras-admm[plot]`)."""
 
+from keras_admm.files import check_place
 from keras_admm.report import pictures
 
 
@@ -12,9 +13,10 @@ def plot_history(history, path):
         path: where the picture goes; the ending says the format, `.png` or `.svg`.
 
     Raises:
-        ValueError: for the history of a fit without such a callback.
+        ValueError: for the history of a fit without such a callback, or a path that cannot be written.
         ImportError: without matplotlib.
     """
+    check_place(path)
     logs = pictures.logged("plot_history", history)
     figure = pictures.new_figure((7, 7))
     sparsity, residuals, accuracy = figure.subplots(3, 1, sharex=True)
@@ -24,4 +26,4 @@ def plot_history(history, path):
     accuracies = [n for n in own if "acc" in n]
     pictures.draw_lines(accuracy, logs, accuracies or own, "accuracy" if accuracies else "metrics")
     accuracy.set_xlabel("epoch")
-    figure.savefig(path, dpi=120)
+    pictures.save(figure, path)

@@ -233,7 +233,7 @@ def test_a_foreign_file_gets_a_sentence(make, sentence, tmp_path, capsys):
         (["prune", "MODEL", "--sparsity=.5", "--layers=conv*", "-o", "out.keras"], 1, "chooses none of"),
         (["export", "MODEL", "--to=onnx", "-o", "out"], 2, "onnx"),
         (["export", "MODEL", "--to=savedmodel", "--quantize=int8", "-o", "out"], 2, "--to=litert"),
-        (["export", "MODEL", "--to=savedmodel", "-o", "."], 1, "a folder is never written over"),
+        (["export", "MODEL", "--to=savedmodel", "-o", "."], 1, "Received: a folder that"),
         (["export", "MODEL", "--to=litert", "--data=none.npy", "-o", "out"], 1, "none.npy"),
         (["latency", "MODEL", "MODEL"], 2, "--data"),
     ],
@@ -264,14 +264,6 @@ def test_data_is_read_by_name(tmp_path):
     np.savez(tmp_path / "one.npz", only=np.ones(4))
     assert files.load_array(f"{tmp_path}/x.npz:y").shape == (3,)
     assert files.load_array(f"{tmp_path}/one.npz").shape == (4,)
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    (tmp_path / "out.txt").write_text("old")
-    with pytest.raises(OSError), files.whole(tmp_path / "out.txt") as partial:
-        partial.write_text("half")
-        raise OSError("no space")
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("out.txt", "old")]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["report", "--help"], ["prune", "--help"], ["export", "--help"]])

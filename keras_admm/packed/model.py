@@ -79,6 +79,7 @@ def save(model, path):
         >>> ka.load(path).layers[0].units
         2
     """
+    files.check_place(path)
     data, _ = pack(model)
     trial.check(model, data)
     with files.whole(path) as partial:

@@ -2,6 +2,8 @@
 
 import io
 
+from keras_admm.files import whole
+
 ACROSS = 4  # histograms beside one another
 
 
@@ -107,3 +109,9 @@ def svg(figure):
     figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
     return text[text.index("<svg") :]
+
+
+def save(figure, path):
+    """Writes a picture whole or not at all, in the format that the path's ending says, `.png` where it has none."""
+    with whole(path) as partial:
+        figure.savefig(partial, dpi=120, format=partial.suffix[1:] or "png")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from keras_admm.files import whole
+from keras_admm.files import check_place, whole
 from keras_admm.report.file import PackedFile
 from keras_admm.report.row import Row
 
@@ -100,10 +100,12 @@ class Report(NamedTuple):
 
         Raises:
             ImportError: without matplotlib.
-            ValueError: for a history without such a callback.
+            ValueError: for a history without such a callback, or a path that cannot be written.
         """
         from keras_admm.report.page import page
 
+        if path is not None:
+            check_place(path)
         text = page(self, history)
         if path is not None:
             with whole(path) as partial:
@@ -119,13 +121,12 @@ class Report(NamedTuple):
 
         Raises:
             ImportError: without matplotlib.
-            ValueError: for a history without a `keras_admm` callback.
+            ValueError: for a history without a `keras_admm` callback, or a path that cannot be written.
         """
-        from keras_admm.report.pictures import draw
+        from keras_admm.report.pictures import draw, save
 
-        figure = draw(self, history)
-        with whole(path) as partial:
-            figure.savefig(partial, dpi=120)
+        check_place(path)
+        save(draw(self, history), path)
 
 
 FIELDS = (
