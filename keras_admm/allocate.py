@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keras_admm import checks
 from keras_admm.constraints.sparse import check_sparsity
 from keras_admm.names import idle, last_fitting
 
@@ -48,6 +49,7 @@ def allocate(arrays, sparsity, how="global", min_keep=1):
     >>> allocate(arrays, 0.5, {"a": 0.0}, min_keep=0)
     {'a': 3, 'b': 2}
     """
+    arrays = _arrays(arrays)
     check_how("allocate", how)
     check_min_keep("allocate", min_keep)
     sparsity = check_sparsity("allocate", sparsity)
@@ -66,6 +68,13 @@ def allocate(arrays, sparsity, how="global", min_keep=1):
         )
     divide = {"global": _by_magnitude, "lamp": _by_lamp, "erk": _by_shape}[how]
     return _bounded(arrays, budget, least, divide)
+
+
+def _arrays(arrays):
+    if not isinstance(arrays, Mapping) or not arrays:
+        must = "a mapping of names to arrays, with one at least"
+        raise TypeError(checks.refused("allocate", "arrays", must, arrays, "Pass {'kernel': array}."))
+    return {name: checks.array("allocate", f"arrays[{name!r}]", array) for name, array in arrays.items()}
 
 
 def _each(arrays, sparsities, least):
@@ -154,13 +163,14 @@ def _by_pattern(names, patterns, otherwise):
 
 
 def _checked(arrays, counts):
+    counts = counts if isinstance(counts, Mapping) else {"": counts}
     wrong = [
         n for n, a in arrays.items() if not isinstance(counts.get(n), (int, np.integer)) or not 0 <= counts[n] <= a.size
     ]
     if wrong or len(counts) != len(arrays):
         raise ValueError(
             "allocate: the callable must return {name: count} with a whole number from 0 to the tensor's size for "
-            f"each of {list(arrays)}. Received: {counts}."
+            f"each of {list(arrays)}. Received: {checks.shown(dict(counts))}. Count what stays, not what goes."
         )
     return {name: int(counts[name]) for name in arrays}
 
@@ -169,18 +179,15 @@ def check_how(name, how):
     """Raises the sentence for an allocation that is none."""
     if isinstance(how, Mapping):
         for pattern, sparsity in how.items():
+            checks.text(name, "allocation", pattern)
             check_sparsity(f"{name}, pattern {pattern!r}", sparsity)
-    elif not callable(how) and how not in HOW:
-        raise ValueError(
-            f"{name}: the allocation must be one of {HOW}, a mapping of name patterns to sparsities, or a callable. "
-            f"Received: {how!r}. Use 'global' for one threshold over the model."
-        )
+    elif callable(how):
+        checks.takes(name, "allocation", how, 2, "a callable of (arrays, sparsity)")
+    elif not isinstance(how, str) or how not in HOW:
+        must = f"one of {', '.join(map(repr, HOW))}, a mapping of name patterns to sparsities, or a callable"
+        raise ValueError(checks.refused(name, "allocation", must, how, "Use 'global' for one threshold over all."))
 
 
 def check_min_keep(name, min_keep):
-    """Raises the sentence for a bound that is no count."""
-    if isinstance(min_keep, bool) or not isinstance(min_keep, (int, np.integer)) or min_keep < 0:
-        raise ValueError(
-            f"{name}: `min_keep` is a number of weights and must be an integer >= 0. "
-            f"Received: min_keep={min_keep!r}. Use 1 to keep every layer alive."
-        )
+    """Returns a bound as an int, or raises the sentence for one that is no count."""
+    return checks.integer(name, "min_keep", min_keep, 0)

@@ -10,8 +10,7 @@ from keras_admm.attach import PENALTIES
 from keras_admm.constraints import Sparse, Support, check_structure, group_norms
 from keras_admm.constraints.sparse import check_sparsity
 from keras_admm.names import fits, idle, last_fitting
-from keras_admm.regularizers import check_rho
-from keras_admm.schedules import check_growth, check_path, tighten
+from keras_admm.schedules import check_growth, check_path, check_rho, tighten
 
 RETRAINING = ("straight_through", "snap", "centroids")
 

@@ -4,6 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm import checks
+from keras_admm.schedules import check_rho
+
 
 @keras.saving.register_keras_serializable("keras_admm")
 class ADMMRegularizer(keras.regularizers.Regularizer):
@@ -33,9 +36,8 @@ class ADMMRegularizer(keras.regularizers.Regularizer):
     """
 
     def __init__(self, target, rho):
-        check_rho("ADMMRegularizer", rho)
-        self.target = target
-        self.rho = rho
+        self.target = target if _is_tensor(target) else checks.array("ADMMRegularizer", "target", target)
+        self.rho = rho if _is_tensor(rho) and not tuple(rho.shape) else check_rho("ADMMRegularizer", rho)
 
     def __call__(self, w):
         return 0.5 * ops.convert_to_tensor(self.rho) * ops.sum(ops.square(self._gap(w)))
@@ -54,10 +56,6 @@ class ADMMRegularizer(keras.regularizers.Regularizer):
         }
 
 
-def check_rho(name, rho):
-    """Raises the sentence that says what is wrong with `rho`, where it is a plain number."""
-    if isinstance(rho, (int, float, np.number)) and not (rho >= 0 and np.isfinite(rho)):
-        raise ValueError(
-            f"{name}: `rho` is the ADMM penalty and must be a finite number >= 0. Received: rho={rho!r}. "
-            "Start with 1e-3."
-        )
+def _is_tensor(thing):
+    """Whether this is a tensor or a variable of any backend, which may have no numbers yet."""
+    return ops.is_tensor(thing) or isinstance(thing, keras.Variable) or hasattr(thing, "assign")

@@ -1,5 +1,9 @@
 """How targets and rho move with time. Pure functions of numbers."""
 
+from keras_admm import checks
+
+TINY = 1e-12  # what a factor is at least: it is divided by
+
 
 def tighten(start, end, fraction, path=None):
     """The sparsity at a `fraction` of the way from `start` to `end`.
@@ -26,6 +30,9 @@ def tighten(start, end, fraction, path=None):
     0.7
     """
     check_path("tighten", path)
+    share = "a number in [0, 1), a share of zeros"
+    start, end = (checks.number("tighten", *each, 0, share, below=1) for each in (("start", start), ("end", end)))
+    checks.number("tighten", "fraction", fraction, 0, "a number from 0 to 1", below=1 + 1e-9)
     if path is None or fraction >= 1:
         return end
     if path == "geometric":
@@ -35,11 +42,7 @@ def tighten(start, end, fraction, path=None):
 
 def check_path(name, path):
     """Raises the sentence for an unknown path."""
-    if path not in (None, "geometric", "cubic"):
-        raise ValueError(
-            f"{name}: `path` must be None, 'geometric' or 'cubic'. Received: path={path!r}. "
-            "Use 'geometric' for extreme sparsities."
-        )
+    checks.choice(name, "path", path, (None, "geometric", "cubic"))
 
 
 def rho_factor(growth, rho, residuals, ratio=10.0, change=2.0):
@@ -62,8 +65,12 @@ def rho_factor(growth, rho, residuals, ratio=10.0, change=2.0):
     >>> rho_factor(1.3, 1e-3, None)
     1.3
     """
+    check_growth("rho_factor", growth)
     if growth != "balance":
         return growth
+    rho = check_rho("rho_factor", rho)
+    for argument, value in (("ratio", ratio), ("change", change)):
+        checks.number("rho_factor", argument, value, 1, "a finite number >= 1", below=float("inf"))
     primal, dual = residuals.primal, rho * residuals.dual
     if primal > ratio * dual:
         return change
@@ -72,9 +79,12 @@ def rho_factor(growth, rho, residuals, ratio=10.0, change=2.0):
 
 def check_growth(name, growth):
     """Raises the sentence that says what is wrong with a growth of rho."""
-    number = isinstance(growth, (int, float)) and not isinstance(growth, bool)
-    if growth != "balance" and not (number and 0 < growth < float("inf")):
-        raise ValueError(
-            f"{name}: `rho_growth` must be a factor > 0 or 'balance'. Received: rho_growth={growth!r}. "
-            "Use 1.0 to hold rho, 1.3 as the authors do."
-        )
+    if isinstance(growth, str) and growth == "balance":
+        return
+    must, remedy = "a finite factor > 0 or 'balance'", "Use 1.0 to hold rho, 1.3 as the authors do."
+    checks.number(name, "rho_growth", growth, TINY, must, remedy)
+
+
+def check_rho(name, rho):
+    """Returns a penalty as a float, or raises the sentence that says what is wrong with it."""
+    return checks.number(name, "rho", rho, 0, "a finite number >= 0, the ADMM penalty", "Start with 1e-3.")

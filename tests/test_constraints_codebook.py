@@ -109,9 +109,9 @@ def test_an_empty_tensor_stays_empty():
 @pytest.mark.parametrize(
     "size, error, sentence",
     [
-        (1, ValueError, "must be from 2 to 65,536. Received: size=1"),
+        (1, ValueError, "must be an integer from 2 to 65,536. Received: size=1. Pass 16"),
         (65537, ValueError, "Received: size=65537"),
-        (16.0, TypeError, "must be a whole number of clusters, from 2. Received: size=16.0"),
+        (16.0, TypeError, "must be an integer from 2 to 65,536. Received: size=16.0"),
         (True, TypeError, "Received: size=True"),
         (None, TypeError, "Received: size=None"),
     ],

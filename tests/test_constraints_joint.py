@@ -94,7 +94,7 @@ def test_too_many_kept_in_clusters_are_refused(monkeypatch):
         ((Support([True]), Codebook(4, keep_zeros=False)), ValueError, "moves zeros, Codebook"),
         ((Levels(4), Sparse(0.5)), TypeError, "`sparse` must be a Sparse or a Support"),
         ((Sparse(0.5), Sparse(0.5)), TypeError, "`levels` must be a Levels, Binary"),
-        ((0.5, Levels(4)), TypeError, "Received: 0.5"),
+        ((0.5, Levels(4)), TypeError, "Received: sparse=0.5"),
     ],
 )
 def test_what_is_not_proved_is_refused(parts, error, sentence):

@@ -18,6 +18,7 @@ FLOORS = {
     "schedules": 0,
     "admm": 0,
     "errors": 0,
+    "checks": 0,
     "regularizers": 0,
     "weights": 1,
     "files": 1,

@@ -44,5 +44,7 @@ def test_config_round_trip():
 
 @pytest.mark.parametrize("rho", [-1.0, float("nan"), float("inf")])
 def test_bad_rho_gets_a_sentence(rho):
-    with pytest.raises(ValueError, match="must be a finite number >= 0. Received: rho=.*Start with 1e-3"):
+    with pytest.raises(
+        ValueError, match="must be a finite number >= 0, the ADMM penalty. Received: rho=.*Start with 1e-3"
+    ):
         ADMMRegularizer(TARGET, rho)

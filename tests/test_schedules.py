@@ -40,5 +40,5 @@ def test_rho(growth, rho, primal, dual, expected):
 
 
 def test_an_unknown_path_gets_a_sentence():
-    with pytest.raises(ValueError, match="must be None, 'geometric' or 'cubic'. Received: path='line'. Use"):
+    with pytest.raises(ValueError, match="must be one of None, 'geometric', 'cubic'. Received: path='line'. Choose"):
         tighten(0.0, 0.9, 0.5, "line")

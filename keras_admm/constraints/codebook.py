@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_admm import checks
 from keras_admm.constraints import floats
 from keras_admm.constraints.clusters import optimal_clusters
 from keras_admm.constraints.summary import chunks, summarize
@@ -10,20 +11,6 @@ from keras_admm.constraints.summary import chunks, summarize
 EXACT = 100_000  # weights up to which the clusters are the optimal ones
 BINS = 1 << 14  # beyond, how many means of bins stand for the weights
 PREFIX = 4096  # weights that tell at once that a tensor has many values
-
-
-def check_size(name, size):
-    """Returns `size` as an int, or raises the sentence that says what is wrong with it."""
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
-        raise TypeError(
-            f"{name}: `size` must be a whole number of clusters, from 2. Received: size={size!r}. Pass an int."
-        )
-    if not 2 <= size <= 65536:
-        raise ValueError(
-            f"{name}: `size`, the number of clusters, must be from 2 to 65,536. Received: size={size!r}. "
-            "Pass 16 for four bits a weight."
-        )
-    return int(size)
 
 
 @keras.saving.register_keras_serializable("keras_admm")
@@ -64,8 +51,8 @@ class Codebook(keras.constraints.Constraint):
     """
 
     def __init__(self, size, keep_zeros=True):
-        self.size = check_size("Codebook", size)
-        self.keep_zeros = bool(keep_zeros)
+        self.size = checks.integer("Codebook", "size", size, 2, 65536, "Pass 16 for four bits a weight.")
+        self.keep_zeros = checks.boolean("Codebook", "keep_zeros", keep_zeros)
 
     def __call__(self, x):
         return floats.on_host("Codebook", self._project, x)

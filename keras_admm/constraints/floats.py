@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm import checks
 from keras_admm.constraints.summary import chunks
 
 # dtype: its binary digits, the exponent of its smallest positive number, that of its largest.
@@ -56,11 +57,11 @@ def on_host(name, project, x, traced=None):
         x: NumPy array or backend tensor.
         traced: function of a tensor that a compiled step can hold, or None where there is none.
     """
+    x = tensor(name, x)
     if isinstance(x, np.ndarray):
         # Projections are computed in float32; a float64 holds all its numbers.
         dtype = x.dtype.name if x.dtype.name in FORMATS else "float32"
         return project(_finite(name, x.astype("float32", copy=False)), dtype).astype(x.dtype, copy=False)
-    x = ops.convert_to_tensor(x)
     dtype = keras.backend.standardize_dtype(x.dtype)
     try:
         array = ops.convert_to_numpy(x)
@@ -70,8 +71,32 @@ def on_host(name, project, x, traced=None):
     return ops.convert_to_tensor(project(array, dtype if dtype in FORMATS else "float32"), dtype=dtype)
 
 
-def _finite(name, array):
-    if not np.isfinite(largest_magnitude(array)):
+def tensor(name, x):
+    """What a set is called with: a NumPy array of numbers as it is, anything else as a tensor of the backend."""
+    try:
+        x = x if isinstance(x, np.ndarray) else ops.convert_to_tensor(x)
+        kind = str(x.dtype) if isinstance(x, np.ndarray) else keras.backend.standardize_dtype(x.dtype)
+    except Exception:  # each backend has its own for what it can make no tensor of
+        kind = ""
+    if "float" not in kind and "int" not in kind:
+        raise TypeError(checks.refused(name, "x", "a tensor or array of numbers", x, "Cast it to float32."))
+    return x
+
+
+def finite(name, x):
+    """`tensor(name, x)`, which must hold no NaN and no infinity, where it has its numbers already."""
+    x = tensor(name, x)
+    if isinstance(x, np.ndarray):
+        return _finite(name, x)
+    try:
+        sound = bool(ops.all(ops.isfinite(x)))
+    except TypeError:  # a symbol in a compiled step: of TensorFlow's graph, of JAX's
+        return x
+    return _finite(name, x, sound)
+
+
+def _finite(name, array, sound=None):
+    if not (np.isfinite(largest_magnitude(array)) if sound is None else sound):
         raise ValueError(
             f"{name}: a tensor must be finite to be projected. Received: one with NaN or infinity. Lower the learning "
             "rate, or clip the gradients."

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_admm import checks
 from keras_admm.constraints import floats
 from keras_admm.constraints.clusters import optimal_ends
 from keras_admm.constraints.codebook import EXACT, Codebook, few_values, nearest_mean
@@ -87,12 +88,10 @@ class Joint(keras.constraints.Constraint):
 
 def _check_types(sparse, levels):
     if not isinstance(sparse, (Sparse, Support)):
-        raise TypeError(f"Joint: `sparse` must be a Sparse or a Support. Received: {sparse!r}. Pass Sparse(0.9).")
+        raise TypeError(checks.refused("Joint", "sparse", "a Sparse or a Support", sparse, "Pass Sparse(0.9)."))
     if not isinstance(levels, (OnLevels, Codebook)):
-        raise TypeError(
-            "Joint: `levels` must be a Levels, Binary, Ternary, PowersOfTwo or Codebook. "
-            f"Received: {levels!r}. Pass Levels(4)."
-        )
+        must = "a Levels, Binary, Ternary, PowersOfTwo or Codebook"
+        raise TypeError(checks.refused("Joint", "levels", must, levels, "Pass Levels(4)."))
 
 
 def _check_proved(sparse, levels):

@@ -6,37 +6,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm import checks
 from keras_admm.constraints import floats
 from keras_admm.constraints.scale import best_scale
 from keras_admm.constraints.summary import chunks, summarize
 
 ROOM = 1 << 22  # points that a scale's sweep may try: about half a second
 LEAST_ROOM = 1 << 15  # of one channel among many: some milliseconds
+BITS = "One bit holds two levels, such as those of Binary(); with 0 among the levels it takes two."
 SAMPLE = 64  # weights that are looked at before all of them are
-
-
-def check_bits(name, bits, least, most):
-    """Returns `bits` as an int, or raises the sentence that says what is wrong with it."""
-    if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)):
-        raise TypeError(
-            f"{name}: `bits` must be a whole number. Received: bits={bits!r}. Pass an int from {least} to {most}."
-        )
-    if not least <= bits <= most:
-        raise ValueError(
-            f"{name}: `bits` must be from {least} to {most} here. Received: bits={bits!r}. "
-            "One bit holds two levels, such as those of Binary(); with 0 among the levels it takes two."
-        )
-    return int(bits)
-
-
-def check_choice(name, argument, value, choices):
-    """Returns `value`, or raises the sentence that names the choices."""
-    if value not in choices:
-        raise ValueError(
-            f"{name}: `{argument}` must be one of {', '.join(map(repr, choices))}. "
-            f"Received: {argument}={value!r}. Choose one of these."
-        )
-    return value
 
 
 class OnLevels(keras.constraints.Constraint, abc.ABC):
@@ -193,10 +171,10 @@ class Levels(OnLevels):
     """
 
     def __init__(self, bits, zero=True, scope="tensor", fit="least_squares"):
-        self.zero = bool(zero)
-        self.fit = check_choice("Levels", "fit", fit, ("least_squares", "max"))
-        self.bits = check_bits("Levels", bits, least=1 if not zero and fit == "least_squares" else 2, most=16)
-        self.scope = check_choice("Levels", "scope", scope, ("tensor", "channel"))
+        self.zero = checks.boolean("Levels", "zero", zero)
+        self.fit = checks.choice("Levels", "fit", fit, ("least_squares", "max"))
+        self.bits = checks.integer("Levels", "bits", bits, 1 if not zero and fit == "least_squares" else 2, 16, BITS)
+        self.scope = checks.choice("Levels", "scope", scope, ("tensor", "channel"))
         self.keep_zeros = not self.zero
         count = 2 ** (self.bits - 1) - (self.zero or fit == "max")
         self.ladder = np.arange(0 if self.zero else 1, count + 1, dtype="float64")

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm.constraints.levels import OnLevels, check_bits, check_choice
+from keras_admm import checks
+from keras_admm.constraints.levels import BITS, OnLevels
 
 
 @keras.saving.register_keras_serializable("keras_admm")
@@ -32,8 +33,8 @@ class Binary(OnLevels):
     digits = 0
 
     def __init__(self, scope="tensor", keep_zeros=False):
-        self.scope = check_choice("Binary", "scope", scope, ("tensor", "channel"))
-        self.keep_zeros = bool(keep_zeros)
+        self.scope = checks.choice("Binary", "scope", scope, ("tensor", "channel"))
+        self.keep_zeros = checks.boolean("Binary", "keep_zeros", keep_zeros)
 
     def climb(self, units):
         return 1.0
@@ -78,8 +79,8 @@ class Ternary(OnLevels):
     digits = 0
 
     def __init__(self, scope="tensor", keep_zeros=False):
-        self.scope = check_choice("Ternary", "scope", scope, ("tensor", "channel"))
-        self.keep_zeros = bool(keep_zeros)
+        self.scope = checks.choice("Ternary", "scope", scope, ("tensor", "channel"))
+        self.keep_zeros = checks.boolean("Ternary", "keep_zeros", keep_zeros)
 
     def climb(self, units):
         return units > 0.5
@@ -113,9 +114,9 @@ class PowersOfTwo(OnLevels):
     digits = 0
 
     def __init__(self, bits, zero=True, scope="tensor"):
-        self.zero = bool(zero)
-        self.bits = check_bits("PowersOfTwo", bits, least=2 if zero else 1, most=6)
-        self.scope = check_choice("PowersOfTwo", "scope", scope, ("tensor", "channel"))
+        self.zero = checks.boolean("PowersOfTwo", "zero", zero)
+        self.bits = checks.integer("PowersOfTwo", "bits", bits, 2 if zero else 1, 6, BITS)
+        self.scope = checks.choice("PowersOfTwo", "scope", scope, ("tensor", "channel"))
         self.keep_zeros = not self.zero
         powers = 2.0 ** np.arange(2 ** (self.bits - 1) - self.zero)
         self.ladder = np.concatenate([[0.0], powers]) if self.zero else powers

@@ -4,23 +4,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm import checks
+from keras_admm.constraints import floats
 from keras_admm.constraints.projection import keep_largest, largest, restrict
 from keras_admm.constraints.views import check_structure, view
 
 
 def check_sparsity(name, sparsity):
     """Returns `sparsity` as a float, or raises the sentence that says what is wrong with it."""
-    if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float, np.number)):
-        raise TypeError(
-            f"{name}: `sparsity` must be a number, the share of zeros, 0 <= sparsity < 1. "
-            f"Received: sparsity={sparsity!r}. Pass a float such as 0.9."
-        )
-    if not 0 <= sparsity < 1:
-        raise ValueError(
-            f"{name}: `sparsity` is the share of zeros and must be in [0, 1). Received: sparsity={sparsity!r}. "
-            "Pass 0.98 for two kept weights in a hundred."
-        )
-    return float(sparsity)
+    must, remedy = "a number in [0, 1), the share of zeros", "Pass 0.98 for two kept weights in a hundred."
+    return checks.number(name, "sparsity", sparsity, 0, must, remedy, below=1)
 
 
 @keras.saving.register_keras_serializable("keras_admm")
@@ -41,8 +34,10 @@ class Sparse(keras.constraints.Constraint):
         A tensor of the shape and dtype of its input, which may be a NumPy array or a tensor of the backend.
 
     Raises:
+        TypeError: for a sparsity that is no number.
         ValueError: for a sparsity outside `[0, 1)` or an unknown structure; when called, for blocks that do not fit
-            the tensor.
+            the tensor, or NaN or infinity in it (in a compiled step, which has no numbers yet, these count as the
+            largest and stay).
 
     Example:
 
@@ -60,15 +55,19 @@ class Sparse(keras.constraints.Constraint):
 
     def support(self, x):
         """Booleans of the shape of `x`: true where the nearest member keeps the weight."""
+        return self._support(floats.finite("Sparse", x))
+
+    def _support(self, x):
         seen = view(self.structure, x.shape)
         groups = seen.fold(x)
         return seen.spread(largest(groups, self._count(groups.shape[1])), x.shape)
 
     def __call__(self, x):
+        x = floats.finite("Sparse", x)
         on_host = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.flags.c_contiguous
         if on_host and self.structure == "element" and 0 < self._count(x.size) < x.size:
             return keep_largest(x, self._count(x.size))
-        return _restrict(x, self.support(x))
+        return _restrict(x, self._support(x))
 
     def _count(self, groups):
         return round((1 - self.sparsity) * groups)
@@ -98,10 +97,11 @@ class Support(keras.constraints.Constraint):
     """
 
     def __init__(self, mask):
-        self.mask = np.asarray(mask).astype(bool)
+        self.mask = checks.array("Support", "mask", mask, "an array of booleans").astype(bool)
 
     def support(self, x):
         """Booleans of the shape of `x`: the mask itself."""
+        x = floats.tensor("Support", x)
         if tuple(x.shape) != self.mask.shape:
             raise ValueError(
                 f"Support: the mask must have the shape of the tensor, {tuple(x.shape)}. "
@@ -110,6 +110,7 @@ class Support(keras.constraints.Constraint):
         return self.mask
 
     def __call__(self, x):
+        x = floats.tensor("Support", x)
         return _restrict(x, self.support(x))
 
     def get_config(self):
@@ -119,5 +120,4 @@ class Support(keras.constraints.Constraint):
 def _restrict(x, support):
     if isinstance(x, np.ndarray):
         return restrict(x, support)
-    x = ops.convert_to_tensor(x)
     return ops.where(support, x, ops.zeros((), dtype=x.dtype))

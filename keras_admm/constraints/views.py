@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from keras_admm import checks
+
 BLOCK = re.compile(r"block\(\s*([1-9]\d*)\s*,\s*([1-9]\d*)\s*\)")
 
 
@@ -79,10 +81,8 @@ def block(height, width, shape):
 def check_structure(name, structure):
     """Returns `structure`, or raises the sentence that says what is wrong with it."""
     if not isinstance(structure, str) or not (structure == "element" or BLOCK.fullmatch(structure)):
-        raise ValueError(
-            f"{name}: `structure` must be 'element' or 'block(h,w)' with whole numbers, such as 'block(1,4)'. "
-            f"Received: structure={structure!r}. Choose one of these."
-        )
+        must = "'element' or 'block(h,w)' with whole numbers, such as 'block(1,4)'"
+        raise ValueError(checks.refused(name, "structure", must, structure, "Choose one of these."))
     return structure
 
 

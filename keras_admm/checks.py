@@ -1,0 +1,121 @@
+"""Validators of arguments: one for each kind of value, and one sentence for all of them.
+
+Each returns the value, as a plain Python one where that is what it means, or raises TypeError for what is of another
+kind and ValueError for what is out of range: what is expected, what was received, what to do.
+"""
+
+import inspect
+import math
+import os
+
+import numpy as np
+
+LONGEST = 255  # bytes of the name of a file, on every file system in use
+SHOWN = 120  # characters of a value in a sentence
+
+
+def refused(name, argument, must, value, remedy):
+    """The sentence of a wrong argument.
+
+    Args:
+        name: str, the class or function that the user called.
+        argument: str, the argument's name.
+        must: str, what it must be.
+        value: what it is.
+        remedy: str, a whole sentence.
+
+    Example:
+
+    >>> refused("ADMM", "rho", "a number >= 0", -1, "Start with 1e-3.")
+    'ADMM: `rho` must be a number >= 0. Received: rho=-1. Start with 1e-3.'
+    """
+    return f"{name}: `{argument}` must be {must}. Received: {argument}={shown(value)}. {remedy}"
+
+
+def shown(value):
+    """A value as error messages show it: short, and never an error itself."""
+    try:
+        text = repr(value)
+    except Exception:  # of an object whose own repr fails
+        text = f"an object of {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def boolean(name, argument, value):
+    """True or False, of Python or of NumPy."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(refused(name, argument, "True or False", value, "Pass one of these."))
+    return bool(value)
+
+
+def integer(name, argument, value, least=1, most=None, remedy=None):
+    """A whole number from `least` to `most`."""
+    remedy = remedy or f"Pass an int such as {max(least, 1)}."
+    must = f"an integer >= {least}" if most is None else f"an integer from {least} to {most:,}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(refused(name, argument, must, value, remedy))
+    if value < least or most is not None and value > most:
+        raise ValueError(refused(name, argument, must, value, remedy))
+    return int(value)
+
+
+def number(name, argument, value, least, must, remedy="Pass a number in this range.", below=math.inf):
+    """A real number, `least <= value < below`, which `must` says in words."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(refused(name, argument, must, value, remedy))
+    if not least <= value < below:  # nor is NaN
+        raise ValueError(refused(name, argument, must, value, remedy))
+    return float(value)
+
+
+def choice(name, argument, value, choices):
+    """One of a few strings, or None where that is one of them."""
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        must = f"one of {', '.join(map(repr, choices))}"
+        raise ValueError(refused(name, argument, must, value, "Choose one of these."))
+    return value
+
+
+def text(name, argument, value):
+    """A string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise TypeError(refused(name, argument, "a str", value, "Pass a name."))
+    return value
+
+
+def path(name, argument, value):
+    """The path of a file or a folder: a str or a path object that a file system can hold."""
+    must = "the path of a file or a folder, a str or a pathlib.Path"
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(refused(name, argument, must, value, "Pass for example 'model.kadmm'."))
+    given = os.fspath(value)
+    if not isinstance(given, str) or not given or "\0" in given:
+        raise ValueError(refused(name, argument, must, value, "Pass for example 'model.kadmm'."))
+    if max(len(os.fsencode(part)) for part in given.split(os.sep)) > LONGEST:
+        raise ValueError(refused(name, argument, f"{must}, no name in it above {LONGEST} bytes", value, "Shorten it."))
+    return value
+
+
+def array(name, argument, value, must="an array of numbers"):
+    """What NumPy makes an array of numbers or booleans of, as that array."""
+    try:
+        made = np.asarray(value)
+    except Exception:  # rows of several lengths; objects that do not know what they are
+        made = np.empty((), object)
+    if not (np.issubdtype(made.dtype, np.number) or made.dtype == bool) or np.iscomplexobj(made):
+        raise TypeError(refused(name, argument, must, value, "Pass a NumPy array or a list of numbers."))
+    return made
+
+
+def takes(name, argument, value, count, must):
+    """A function that can be called with so many arguments, as far as its signature tells."""
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(refused(name, argument, must, value, "Pass such a function."))
+    try:
+        inspect.signature(value).bind(*[None] * count)
+    except TypeError:
+        raise TypeError(refused(name, argument, must, value, f"Give it {count} parameters.")) from None
+    except ValueError:  # built in, without a signature
+        pass
+    return value
