@@ -76,7 +76,9 @@ def test_layers_and_variables():
     ],
 )
 def test_whole_words_of_a_name_say_what_is_a_kernel(name, shape, kernel):
-    assert weights.is_kernel(keras.Variable(np.zeros(shape), name=name)) == kernel
+    layer = layers.Layer()
+    layer.add_weight(shape=shape, name=name)
+    assert bool(weights.kernels(layer)) == kernel
 
 
 def test_frozen_layers_are_left_alone_unless_asked_for():

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm.weights import is_kernel
+from keras_admm.weights import kernels
 
 
 @keras.saving.register_keras_serializable("keras_admm")
@@ -215,10 +215,10 @@ def kernels_of(layer):
     frozen = not layer.trainable
     if frozen:
         layer.trainable = True
-    kernels = [v for v in layer.variables if v.trainable and is_kernel(v)]
+    found = [v for v in kernels(layer) if v.trainable]
     if frozen:
         layer.trainable = False
-    return kernels
+    return found
 
 
 def _masked(x, mask):

@@ -103,10 +103,9 @@ class Record:
         # The body of a loop is traced once for all its rounds, in a graph of its own.
         traced_once = _place(inputs) is not self._place
         count = None if traced_once else rule(layer, _shape(inputs), _shape(outputs))
-        for variable in layer.variables:
-            if weights.is_kernel(variable):
-                before = self.uses.get(id(variable), 0)
-                self.uses[id(variable)] = None if count is None or before is None else before + count
+        for variable in weights.kernels(layer):
+            before = self.uses.get(id(variable), 0)
+            self.uses[id(variable)] = None if count is None or before is None else before + count
 
 
 def _place(inputs):

@@ -23,7 +23,7 @@ class Products:
 
     def __init__(self, model, inside):
         self.uses = {}
-        self._watched = {id(v): v for v in model.variables if weights.is_kernel(v)}
+        self._watched = {id(v): v for v in weights.kernels(model)}
         self._tensors = {}
         self._inside = inside
 

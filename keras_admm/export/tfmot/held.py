@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_admm import weights
 from keras_admm.attach.tf_keras_optimizer import set_constraint
-from keras_admm.weights import is_kernel
 
 REMEDY = {"zeros": "Prune it first", "clusters": "Compress it to a few levels first"}
 
@@ -47,7 +47,7 @@ def project(model, like):
 
 def kernels(model):
     """The variables that may be compressed, frozen ones too: they may be trained later."""
-    return [v for v in model.weights if v.dtype.is_floating and is_kernel(v)]
+    return [v for v in weights.kernels(model) if v.dtype.is_floating]
 
 
 def _keep_zeros(value):

@@ -4,14 +4,11 @@ import warnings
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_admm.names import fits, words
-
-# Variables that scale or shift rather than connect: biases (of rank 2 in GRU and attention), normalisation, PReLU.
-# And the factors of LoRA, which stand for a change of the layer's own kernel, and masks.
-NOT_KERNELS = {"bias", "gamma", "beta", "alpha", "scale", "lora", "mask"}
-KERNELS = {"kernel", "embedding", "embeddings"}
+from keras_admm.weights.kernels import biases as biases_of
+from keras_admm.weights.kernels import ends_as_kernel, kernels
+from keras_admm.weights.values import is_tf_keras, named, read
 
 
 def select(model, layers=None, exclude=None, biases=False, training=True):
@@ -21,8 +18,8 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
         model: a built model of any kind, of Keras 3 or of tf_keras.
         layers: what to take: a name, a pattern (shell wildcards, fitted to the variable's path or to one part of it
             between slashes), a layer, a class of layers, a variable, a callable `variable -> bool`, or a list of these.
-            By default every trainable kernel and embedding of rank 2 and more; biases, normalisation and the factors of
-            LoRA are never in it.
+            By default every trainable kernel and embedding of rank 2 and more, by its role in a layer of Keras or, in
+            other layers, by whole words of its name; biases, normalisation and the factors of LoRA are never in it.
         exclude: what to leave out, said in the same way.
         biases: bool, whether the layers' biases are taken like their kernels.
         training: bool, whether they are to be trained; else frozen and quantized ones are taken as well.
@@ -36,26 +33,34 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
             finite, or nothing left.
     """
     _check_built(model)
-    by_name = named(model)
-    # Asked of the model: in tf_keras the variables of a frozen layer do not know that they are frozen.
-    trainable = {id(v) for v in model.trainable_variables}
-    wanted = _is_kernel_or_bias if biases else is_kernel
-    candidates = trainable if training else trainable | _weights_at_rest(model)
-    by_rule = {n: v for n, v in by_name.items() if id(v) in candidates and wanted(v)}
-    chosen = by_rule if layers is None else _chosen(model, by_name, layers, wanted)
-    left_out = _chosen(model, by_name, exclude, wanted) if exclude is not None else {}
-    chosen = {name: v for name, v in chosen.items() if name not in left_out}
-    if training:
-        _check_quantized(by_name if layers is None else chosen, left_out)
-        _say_lora(model, by_name, chosen, trainable)
+    chosen = choose(model, layers, exclude, biases, training)
     if not chosen:
         raise ValueError(
             f"{model.name}: at least one variable must be compressed. Received: layers={layers!r}, "
-            f"exclude={exclude!r}, which leave none of {sorted(by_name)}. Choose others."
+            f"exclude={exclude!r}, which leave none of {sorted(named(model))}. Choose others."
         )
+    trainable = {id(v) for v in model.trainable_variables}
+    if training:
+        _say_lora(model, chosen, trainable)
     for name, variable in chosen.items() if training else ():
         _check_variable(name, variable, id(variable) in trainable)
     return chosen
+
+
+def choose(model, layers=None, exclude=None, biases=False, training=True):
+    """The variables that `select` takes, which it then looks into; perhaps none."""
+    by_name = named(model)
+    wanted = {id(v) for v in [*kernels(model), *(biases_of(model) if biases else ())]}
+    # Asked of the model: in tf_keras the variables of a frozen layer do not know that they are frozen.
+    candidates = {id(v) for v in model.trainable_variables} | (set() if training else _weights_at_rest(model))
+    by_rule = {n: v for n, v in by_name.items() if id(v) in candidates & wanted}
+    chosen = by_rule if layers is None else _chosen(model, by_name, layers, wanted)
+    left_out = _chosen(model, by_name, exclude, wanted) if exclude is not None else {}
+    if training:
+        _check_quantized(
+            {n: v for n, v in (by_name if layers is None else chosen).items() if id(v) in wanted}, left_out
+        )
+    return {name: v for name, v in chosen.items() if name not in left_out}
 
 
 def _weights_at_rest(model):
@@ -64,15 +69,17 @@ def _weights_at_rest(model):
     for layer in model._flatten_layers():
         made = layer._trainable_weights if is_tf_keras(layer) else layer._trainable_variables
         ids |= {id(v) for v in made}
-        ids |= {id(v) for v in layer.variables if _ends_as_kernel(v)}
+        ids |= {id(v) for v in layer.variables if ends_as_kernel(v)}
     return ids
 
 
-def _say_lora(model, by_name, chosen, trainable):
+def _say_lora(model, chosen, trainable):
     """Warn of kernels that LoRA has frozen, which stay as they are."""
+    by_name = named(model)
     if not any("lora" in words(name.split("/")[-1]) for name in by_name):
         return
-    frozen = [n for n, v in by_name.items() if n not in chosen and is_kernel(v) and id(v) not in trainable]
+    at_rest = {id(v) for v in kernels(model)} - trainable
+    frozen = [n for n, v in by_name.items() if n not in chosen and id(v) in at_rest]
     warnings.warn(
         f"{model.name}: kernels that LoRA has frozen are not trained, so not compressed. Received: {frozen}. Merge the "
         "factors into them (a new layer with the sum), or compress before enable_lora().",
@@ -83,71 +90,13 @@ def _say_lora(model, by_name, chosen, trainable):
 def left_out(model, chosen):
     """The names of a model's float variables of rank 2 and more that are no kernels, and are not in `chosen`."""
     found = {n: v for n, v in named(model).items() if len(v.shape) > 1 and sum(size > 1 for size in v.shape) > 1}
-    return [n for n, v in found.items() if n not in chosen and not is_kernel(v) and "mask" not in words(n)]
-
-
-def named(model):
-    """Every variable of a model by its path, with a number behind it where another has the same."""
-    variables = list({id(v): v for v in model.variables}.values())
-    by_name, paths = {}, {path(variable) for variable in variables}
-    for variable in variables:
-        name = where = path(variable)
-        count = 1
-        while name in by_name or count > 1 and name in paths:  # a number never makes the path of another
-            count += 1
-            name = f"{where}_{count}"
-        by_name[name] = variable
-    return by_name
+    known = {id(v) for v in kernels(model)}
+    return [n for n, v in found.items() if n not in chosen and id(v) not in known and "mask" not in words(n)]
 
 
 def fitting(model, item):
     """The names of a model's variables that an entry of `layers` fits, whatever their kind; raises where none does."""
-    return set(_chosen(model, named(model), item, lambda variable: True))
-
-
-def is_tf_keras(thing):
-    """Whether a model, a layer or a callback is of tf_keras, which is not imported to find out."""
-    return any(c.__module__.split(".")[0] == "tf_keras" for c in type(thing).__mro__)
-
-
-def is_kernel(variable):
-    """The default rule: a kernel or an embedding of rank 2 and more, or a weight of a custom layer like one."""
-    if len(variable.shape) < 2:
-        return False
-    if _ends_as_kernel(variable):
-        return True
-    own = words(path(variable).split("/")[-1])
-    return not NOT_KERNELS & set(own) and sum(size > 1 for size in variable.shape) > 1
-
-
-def _ends_as_kernel(variable):
-    return words(path(variable).split("/")[-1])[-1:] in [[kernel] for kernel in KERNELS]
-
-
-def _is_kernel_or_bias(variable):
-    return is_kernel(variable) or "bias" in words(path(variable).split("/")[-1])
-
-
-def read(variable):
-    """The variable's value as a new float32 NumPy array."""
-    return np.array(ops.convert_to_numpy(ops.cast(ops.convert_to_tensor(variable), "float32")))
-
-
-def storable(variable):
-    """The variable's value as a NumPy array of a dtype that every file can hold: bfloat16 as float32, losslessly."""
-    value = ops.convert_to_tensor(variable)
-    half = keras.backend.standardize_dtype(variable.dtype) == "bfloat16"
-    return np.array(ops.convert_to_numpy(ops.cast(value, "float32") if half else value))
-
-
-def write(variable, value):
-    """Assign a copy of a NumPy array, in the variable's own dtype."""
-    variable.assign(ops.cast(ops.convert_to_tensor(np.array(value)), variable.dtype))
-
-
-def path(variable):
-    """Where a variable is: `model/layer/kernel`, in tf_keras `layer/kernel` (and its names end in `:0`)."""
-    return getattr(variable, "path", None) or variable.name.split(":")[0]
+    return set(_chosen(model, named(model), item, {id(v) for v in model.variables}))
 
 
 def _chosen(model, named, items, wanted):
@@ -155,7 +104,7 @@ def _chosen(model, named, items, wanted):
     for item in items if isinstance(items, (list, tuple, set)) else [items]:
         if isinstance(item, type):
             ids = {id(v) for layer in model._flatten_layers() if isinstance(layer, item) for v in layer.variables}
-            found = {name: v for name, v in named.items() if id(v) in ids and wanted(v)}
+            found = {name: v for name, v in named.items() if id(v) in ids & wanted}
         else:
             found = {name: v for name, v in named.items() if _matches(item, name, v, wanted)}
         if not found:
@@ -170,9 +119,9 @@ def _chosen(model, named, items, wanted):
 def _matches(item, name, variable, wanted):
     if isinstance(item, str):
         # A layer's name stands for its kernels; the full path for whatever variable it names.
-        return fits(item, name) and (wanted(variable) or item == name)
+        return fits(item, name) and (id(variable) in wanted or item == name)
     if hasattr(item, "variables"):
-        return wanted(variable) and any(variable is v for v in item.variables)
+        return id(variable) in wanted and any(variable is v for v in item.variables)
     if hasattr(item, "assign"):
         return variable is item
     if callable(item):
@@ -200,7 +149,7 @@ def _check_quantized(named, left_out):
     for name, variable in named.items():
         dtype = keras.backend.standardize_dtype(variable.dtype)
         quantized = "int" in dtype or "float8" in dtype
-        if quantized and is_kernel(variable) and name not in left_out:
+        if quantized and name not in left_out:
             raise ValueError(
                 f"{name}: a variable must be a float one to be trained to a constraint. Received: dtype="
                 f"{dtype}, a quantized variable. Compress before model.quantize(), or exclude it."

@@ -1,0 +1,108 @@
+"""What is a kernel: by its role in a layer of Keras first, then by whole words of its own name."""
+
+from keras_admm.names import words
+from keras_admm.weights.values import path
+
+CELL = ("kernel", "recurrent_kernel")
+# Classes of layers, of Keras 3 or tf_keras, and which of their attributes are kernels. Subclasses are like them, and
+# layers that are made of others (MultiHeadAttention, LSTM, Bidirectional) need no row. See OTHERS for the rest.
+LAYERS = {
+    "Dense": ("kernel", "quantized_kernel"),
+    "EinsumDense": ("kernel", "quantized_kernel"),
+    "BaseConv": ("kernel",),
+    "BaseConvTranspose": ("kernel",),
+    "BaseDepthwiseConv": ("kernel",),
+    "BaseSeparableConv": ("depthwise_kernel", "pointwise_kernel"),
+    "Conv": ("kernel", "depthwise_kernel", "pointwise_kernel"),
+    "LocallyConnected1D": ("kernel",),
+    "LocallyConnected2D": ("kernel",),
+    "Embedding": ("embeddings", "reverse_embeddings"),
+    "SimpleRNNCell": CELL,
+    "GRUCell": CELL,
+    "LSTMCell": CELL,
+    "ConvLSTMCell": CELL,
+    "STFTSpectrogram": ("real_kernel", "imag_kernel"),
+    "Attention": (),
+    "BatchNormalization": (),
+    "BatchNormalizationBase": (),
+    "Discretization": (),
+    "GroupNormalization": (),
+    "LayerNormalization": (),
+    "Normalization": (),
+    "PReLU": (),
+    "RMSNormalization": (),
+    "SpectralNormalization": (),
+}
+# Attributes of these classes that are none whatever their rank and their name: biases (of rank 2 in GRU and attention),
+# what normalizes, the factors of LoRA, which stand for a change of the layer's own kernel, scales of quantization.
+OTHERS = ("bias", "gamma", "beta", "alpha", "scale", "moving_mean", "moving_variance", "adapt_mean", "adapt_variance")
+OTHERS += ("mean", "variance", "vector_u", "summary", "kernel_scale", "kernel_zero", "embeddings_scale")
+OTHERS += ("embeddings_zero", "reverse_embeddings_scale", "reverse_embeddings_zero")
+OTHERS += ("lora_kernel_a", "lora_kernel_b", "lora_embeddings_a", "lora_embeddings_b")
+
+# Words of names by which other weights of rank 2 and more are told: the last one, and any.
+KERNEL_WORDS = {"kernel", "embedding", "embeddings"}
+OTHER_WORDS = {"bias", "gamma", "beta", "alpha", "scale", "lora", "mask"}
+
+
+def kernels(layer):
+    """The variables of a layer or a model, trainable or not, each once, that are kernels or embeddings.
+
+    Of rank 2 and more: what is one in a layer that `LAYERS` knows, whatever its name; and weights of other layers but
+    those whose names say that they scale or shift.
+    """
+    roles = _roles(layer)
+    return [v for v in _unique(layer.variables) if len(v.shape) > 1 and _is(roles.get(id(v)), v, _named_as_kernel)]
+
+
+def biases(layer):
+    """The variables of a layer or a model, each once, that are biases: so called by the layer, or by their names."""
+    roles = _roles(layer)
+    return [v for v in _unique(layer.variables) if roles.get(id(v)) == "bias" or "bias" in _own_words(v)]
+
+
+def ends_as_kernel(variable):
+    """Whether the last word of a variable's name says that it is a kernel or an embedding."""
+    return bool(KERNEL_WORDS & set(_own_words(variable)[-1:]))
+
+
+def _roles(layer):
+    """Of each variable that a known layer has in a known attribute, by id: `"kernel"`, or that attribute's name."""
+    roles = {}
+    for each in layer._flatten_layers():
+        own = {id(v) for v in each.variables}
+        for attributes in _rows(each):
+            for attribute in (*OTHERS, *attributes):
+                variable = _attribute(each, attribute)
+                if id(variable) in own:
+                    roles[id(variable)] = "kernel" if attribute in attributes else attribute
+    return roles
+
+
+def _rows(layer):
+    """The rows of `LAYERS` that a layer's class or one that it is derived from has."""
+    classes = [c for c in type(layer).__mro__ if c.__module__.split(".")[0] in ("keras", "tf_keras")]
+    return [LAYERS[c.__name__] for c in classes if c.__name__ in LAYERS]
+
+
+def _attribute(layer, name):
+    """What a layer has under a name: with LoRA, or quantized, the name alone gives a sum and the variable has a `_`."""
+    return vars(layer)[f"_{name}"] if f"_{name}" in vars(layer) else vars(layer).get(name)
+
+
+def _is(role, variable, by_name):
+    return role == "kernel" if role else by_name(variable)
+
+
+def _named_as_kernel(variable):
+    if ends_as_kernel(variable):
+        return True
+    return not OTHER_WORDS & set(_own_words(variable)) and sum(size > 1 for size in variable.shape) > 1
+
+
+def _own_words(variable):
+    return words(path(variable).split("/")[-1])
+
+
+def _unique(variables):
+    return list({id(v): v for v in variables}.values())

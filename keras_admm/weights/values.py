@@ -1,0 +1,46 @@
+"""The variables of a model by name, their values, and the library that they are of."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def named(model):
+    """Every variable of a model by its path, with a number behind it where another has the same."""
+    variables = list({id(v): v for v in model.variables}.values())
+    by_name, paths = {}, {path(variable) for variable in variables}
+    for variable in variables:
+        name = where = path(variable)
+        count = 1
+        while name in by_name or count > 1 and name in paths:  # a number never makes the path of another
+            count += 1
+            name = f"{where}_{count}"
+        by_name[name] = variable
+    return by_name
+
+
+def is_tf_keras(thing):
+    """Whether a model, a layer or a callback is of tf_keras, which is not imported to find out."""
+    return any(c.__module__.split(".")[0] == "tf_keras" for c in type(thing).__mro__)
+
+
+def read(variable):
+    """The variable's value as a new float32 NumPy array."""
+    return np.array(ops.convert_to_numpy(ops.cast(ops.convert_to_tensor(variable), "float32")))
+
+
+def storable(variable):
+    """The variable's value as a NumPy array of a dtype that every file can hold: bfloat16 as float32, losslessly."""
+    value = ops.convert_to_tensor(variable)
+    half = keras.backend.standardize_dtype(variable.dtype) == "bfloat16"
+    return np.array(ops.convert_to_numpy(ops.cast(value, "float32") if half else value))
+
+
+def write(variable, value):
+    """Assign a copy of a NumPy array, in the variable's own dtype."""
+    variable.assign(ops.cast(ops.convert_to_tensor(np.array(value)), variable.dtype))
+
+
+def path(variable):
+    """Where a variable is: `model/layer/kernel`, in tf_keras `layer/kernel` (and its names end in `:0`)."""
+    return getattr(variable, "path", None) or variable.name.split(":")[0]
