@@ -159,7 +159,7 @@ def _by_pattern(names, patterns, otherwise):
             f"allocate: every pattern must fit a name. Received: {unused}, which fits none of {names}. "
             "Write a name, a part of it between slashes, or a shell wildcard such as 'conv*'."
         )
-    return {name: last_fitting(patterns, name, otherwise) for name in names}
+    return dict.fromkeys(names, otherwise) | last_fitting(patterns, names)
 
 
 def _checked(arrays, counts):

@@ -6,25 +6,39 @@ from fnmatch import fnmatchcase
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
-def fits(pattern, name):
-    """Whether a shell wildcard fits a variable's path, or one part of it between slashes; or is that very name."""
-    return any(fnmatchcase(part, pattern) or part == pattern for part in (name, *name.split("/")))
+def fitting(pattern, names):
+    """Those of the names that a pattern fits: a shell wildcard, for a whole path or one part of it between slashes.
 
-
-def last_fitting(patterns, name, otherwise=None):
-    """The value of a mapping `{pattern: value}` for a name: of several patterns that fit, the last one written counts.
+    What is written just as a name, or as a part of one, fits that alone, though its brackets could be a wildcard.
 
     Example:
 
-    >>> last_fitting({"*": 0.5, "head": 0.9}, "net/head/kernel")
-    0.9
+    >>> fitting("w[0]", ["net/w0", "net/w[0]"]), fitting("w[0]", ["net/w0"]), fitting("w*", ["net/w0", "net/b"])
+    (['net/w[0]'], ['net/w0'], ['net/w0'])
     """
-    return next((value for pattern, value in reversed(patterns.items()) if fits(pattern, name)), otherwise)
+    exact = [name for name in names if pattern in _parts(name)]
+    return exact or [name for name in names if any(fnmatchcase(part, pattern) for part in _parts(name))]
+
+
+def last_fitting(patterns, names):
+    """A dict of the names that patterns of a mapping `{pattern: value}` fit to values: the last one written counts.
+
+    Example:
+
+    >>> last_fitting({"*": 0.5, "head": 0.9}, ["net/body/kernel", "net/head/kernel"])
+    {'net/body/kernel': 0.5, 'net/head/kernel': 0.9}
+    """
+    found = {name: value for pattern, value in patterns.items() for name in fitting(pattern, names)}
+    return {name: found[name] for name in names if name in found}
 
 
 def idle(patterns, names):
     """The patterns that fit none of the names."""
-    return [pattern for pattern in patterns if not any(fits(pattern, name) for name in names)]
+    return [pattern for pattern in patterns if not fitting(pattern, names)]
+
+
+def _parts(name):
+    return name, *name.split("/")
 
 
 def words(name):

@@ -9,7 +9,7 @@ from keras_admm.allocate import allocate, check_how, check_min_keep
 from keras_admm.attach import PENALTIES
 from keras_admm.constraints import Sparse, Support, check_structure, group_norms
 from keras_admm.constraints.sparse import check_sparsity
-from keras_admm.names import fits, idle, last_fitting
+from keras_admm.names import idle, last_fitting
 from keras_admm.schedules import check_growth, check_path, check_rho, tighten
 
 RETRAINING = ("straight_through", "snap", "centroids")
@@ -35,8 +35,7 @@ class Step(NamedTuple):
         """The constraint of each of `arrays`."""
         if isinstance(self.constraints, Mapping):
             _check_patterns(self.constraints, arrays)
-            named = {n for n in arrays if any(fits(pattern, n) for pattern in self.constraints)}
-            return {n: last_fitting(self.constraints, n) for n in arrays if n in named}
+            return last_fitting(self.constraints, list(arrays))
         if hasattr(self.constraints, "get_config"):
             return dict.fromkeys(arrays, self.constraints)
         return self.constraints(arrays, fraction)

@@ -10,17 +10,20 @@ from keras_admm.plan import Step
 
 
 @pytest.mark.parametrize(
-    "pattern, name, fits",
+    "pattern, found, expected",
     [
-        ("conv*", "m/conv_1/kernel", True),
-        ("*/kernel", "m/conv/kernel", True),
-        ("conv", "m/conv_1/kernel", False),
-        ("conv[1]", "m/conv[1]/kernel", True),  # a name with brackets is itself
-        ("conv[1]", "m/conv1/kernel", True),  # and a wildcard
+        ("conv*", ["m/conv_1/kernel", "m/dense/kernel"], ["m/conv_1/kernel"]),
+        ("*/kernel", ["m/conv/kernel", "m/conv/bias"], ["m/conv/kernel"]),
+        ("conv", ["m/conv_1/kernel"], []),
+        ("conv[12]", ["m/conv1/kernel", "m/conv3/kernel"], ["m/conv1/kernel"]),
+        ("kernel[0]", ["m/kernel0", "m/kernel[0]"], ["m/kernel[0]"]),  # a name with brackets is itself
+        ("m/kernel[0]", ["m/kernel0", "m/kernel[0]"], ["m/kernel[0]"]),
+        ("kernel[[]*", ["m/kernel0", "m/kernel[0]"], ["m/kernel[0]"]),
     ],
 )
-def test_a_pattern_fits_a_path_or_a_part_of_it(pattern, name, fits):
-    assert names.fits(pattern, name) == fits
+def test_a_pattern_fits_a_path_or_a_part_of_it(pattern, found, expected):
+    assert names.fitting(pattern, found) == expected
+    assert bool(names.idle([pattern], found)) == (not expected)
 
 
 def test_the_last_pattern_that_fits_counts_everywhere():

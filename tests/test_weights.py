@@ -131,6 +131,20 @@ def test_an_unbuilt_model_gets_a_sentence():
         weights.select(keras.Sequential([layers.Dense(3)]))
 
 
+def test_a_name_with_brackets_is_itself():
+    class Two(layers.Layer):
+        def build(self, shape):
+            self.a, self.b = (self.add_weight(shape=(shape[-1], 2), name=n) for n in ("kernel[0]", "kernel0"))
+
+        def call(self, x):
+            return x @ (self.a + self.b)
+
+    m = keras.Sequential([keras.Input((3,)), Two(name="t")], name="m")
+    assert list(weights.select(m, layers="kernel[0]").values()) == [m.layers[0].a]
+    assert list(weights.select(m, exclude="m/t/kernel[0]").values()) == [m.layers[0].b]
+    assert len(weights.select(m, layers="kernel[[]*")) == 1
+
+
 def test_a_number_never_makes_the_path_of_another_variable():
     class Three(layers.Layer):
         def build(self, shape):

@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_admm.names import fits, words
+from keras_admm import names
 from keras_admm.weights.kernels import biases as biases_of
 from keras_admm.weights.kernels import ends_as_kernel, kernels
 from keras_admm.weights.values import is_tf_keras, named, read
@@ -17,7 +17,7 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
     Args:
         model: a built model of any kind, of Keras 3 or of tf_keras.
         layers: what to take: a name, a pattern (shell wildcards, fitted to the variable's path or to one part of it
-            between slashes), a layer, a class of layers, a variable, a callable `variable -> bool`, or a list of these.
+            between slashes; what is just a name means that alone, brackets and all), a layer, a class of layers, a variable, a callable `variable -> bool`, or a list of these.
             By default every trainable kernel and embedding of rank 2 and more, by its role in a layer of Keras or, in
             other layers, by whole words of its name; biases, normalisation and the factors of LoRA are never in it.
         exclude: what to leave out, said in the same way.
@@ -76,7 +76,7 @@ def _weights_at_rest(model):
 def _say_lora(model, chosen, trainable):
     """Warn of kernels that LoRA has frozen, which stay as they are."""
     by_name = named(model)
-    if not any("lora" in words(name.split("/")[-1]) for name in by_name):
+    if not any("lora" in names.words(name.split("/")[-1]) for name in by_name):
         return
     at_rest = {id(v) for v in kernels(model)} - trainable
     frozen = [n for n, v in by_name.items() if n not in chosen and id(v) in at_rest]
@@ -91,7 +91,7 @@ def left_out(model, chosen):
     """The names of a model's float variables of rank 2 and more that are no kernels, and are not in `chosen`."""
     found = {n: v for n, v in named(model).items() if len(v.shape) > 1 and sum(size > 1 for size in v.shape) > 1}
     known = {id(v) for v in kernels(model)}
-    return [n for n, v in found.items() if n not in chosen and id(v) not in known and "mask" not in words(n)]
+    return [n for n, v in found.items() if n not in chosen and id(v) not in known and "mask" not in names.words(n)]
 
 
 def fitting(model, item):
@@ -102,11 +102,15 @@ def fitting(model, item):
 def _chosen(model, named, items, wanted):
     chosen = {}
     for item in items if isinstance(items, (list, tuple, set)) else [items]:
-        if isinstance(item, type):
+        if isinstance(item, str):
+            # A layer's name stands for its kernels; the full path for whatever variable it names.
+            fitted = {n: named[n] for n in names.fitting(item, list(named))}
+            found = {name: v for name, v in fitted.items() if id(v) in wanted or item == name}
+        elif isinstance(item, type):
             ids = {id(v) for layer in model._flatten_layers() if isinstance(layer, item) for v in layer.variables}
             found = {name: v for name, v in named.items() if id(v) in ids & wanted}
         else:
-            found = {name: v for name, v in named.items() if _matches(item, name, v, wanted)}
+            found = {name: v for name, v in named.items() if _matches(item, v, wanted)}
         if not found:
             raise ValueError(
                 f"layers / exclude: each entry must choose at least one variable. Received: {item!r}, which chooses "
@@ -116,10 +120,7 @@ def _chosen(model, named, items, wanted):
     return chosen
 
 
-def _matches(item, name, variable, wanted):
-    if isinstance(item, str):
-        # A layer's name stands for its kernels; the full path for whatever variable it names.
-        return fits(item, name) and (id(variable) in wanted or item == name)
+def _matches(item, variable, wanted):
     if hasattr(item, "variables"):
         return id(variable) in wanted and any(variable is v for v in item.variables)
     if hasattr(item, "assign"):
