@@ -17,7 +17,8 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
     Args:
         model: a built model of any kind, of Keras 3 or of tf_keras.
         layers: what to take: a name, a pattern (shell wildcards, fitted to the variable's path or to one part of it
-            between slashes; what is just a name means that alone, brackets and all), a layer, a class of layers, a variable, a callable `variable -> bool`, or a list of these.
+            between slashes; what is just a name means that alone, brackets and all), a layer, a class of layers, a
+            variable, a callable `variable -> bool`, or a list of these.
             By default every trainable kernel and embedding of rank 2 and more, by its role in a layer of Keras or, in
             other layers, by whole words of its name; biases, normalisation and the factors of LoRA are never in it.
         exclude: what to leave out, said in the same way.
