@@ -1,5 +1,6 @@
 """State of a run on disk: one file an epoch, the last two kept, none ever half written."""
 
+import contextlib
 import os
 import re
 import tempfile
@@ -8,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_admm.files import ADDRESS, REGULAR, kind
+from keras_admm.lock import NAME, Lock
+
 OURS = re.compile(r"epoch-(\d{6,})\.npz")
-
-
-def odd_file(path):
-    """Whether something at a path is no regular file of its own."""
-    return path.is_symlink() or not path.is_file()
+PARTIAL = "keras_admm.partial"
 
 
 class Backup:
@@ -30,6 +30,8 @@ class Backup:
     def __init__(self, directory, keep=2):
         self.directory = Path(directory)
         self.keep = keep
+        self._given = str(directory)
+        self._lock = None
 
     def epochs(self):
         """The epochs that a file is there for, in order."""
@@ -43,33 +45,61 @@ class Backup:
             name: str, name used in error messages.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.directory):
-                pass
-            ours = [p for p in self.directory.glob("epoch-*.npz") if OURS.fullmatch(p.name)]
-            odd = next((p.name for p in ours if odd_file(p)), None)
+            received = self._unusable()
         except OSError as error:
+            received = error.strerror or str(error)
+        if received:
             raise ValueError(
                 f"{name}: backup_dir must be a folder that files can be written in. Received: "
-                f"backup_dir={str(self.directory)!r}: {error.strerror or error}. Choose another path."
-            ) from None
+                f"backup_dir={self._given!r}: {received}. Choose another path."
+            )
+        ours = [p for p in self.directory.iterdir() if OURS.fullmatch(p.name) or p.name in (PARTIAL, NAME)]
+        odd = next((p for p in ours if kind(p) not in (REGULAR, None)), None)
         if odd:
             raise ValueError(
-                f"{name}: the states in backup_dir must be regular files. Received: {odd} in {self.directory}, which "
-                "is a link, a folder or a device. Choose another folder."
+                f"{name}: the states in backup_dir must be regular files. Received: {odd.name} in {self.directory}, "
+                f"which is {kind(odd)}. Choose another folder."
             )
 
-    def save(self, epoch, arrays):
-        """Write the state with which `epoch` begins."""
+    def _unusable(self):
+        """Why no file can be written in the folder, which is made, or None."""
+        if ADDRESS.match(self._given):
+            return "an address, not a path of this machine's file system"
+        if not self.directory.is_dir() and kind(self.directory):
+            return f"{kind(self.directory)} that is there"
         self.directory.mkdir(parents=True, exist_ok=True)
-        partial = self.directory / "partial.tmp"
-        with open(partial, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self._path(epoch))
+        with tempfile.TemporaryFile(dir=self.directory):
+            return None
+
+    def lock(self, name, going):
+        """Keep other runs out until `release`; see `keras_admm.lock.Lock`. The folder must have passed `check`."""
+        self._lock = Lock(name, self.directory, going)
+
+    def release(self):
+        """Let other runs in. Safe to call again."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def save(self, epoch, arrays):
+        """Write the state with which `epoch` begins.
+
+        Raises:
+            OSError: when it cannot be written; the states before it stay.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        partial = self.directory / PARTIAL
+        try:
+            with open(partial, "wb") as file:
+                np.savez(file, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self._path(epoch))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
         for old in self.epochs()[: -self.keep]:
-            self._path(old).unlink()
+            self._path(old).unlink(missing_ok=True)
 
     def load(self, epoch):
         """The state with which `epoch` begins, or None where there is none that can be read whole."""
@@ -84,10 +114,11 @@ class Backup:
         return next((e for e in reversed(self.epochs()) if self.load(e) is not None), None)
 
     def clear(self):
-        """Remove the files, and the folder if nothing else is in it."""
-        for epoch in self.epochs():
-            self._path(epoch).unlink()
-        if self.directory.is_dir() and not any(self.directory.iterdir()):
+        """Remove the files, release the lock, and remove the folder if nothing else is in it."""
+        for path in (*map(self._path, self.epochs()), self.directory / PARTIAL):
+            path.unlink(missing_ok=True)
+        self.release()
+        with contextlib.suppress(OSError):  # files of others are in it
             self.directory.rmdir()
 
     def _path(self, epoch):

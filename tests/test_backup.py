@@ -1,20 +1,25 @@
 """State files: whole or not at all; and runs that are killed."""
 
+import errno
 import functools
 import importlib
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import keras
 import killed_run
 import numpy as np
 import pytest
 
+import keras_admm as ka
 from keras_admm.backup import Backup
 
 HERE = Path(__file__).parent
@@ -47,18 +52,19 @@ def test_a_half_written_file_is_never_read(tmp_path, share):
     assert backup.newest() == 1
 
 
-def test_a_write_that_is_cut_off_leaves_the_file_before_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_write_that_is_cut_off_leaves_the_file_before_it(tmp_path, monkeypatch, error):
     backup = Backup(tmp_path)
     backup.save(1, state(1))
 
     def cut(file, **arrays):
         file.write(b"PK half")
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr(np, "savez", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(error)):
         backup.save(2, state(2))
-    assert backup.epochs() == [1] and backup.newest() == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["epoch-000001.npz"] and backup.newest() == 1
 
 
 def test_nothing_is_unpickled(tmp_path):
@@ -66,16 +72,53 @@ def test_nothing_is_unpickled(tmp_path):
     assert Backup(tmp_path).load(1) is None
 
 
-def test_what_is_wrong_with_a_folder_is_said(tmp_path):
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path / "file" / "folder"):
-        with pytest.raises(
-            ValueError, match="ADMM: backup_dir must be a folder.*Received: backup_dir=.*Choose another"
-        ):
-            Backup(path).check("ADMM")
-    (tmp_path / "epoch-000002.npz").symlink_to(tmp_path / "file")
-    with pytest.raises(ValueError, match="must be regular files. Received: epoch-000002.npz in .*Choose"):
+FOLDERS = {
+    "file": (lambda path: path.touch(), "a file that is there"),
+    "in a file": (lambda path: path.parent.touch(), "Not a directory"),
+    "link to nowhere": (lambda path: path.symlink_to("none"), "a link to nowhere"),
+    "link to a file": (lambda path: (path.with_name("file").touch(), path.symlink_to("file")), "a link that"),
+    "FIFO": (os.mkfifo, "a FIFO that"),
+}
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_what_is_wrong_with_a_folder_is_said(tmp_path, case):
+    make, received = FOLDERS[case]
+    path = tmp_path / "in" / "run" if case == "in a file" else tmp_path / "run"
+    make(path)
+    with pytest.raises(ValueError, match=f"ADMM: backup_dir must be a folder.*Received: .*{received}.*Choose another"):
+        Backup(path).check("ADMM")
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "gs://bucket/run", "/proc/run"])
+def test_what_is_no_folder_is_said(path):
+    with pytest.raises(ValueError, match=f"Received: backup_dir='{path}': (a device|an address|No such).*Choose"):
+        Backup(path).check("ADMM")
+
+
+def test_a_file_system_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only")))
+    with pytest.raises(ValueError, match="Received: backup_dir=.*: Read-only. Choose"), Backup(tmp_path).check("ADMM"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["epoch-000002.npz", "keras_admm.lock", "keras_admm.partial"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("other"), lambda path: path.mkdir()])
+def test_files_that_are_not_regular_are_said(tmp_path, name, make):
+    (tmp_path / "other").write_text("kept")
+    make(tmp_path / name)
+    with pytest.raises(ValueError, match=f"must be regular files. Received: {name} in .* is a .*Choose"):
         Backup(tmp_path).check("ADMM")
+    assert (tmp_path / "other").read_text() == "kept"
+
+
+def test_a_link_to_a_folder_serves(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "run").symlink_to("scratch")
+    backup = Backup(tmp_path / "run")
+    backup.check("ADMM")
+    backup.save(1, state(1))
+    assert backup.newest() == 1
 
 
 def test_files_of_others_are_left_alone(tmp_path):
@@ -86,6 +129,87 @@ def test_files_of_others_are_left_alone(tmp_path):
     assert backup.epochs() == [1]
     backup.clear()
     assert [p.name for p in tmp_path.iterdir()] == ["epoch-best.npz"]
+
+
+def fit(folder, *callbacks, epochs=4, **kwargs):
+    """A model after a fit whose states are in a folder."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse", run_eagerly=True)
+    x = np.random.default_rng(0).normal(size=(8, 4))
+    prune = ka.ADMMPrune(0.5, backup_dir=folder, **kwargs)
+    model.fit(x, x[:, :3], epochs=epochs, verbose=0, shuffle=False, callbacks=[prune, *callbacks])
+    return model
+
+
+class At(keras.callbacks.Callback):
+    """Calls a function when an epoch begins."""
+
+    def __init__(self, epoch, do):
+        super().__init__()
+        self.at, self.do, self.begun = epoch, do, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begun.append(epoch)
+        if epoch == self.at:
+            self.do()
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def assert_equal_weights(model, other):
+    for mine, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.filterwarnings("ignore:.*a fit that was interrupted:UserWarning")
+def test_a_full_disk_stops_no_training_and_loses_no_state(tmp_path, monkeypatch):
+    whole, full = np.savez, OSError(errno.ENOSPC, "No space left on device")
+
+    def savez(file, **arrays):
+        if int(arrays["epoch"]) in (2, 3):
+            raise full
+        whole(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", savez)
+    with pytest.warns(UserWarning) as said, pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, At(3, interrupt))
+    first, second = [str(w.message) for w in said if "room for" in str(w.message)]
+    sentence = "room for the state .*Received: No space left on device, .*epoch {} begins.*go on from epoch 1. Make"
+    assert re.search(sentence.format(2), first) and re.search(sentence.format(3), second)
+    monkeypatch.setattr(np, "savez", whole)
+    again = At(None, None)
+    assert_equal_weights(fit(tmp_path, again), fit(None))
+    assert again.begun == [1, 2, 3]
+
+
+@pytest.mark.tensorflow_only
+def test_a_second_run_in_the_folder_of_one_that_is_going_on_is_refused(tmp_path):
+    second = At(None, None)
+
+    def begin():
+        with pytest.raises(ValueError, match="for one run at a time. Received: .*run.* of this process.*Wait"):
+            fit(tmp_path / "run", second)
+
+    fit(tmp_path / "run", At(2, begin))
+    assert not second.begun and not (tmp_path / "run").exists()
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.filterwarnings("ignore:.*a fit that was interrupted:UserWarning")
+def test_a_cell_that_is_interrupted_and_run_again_goes_on(tmp_path):
+    """The traceback of the first keeps its fit in memory, as notebooks do; the second model has other names."""
+    with pytest.raises(KeyboardInterrupt) as kept:
+        fit(tmp_path, At(2, interrupt))
+    again = At(None, None)
+    model = fit(tmp_path, again)
+    assert again.begun == [2, 3]
+    assert model.name != fit(None).name
+    assert_equal_weights(model, fit(None))
+    del kept
 
 
 KILLS = {"inside a write": "die_in_write", "inside epoch 3": "die_in_epoch"}

@@ -22,6 +22,7 @@ FLOORS = {
     "regularizers": 0,
     "weights": 1,
     "files": 1,
+    "lock": 1,
     "serialization": 1,
     "attach": 1,
     "inference": 1,

@@ -3,6 +3,7 @@
 from keras_admm.attach.few import FEW as FEW
 from keras_admm.attach.fit import build as build
 from keras_admm.attach.fit import is_kind as is_kind
+from keras_admm.attach.fit import is_running as is_running
 from keras_admm.attach.fit import resume_at as resume_at
 from keras_admm.attach.fit import running_callbacks as running_callbacks
 from keras_admm.attach.fit import validation_scores as validation_scores

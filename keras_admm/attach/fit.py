@@ -18,6 +18,16 @@ def running_callbacks():
     return None
 
 
+def is_running(callbacks):
+    """Whether any thread is in the fit of a `CallbackList`. One that has ended in an exception may be kept with it."""
+    for frame in sys._current_frames().values():
+        while frame is not None:
+            if frame.f_code.co_name == "fit" and frame.f_locals.get("callbacks") is callbacks:
+                return True
+            frame = frame.f_back
+    return False
+
+
 def is_kind(callback, *names):
     """Whether a callback is of one of the classes of these names, in either library."""
     return any(c.__name__ in names for c in type(callback).__mro__)

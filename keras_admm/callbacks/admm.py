@@ -67,7 +67,8 @@ class ADMM(keras.callbacks.Callback):
             of them was handed by the end of the first epoch is an error. `learning_rate` sets the rates of all that
             are named; with several, it needs them named.
         backup_dir: path of a folder for the state of the run. A fit that is killed and started again goes on from
-            the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`.
+            the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`. One run at a time has the
+            folder. Where its disk is full a warning says so and training goes on: the states that are there stay.
         verbose: int, 1 prints a line at each change of phase; 2 also evaluates the model on the validation data of
             `fit` right after each projection, and prints that. `projections` keeps these figures: a list of dicts with
             `"epoch"`, `"step"`, and `"before"` and `"after"`, dicts of the validation metrics.
@@ -183,6 +184,8 @@ class ADMM(keras.callbacks.Callback):
         self.engine.release_with(callbacks, self._interrupted)
         callbacks.callbacks.append(PhaseChange(self))
         self._began = False
+        if self._states:
+            self._states.lock(callbacks)
         newest = self._states.newest() if self._states else None
         if newest is not None:
             attach.resume_at(self.model, newest)
@@ -236,6 +239,13 @@ class ADMM(keras.callbacks.Callback):
 
     def end(self):
         """The end of `fit`: the promised set, or what the present phase aims at."""
+        try:
+            self._end()
+        finally:
+            if self._states:
+                self._states.release()
+
+    def _end(self):
         engine, self._in_last_set = self.engine, True
         self._judges.release()
         if not self._failed:
@@ -251,6 +261,8 @@ class ADMM(keras.callbacks.Callback):
         """The fit has ended in an exception: the weights are projected as they are after any other early end."""
         engine, self._in_last_set = self.engine, True
         self._judges.release()
+        if self._states:
+            self._states.release()
         if engine.released or self._failed or not self._began:
             engine.release()
             return

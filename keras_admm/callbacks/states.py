@@ -1,5 +1,8 @@
 """The states of a run in `backup_dir`: saved after each epoch, and what a fit that is started again goes on from."""
 
+import warnings
+import weakref
+
 import numpy as np
 
 from keras_admm import attach, weights
@@ -22,6 +25,15 @@ class States:
         self._backup = Backup(run.backup_dir)
         self._backup.check(run.engine.name)
 
+    def lock(self, callbacks):
+        """Keep other runs out of the folder until `release`, while the fit of a `CallbackList` goes on."""
+        fit = weakref.ref(callbacks)  # the end of the fit is when it goes
+        self._backup.lock(self._run.engine.name, lambda: fit() is not None and attach.is_running(fit()))
+
+    def release(self):
+        """Let other runs in. Safe to call again."""
+        self._backup.release()
+
     def newest(self):
         """The newest epoch whose state can be read whole, or None. Raises if this fit cannot go on from it."""
         newest = self._backup.newest()
@@ -30,9 +42,20 @@ class States:
         return newest
 
     def save(self, epoch):
-        """Write the state with which `epoch` begins."""
+        """Write the state with which `epoch` begins, or warn that it cannot be written: no reason to stop training."""
         values = {key: weights.storable(variable) for key, variable in self._by_role().items()}
-        self._backup.save(epoch, {"begins": np.array(epoch), **self._run.engine.state_dict(), **values})
+        try:
+            self._backup.save(epoch, {"begins": np.array(epoch), **self._run.engine.state_dict(), **values})
+        except OSError as error:
+            newest = self._backup.newest()
+            then = "begin anew" if newest is None else f"go on from epoch {newest}"
+            warnings.warn(
+                f"{self._run.engine.name}: backup_dir must have room for the state of the run after every epoch. "
+                f"Received: {error.strerror or error}, for the state with which epoch {epoch} begins, in "
+                f"{self._run.backup_dir}. Training goes on; killed now, it would {then}. Make room there before the "
+                "next epoch ends.",
+                stacklevel=2,
+            )
 
     def resume(self, epoch):
         """Go on from the state with which `epoch` began. Returns False where there is no state of any epoch."""
@@ -48,7 +71,7 @@ class States:
         return state is not None
 
     def clear(self):
-        """Remove the files, and the folder if nothing else is in it."""
+        """Remove the files, release the lock, and remove the folder if nothing else is in it."""
         self._backup.clear()
 
     def _load(self, state):
