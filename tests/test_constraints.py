@@ -58,6 +58,10 @@ SETS = SPARSE | {
     "powers of two": (PowersOfTwo(3), on(1, 2, 4)),
     "powers of two without 0": (PowersOfTwo(3, zero=False), on(1, 2, 4, 8)),
     "codebook": (Codebook(2), few(2)),
+    "codebook, channels": (
+        Codebook(2, keep_zeros=False, scope="channel"),
+        each_channel(lambda y: np.unique(y).size <= 2),
+    ),
     "all in one cluster each": (Codebook(6), few(6)),
     "sparse levels": (Joint(Sparse(0.5), Levels(3)), lambda y: np.count_nonzero(y) <= 3 and on(1, 2, 3)(y)),
     "no cluster": (Joint(Sparse(0.99), Codebook(2)), lambda y: not y.any()),

@@ -48,9 +48,28 @@ def test_counts_weigh(size):
     rng = np.random.default_rng(size)
     for _ in range(20):
         values, counts = np.sort(rng.normal(size=8)), rng.integers(1, 9, 8).astype("float64")
-        means = optimal_clusters(values, counts, size)
+        (means,) = optimal_clusters(values[None], counts[None], size)
         nearest = means[np.abs(values[:, None] - means).argmin(axis=1)]
         assert distance(values, nearest, counts) == pytest.approx(least_distance(values, size, counts))
+
+
+def test_rows_are_clustered_each_by_itself():
+    """Rows of many lengths, filled up by numbers that do not occur."""
+    rows = [np.sort(np.random.default_rng(length).normal(size=length)) for length in (9, 4, 2, 7)]
+    values = np.stack([np.pad(row, (0, 9 - row.size), mode="edge") for row in rows])
+    counts = np.stack([np.arange(9) < row.size for row in rows]).astype("float64")
+    for row, means in zip(rows, optimal_clusters(values, counts, 3), strict=True):
+        np.testing.assert_allclose(means, optimal_clusters(row[None], np.ones((1, row.size)), 3)[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("keep_zeros", [True, False])
+def test_many_channels_are_clustered_in_parts(keep_zeros, monkeypatch):
+    monkeypatch.setattr(codebook, "EXACT", 50)
+    x = np.random.default_rng(0).normal(size=(20, 7)).astype("float32")
+    x[:18, 2] = x[3:9, 4] = 0
+    y = Codebook(3, keep_zeros, "channel")(x)
+    for c in range(7):
+        np.testing.assert_array_equal(y[:, c], Codebook(3, keep_zeros)(np.ascontiguousarray(x[:, c])))
 
 
 def test_zeros_stay_and_take_no_place():
@@ -71,6 +90,9 @@ def test_a_histogram_is_nearly_as_good(size, draw, monkeypatch):
     binned = Codebook(size)(x)
     assert np.unique(binned).size <= size
     assert best * (1 - 1e-6) <= distance(x, binned) <= best * (1 + 1e-3)
+    monkeypatch.setattr(codebook, "EXACT", 10)
+    channels = Codebook(size, scope="channel")(np.stack([x, -x], axis=1))  # 64 bins for each cluster
+    assert best * (1 - 1e-6) <= distance(x, channels[:, 0]) <= best * (1 + 1e-2)
 
 
 def test_pruned_weights_do_not_count_as_large():

@@ -61,7 +61,14 @@ def test_a_kept_weight_becomes_0_where_that_is_nearer():
 
 
 @pytest.mark.parametrize(
-    "levels", [Levels(2, scope="channel"), Codebook(2), Binary("channel", keep_zeros=True), Levels(4, fit="max")]
+    "levels",
+    [
+        Levels(2, scope="channel"),
+        Codebook(2),
+        Codebook(2, scope="channel"),
+        Binary("channel", keep_zeros=True),
+        Levels(4, fit="max"),
+    ],
 )
 def test_on_a_support_the_rest_is_free_of_it(levels):
     x = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
@@ -89,7 +96,8 @@ def test_too_many_kept_in_clusters_are_refused(monkeypatch):
     "parts, error, sentence",
     [
         ((Sparse(0.5, "block(1,2)"), Levels(4)), ValueError, "single weights only.*Received: structure='block"),
-        ((Sparse(0.5), Levels(4, scope="channel")), ValueError, "one scale only.*Received: scope='channel'"),
+        ((Sparse(0.5), Levels(4, scope="channel")), ValueError, "one scale or codebook only.*Received: scope='ch"),
+        ((Sparse(0.5), Codebook(4, scope="channel")), ValueError, "one scale or codebook only.*Received: scope"),
         ((Sparse(0.5), Binary()), ValueError, "must stay 0. Received: a set that moves zeros, Binary"),
         ((Support([True]), Codebook(4, keep_zeros=False)), ValueError, "moves zeros, Codebook"),
         ((Levels(4), Sparse(0.5)), TypeError, "`sparse` must be a Sparse or a Support"),

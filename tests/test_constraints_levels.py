@@ -78,7 +78,16 @@ def test_a_scan_is_nearly_as_good_as_all_points():
     assert best <= error(best_scale(values, ones, ladder, room=0)) <= 1.1 * best
 
 
-@pytest.mark.parametrize("make", [lambda scope: Levels(3, scope=scope), Binary, Ternary])
+OF_A_SCOPE = {
+    "levels": lambda scope: Levels(3, scope=scope),
+    "binary": Binary,
+    "ternary": Ternary,
+    "codebook": lambda scope: Codebook(2, scope=scope),
+    "codebook, zeros in clusters": lambda scope: Codebook(2, keep_zeros=False, scope=scope),
+}
+
+
+@pytest.mark.parametrize("make", OF_A_SCOPE.values(), ids=OF_A_SCOPE)
 def test_a_channel_is_a_tensor_of_its_own(make):
     x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32") * [1, 10, 0.1, 0]
     x = x.astype("float32")
@@ -213,6 +222,7 @@ def test_a_tensor_that_is_not_finite_gets_a_sentence(constraint, value):
         (lambda: Levels(4, fit="mean"), ValueError, "`fit` must be one of 'least_squares', 'max'"),
         (lambda: Binary("filter"), ValueError, "Binary: `scope` must be"),
         (lambda: Ternary(1), ValueError, "Ternary: `scope` must be"),
+        (lambda: Codebook(2, scope="layer"), ValueError, "Codebook: `scope` must be one of 'tensor', 'channel'"),
         (lambda: PowersOfTwo(7), ValueError, "must be an integer from 2 to 6. Received: bits=7"),
         (lambda: PowersOfTwo(2.5), TypeError, "PowersOfTwo: `bits` must be an integer"),
         (lambda: Levels(12)(np.ones(3, "float16")), ValueError, "float16, whose numbers have 11 binary digits"),

@@ -34,6 +34,7 @@ def kernels(model):
     return [weights.read(v) for v in weights.select(model).values()]
 
 
+BY_CHANNEL = Codebook(2, keep_zeros=False, scope="channel")
 # a callback; the set of each kernel, or None where it is left alone
 RUNS = {
     "3 bits": (lambda: ka.ADMMQuantize(3, rho=0.1), [Levels(3)] * 3),
@@ -43,6 +44,7 @@ RUNS = {
     "channels": (lambda: ka.ADMMQuantize(3, scope="channel", first_last="same"), [Levels(3, scope="channel")] * 3),
     "integer grid": (lambda: ka.ADMMQuantize(4, fit="max", first_last="same"), [Levels(4, fit="max")] * 3),
     "clusters": (lambda: ka.ADMMCluster(5), [Codebook(5, keep_zeros=False)] * 3),
+    "clusters, channels": (lambda: ka.ADMMCluster(2, scope="channel"), [BY_CHANNEL] * 3),
     "snap": (lambda: ka.ADMMQuantize(3, retraining="snap"), [Levels(3)] * 3),
     "proximal": (lambda: ka.ADMMCluster(5, penalty="proximal", rho=0.05), [Codebook(5, keep_zeros=False)] * 3),
     "at once": (lambda: ka.ADMMCluster(5, retraining="snap", snap=(1.0,)), [Codebook(5, keep_zeros=False)] * 3),
@@ -53,10 +55,15 @@ RUNS = {
         [Levels(3, scope="channel")] * 3,
     ),
     "centroids": (lambda: ka.ADMMCluster(5, retraining="centroids"), [Codebook(5, keep_zeros=False)] * 3),
+    "centroids, channels": (
+        lambda: ka.ADMMCluster(2, scope="channel", first_last="same", retraining="centroids"),
+        [BY_CHANNEL] * 3,
+    ),
+    "snap, channels": (lambda: ka.ADMMCluster(2, scope="channel", retraining="snap"), [BY_CHANNEL] * 3),
 }
 
 
-@pytest.mark.parametrize("run", some(RUNS, "3 bits", "clusters", "snap", "scales, channels", "centroids"))
+@pytest.mark.parametrize("run", some(RUNS, "3 bits", "clusters", "snap", "scales, channels", "centroids, channels"))
 def test_every_weight_ends_in_its_place(run):
     make, sets = RUNS[run]
     model = net()
@@ -224,27 +231,39 @@ def test_straight_through_by_hand():
     np.testing.assert_allclose(after, near, rtol=1e-5)
 
 
-def test_straight_through_with_clusters_by_hand():
+def columns(w, scope):
+    """Where the weights of each codebook are."""
+    return [(slice(None), [i]) for i in range(w.shape[1])] if scope == "channel" else [slice(None)]
+
+
+@pytest.mark.parametrize("scope", ["tensor", "channel"])
+def test_straight_through_with_clusters_by_hand(scope):
     model = linear()
     behind = kernels(model)[0] - 0.1 * gradient(kernels(model)[0])
-    near = Codebook(3, keep_zeros=False)(behind)
-    values, behind = np.unique(near), behind - 0.1 * gradient(near)
-    after = descended(model, at_once(ka.ADMMCluster, 3, retraining="straight_through"), 2)[0]
-    places = np.abs(behind[..., None] - values).argmin(-1)
-    means = np.array([behind[places == k].mean() for k in range(3)])
-    np.testing.assert_allclose(after, means[places], rtol=1e-5)
-
-
-def test_centroids_by_hand():
-    """A cluster's value goes down the mean of its gradients, a scale down their part along its multiples."""
-    model = linear()
-    before = Codebook(3, keep_zeros=False)(kernels(model)[0] - 0.1 * gradient(kernels(model)[0]))
-    moved, wanted = before - 0.1 * gradient(before), np.empty_like(before)
-    for value in np.unique(before):
-        wanted[before == value] = moved[before == value].mean()
-    after = descended(model, at_once(ka.ADMMCluster, 3, retraining="centroids"), 2)[0]
+    near = Codebook(3, keep_zeros=False, scope=scope)(behind)
+    behind, wanted = behind - 0.1 * gradient(near), np.empty_like(near)
+    for at in columns(near, scope):
+        places = np.abs(behind[at][..., None] - np.unique(near[at])).argmin(-1)
+        wanted[at] = np.array([behind[at][places == k].mean() for k in range(3)])[places]
+    after = descended(model, at_once(ka.ADMMCluster, 3, scope=scope, retraining="straight_through"), 2)[0]
     np.testing.assert_allclose(after, wanted, rtol=1e-5)
 
+
+@pytest.mark.parametrize("scope", ["tensor", "channel"])
+def test_centroids_by_hand(scope):
+    """A cluster's value goes down the mean of its gradients."""
+    model = linear()
+    before = Codebook(3, keep_zeros=False, scope=scope)(kernels(model)[0] - 0.1 * gradient(kernels(model)[0]))
+    wanted = before - 0.1 * gradient(before)
+    for at in columns(before, scope):
+        for value in np.unique(before[at]):
+            wanted[at] = np.where(before[at] == value, wanted[at][before[at] == value].mean(), wanted[at])
+    after = descended(model, at_once(ka.ADMMCluster, 3, scope=scope, retraining="centroids"), 2)[0]
+    np.testing.assert_allclose(after, wanted, rtol=1e-5)
+
+
+def test_scales_by_hand():
+    """A scale goes down the part of its gradients that is along its multiples."""
     model = linear()
     before = Binary()(kernels(model)[0] - 0.1 * gradient(kernels(model)[0]))
     wanted = before - 0.1 * (gradient(before) * np.sign(before)).mean() * np.sign(before)
@@ -266,6 +285,7 @@ BAD = {
     "clusters": (lambda: ka.ADMMCluster(1), ValueError, "size"),
     "a float of clusters": (lambda: ka.ADMMCluster(2.0), TypeError, "size"),
     "first_last": (lambda: ka.ADMMQuantize(3, first_last="first"), ValueError, "`first_last` must be one of"),
+    "scope of clusters": (lambda: ka.ADMMCluster(2, scope="layer"), ValueError, "`scope` must be one of"),
     "snap": (lambda: ka.ADMMQuantize(3, snap=(0.5, 0.4, 1)), ValueError, "`snap` must be rising shares"),
     "retraining": (lambda: ka.ADMMQuantize(3, retraining="thaw"), ValueError, "`retraining` must be one of"),
     "snap without an end": (lambda: ka.ADMMQuantize(3, snap=(0.5,)), ValueError, "the last of them 1"),

@@ -26,8 +26,8 @@ class Few(NamedTuple):
             weights that are trained differ from the variable's, or `HELD` where a weight stays zero; with tied ones
             the number of each weight's cluster, from 1, or its multiple of the scale; 0 where it stays zero.
         values: float32 variable. With places found anew the values, rising, `(2**n, 1)` for all weights or
-            `(2**n, channels)`, the last of them `HELD` where there are fewer; with tied ones, for each cluster or
-            scale, 1 / how much counts for it.
+            `(2**n, channels)`, the last of them `HELD` where there are fewer; with tied ones, for each scale, or each
+            cluster `(n, 1)` or `(n, channels)`, 1 / how much counts for it.
         steps: int32 variable, how many updates there were with places found anew: whose turn it is among the values.
     """
 
@@ -49,9 +49,11 @@ class Few(NamedTuple):
         return self._through(w, self._rescaled)
 
     def tied_values(self, x):
-        """`x` with the mean of its cluster for each: `target` numbers the clusters, `values` are 1 / their sizes."""
-        flat, places = ops.reshape(ops.cast(x, "float32"), (-1,)), ops.reshape(ops.cast(self.target, "int32"), (-1,))
-        means = ops.segment_sum(flat, places, self.values.shape[0]) * self.values
+        """`x` with the mean of its cluster for each: `target` numbers them by channel, `values` are 1 / their sizes."""
+        count, channels = self.values.shape
+        places = ops.cast(self.target, "int32") * channels + ops.arange(channels, dtype="int32")
+        flat, places = ops.reshape(ops.cast(x, "float32"), (-1,)), ops.reshape(places, (-1,))
+        means = ops.segment_sum(flat, places, count * channels) * ops.reshape(self.values, (-1,))
         return ops.cast(ops.reshape(ops.take(means, places), x.shape), x.dtype)
 
     def tied_scale(self, x):

@@ -106,6 +106,7 @@ class ADMMCluster(ADMM):
 
     Args:
         clusters: int >= 2, how many values the weights of a tensor have at most, zeros of a pruning aside.
+        scope: `"tensor"`, or `"channel"`: so many values in each output channel, TFMOT's `cluster_per_channel`.
         first_last: as in `ADMMQuantize`.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
 
@@ -125,8 +126,8 @@ class ADMMCluster(ADMM):
     References: as for `ADMMQuantize`.
     """
 
-    def __init__(self, clusters, *, first_last="last", admm_epochs=None, retrain_epochs=None, **kwargs):
-        sets = Codebook(clusters, keep_zeros=False), Codebook(clusters)
+    def __init__(self, clusters, *, scope="tensor", first_last="last", admm_epochs=None, retrain_epochs=None, **kwargs):
+        sets = Codebook(clusters, keep_zeros=False, scope=scope), Codebook(clusters, scope=scope)
         super().__init__(placed_steps(type(self).__name__, *sets, first_last, admm_epochs, retrain_epochs), **kwargs)
 
 

@@ -3,24 +3,25 @@
 import numpy as np
 
 
-class Line:
-    """Numbers in rising order, with how often each occurs; a cluster is a run of them.
+class Lines:
+    """Rows of numbers in rising order, each with how often it occurs; a cluster is a run of a row.
 
-    Costs are differences of running sums: exact to float64's 16 digits of the sum of all squares.
+    What lies between the numbers is counted through all rows: `start` and `end` of a run, both of one row, are places
+    of a flat array, a row beginning at each of `begins`. Costs are differences of running sums: exact to float64's 16
+    digits of a row's sum of all squares.
 
     Args:
-        values: float64 array, rising.
-        counts: float64 array.
+        values: float64 array `(rows, numbers)`, rising in each row.
+        counts: float64 array of the same shape; 0 for numbers that fill up a row that has fewer.
     """
 
     def __init__(self, values, counts):
         # Around their mean, where the squares lose fewest digits.
-        centered = values - values @ counts / counts.sum()
+        centered = values - ((values * counts).sum(axis=1) / counts.sum(axis=1))[:, None]
         masses = (counts, counts * centered, counts * centered**2)
-        self.count, self.first, self.second = (np.concatenate([[0.0], np.cumsum(mass)]) for mass in masses)
-
-    def __len__(self):
-        return len(self.count) - 1
+        self.count, self.first, self.second = (np.pad(np.cumsum(m, axis=1), ((0, 0), (1, 0))).ravel() for m in masses)
+        self.begins = np.arange(len(values)) * (values.shape[1] + 1)
+        self.length = values.shape[1]
 
     def cost(self, start, end):
         """The squared distance of the numbers `[start, end)` to their mean; of none of them 0."""
@@ -35,29 +36,34 @@ class Line:
 def optimal_clusters(values, counts, size):
     """The means of the clusters whose squared distances to the numbers are least: 1-D k-means, exactly.
 
-    Solves `argmin_C sum_j counts_j min_{c in C} (values_j - c)^2` over sets `C` of at most `size` means, by dynamic
-    programming over the runs of the sorted numbers (Wang and Song, "Ckmeans.1d.dp", The R Journal 3/2, 2011). Where
-    the best last cluster begins rises with where it ends, so each of the `size` rounds halves its ranges,
-    `O(n log n)` each.
+    Solves, for each row, `argmin_C sum_j counts_j min_{c in C} (values_j - c)^2` over sets `C` of at most `size` means,
+    by dynamic programming over the runs of the sorted numbers (Wang and Song, "Ckmeans.1d.dp", The R Journal 3/2,
+    2011). Where the best last cluster begins rises with where it ends, so each of the `size` rounds halves its ranges,
+    `O(n log n)` each; all rows are done at once.
 
     Args:
-        values: float64 array, rising, no two equal.
-        counts: float64 array, how often each occurs.
+        values: float64 array `(rows, numbers)`, rising in each row.
+        counts: float64 array of the same shape, how often each occurs; 0 for numbers that fill up a row.
         size: int, how many clusters.
 
     Returns:
-        float64 array of no more than `size` means, rising.
+        A list with a float64 array of no more than `size` means, rising, for each row.
 
     Example:
 
     >>> import numpy as np
-    >>> optimal_clusters(np.array([0.0, 1.0, 10.0, 11.0, 30.0]), np.ones(5), 3)
-    array([ 0.5, 10.5, 30. ])
+    >>> optimal_clusters(np.array([[0.0, 1.0, 10.0, 11.0, 30.0]]), np.ones((1, 5)), 3)
+    [array([ 0.5, 10.5, 30. ])]
     """
-    if len(values) <= size:
-        return values
-    _, rounds = _all_rounds(Line(values, counts), size)
-    return _means(values, counts, _trace_back(rounds, len(values)))
+    rows, length = values.shape
+    if length <= size:
+        return [row[count > 0] for row, count in zip(values, counts, strict=True)]
+    lines = Lines(values, counts)
+    begins = _trace_back(_all_rounds(lines, size)[1], lines.begins, lines.begins + length) - lines.begins
+    begins = np.unique((begins + np.arange(rows) * length)[begins < length])
+    means, counts = _means(values.ravel(), counts.ravel(), begins)
+    of_row = np.searchsorted(begins[counts > 0], np.arange(1, rows) * length)
+    return np.split(means[counts > 0], of_row)
 
 
 def optimal_ends(values, kept, size):
@@ -95,7 +101,7 @@ class _Side:
 
     def __init__(self, values, size):
         self._values = values
-        totals, self._rounds = _all_rounds(Line(values, np.ones(len(values))), size)
+        totals, self._rounds = _all_rounds(Lines(values[None], np.ones((1, len(values)))), size)
         none = np.full(len(values) + 1, -np.inf)
         none[0] = 0
         squares = np.concatenate([[0.0], np.cumsum(values**2)])
@@ -104,56 +110,60 @@ class _Side:
     def means(self, clusters, count):
         if not count:
             return np.zeros(0)
-        values = self._values[:count]
-        return _means(values, np.ones(count), _trace_back(self._rounds[: clusters - 1], count))
+        begins = _trace_back(self._rounds[: clusters - 1], np.array([0]), np.array([count]))
+        return _means(self._values[:count], np.ones(count), np.unique(begins[begins < count]))[0]
 
 
-def _all_rounds(line, size):
-    """The least cost of each first `end` numbers in `1 ... size` clusters, and where the last of these starts."""
-    totals = [line.cost(np.zeros(len(line) + 1, dtype=np.intp), np.arange(len(line) + 1))]
+def _all_rounds(lines, size):
+    """The least cost of each first numbers of a row in `1 ... size` clusters, and where the last of these starts."""
+    ends = np.arange(len(lines.count))
+    totals = [lines.cost(np.repeat(lines.begins, lines.length + 1), ends)]
     rounds = []
     for _ in range(size - 1):
-        total, starts = _one_more(line, totals[-1])
+        total, starts = _one_more(lines, totals[-1])
         totals.append(total)
         rounds.append(starts)
     return totals, rounds
 
 
 def _means(values, counts, begins):
-    begins = np.unique([begin for begin in begins if begin < len(values)])
-    return np.add.reduceat(counts * values, begins) / np.add.reduceat(counts, begins)
+    """The means of the runs that begin at `begins`, and how many numbers each has; of no numbers 0."""
+    sums, counts = np.add.reduceat(counts * values, begins), np.add.reduceat(counts, begins)
+    return np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0), counts
 
 
-def _trace_back(rounds, end):
-    """Where the clusters of the first `end` numbers begin, from the last to the first."""
+def _trace_back(rounds, firsts, ends):
+    """Where the clusters between `firsts` and `ends` begin, from the last to the first: `(clusters, ends)`."""
+    begins = []
     for starts in reversed(rounds):
-        end = starts[end]
-        yield int(end)
-    yield 0
+        ends = starts[ends]
+        begins.append(ends)
+    return np.stack([*begins, firsts])
 
 
-def _one_more(line, total):
-    """The least cost of each first `end` numbers in one more cluster, and where that cluster starts."""
-    length = len(total)
-    best, starts = np.empty(length), np.empty(length, dtype=np.intp)
+def _one_more(lines, total):
+    """The least cost of each first numbers of a row in one more cluster, and where that cluster starts."""
+    length = lines.length + 1
+    best, starts = np.empty(len(total)), np.empty(len(total), dtype=np.intp)
     # Ends are settled from the coarse to the fine: each lies between two that bound where its cluster starts.
-    stride = 1 << length.bit_length()
-    while stride > 1:
-        ends = np.arange(stride // 2, length + 1, stride) - 1
-        low = np.where(ends >= stride // 2, starts[ends - stride // 2], 0)
-        above = ends + stride // 2
-        high = np.where(above < length, starts[np.minimum(above, length - 1)], ends)
-        best[ends], starts[ends] = _least(line, total, ends, low, np.minimum(high, ends))
-        stride //= 2
+    half = 1 << (length.bit_length() - 1)
+    while half:
+        within = np.arange(half, length + 1, 2 * half) - 1
+        ends = lines.begins[:, None] + within
+        low = np.where(within >= half, starts[ends - half], lines.begins[:, None])
+        high = np.where(within + half < length, starts[np.minimum(ends + half, len(total) - 1)], ends)
+        ends = ends.ravel()
+        best[ends], starts[ends] = _least(lines, total, ends, low.ravel(), np.minimum(high.ravel(), ends))
+        half //= 2
     return best, starts
 
 
-def _least(line, total, ends, low, high):
+def _least(lines, total, ends, low, high):
     """For each end the least `total[start] + cost(start, end)` over `low <= start <= high`, and that start."""
     widths = high - low + 1
     offsets = np.cumsum(widths) - widths
     start = np.arange(widths.sum()) + np.repeat(low - offsets, widths)
-    costs = total[start] + line.cost(start, np.repeat(ends, widths))
+    costs = total[start] + lines.cost(start, np.repeat(ends, widths))
     least = np.minimum.reduceat(costs, offsets)
     at = np.flatnonzero(costs == np.repeat(least, widths))
     first = at[np.searchsorted(at, offsets)]

@@ -32,8 +32,8 @@ class Joint(keras.constraints.Constraint):
 
     Raises:
         TypeError: for other sets.
-        ValueError: for a pair whose nearest member is not proved: blocks, a scale for each channel; for levels that
-            allow no zeros; when called, for more than 100,000 kept in clusters.
+        ValueError: for a pair whose nearest member is not proved: blocks, a scale or codebook for each channel; for
+            levels that allow no zeros; when called, for more than 100,000 kept in clusters.
 
     Example:
 
@@ -108,8 +108,9 @@ def _check_proved(sparse, levels):
             "Joint: the nearest member is proved for single weights only: of blocks the largest need not be those that "
             f"gain most on levels. Received: structure={sparse.structure!r}. Prune first, and pass the Support of it."
         )
-    if isinstance(levels, OnLevels) and levels.scope != "tensor":
+    if levels.scope != "tensor":
         raise ValueError(
-            "Joint: the nearest member is proved for one scale only: with a scale for each channel the largest need "
-            f"not be those that gain most. Received: scope={levels.scope!r}. Prune first, and pass the Support of it."
+            "Joint: the nearest member is proved for one scale or codebook only: with one for each channel the largest "
+            f"need not be those that gain most. Received: scope={levels.scope!r}. Prune first, and pass the Support of "
+            "it."
         )

@@ -34,6 +34,10 @@ def chunks(x):
 
 
 def _histogram(x, most, zeros):
+    if x.size <= CHUNK:  # too few to look through all bins for those in use
+        x = x if zeros else x[x != 0]
+        used, places = np.unique(_keys(x), return_inverse=True)
+        return _joined(used, np.bincount(places).astype("float64"), np.bincount(places, weights=x), most)
     bins = 1 << (32 - SHIFT)
     counts, sums = np.zeros(bins), np.zeros(bins)
     for chunk in chunks(x):

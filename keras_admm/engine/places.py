@@ -92,12 +92,13 @@ def multiples(z, constraint):
 
 
 def clusters(z, constraint):
-    """Each weight's cluster, from 1, or 0 for a zero that stays; and 1 / how many weights each has."""
-    distinct, places = np.unique(z, return_inverse=True)
-    ids = np.where(z == 0, 0, places.reshape(z.shape) + 1)
-    counts = np.bincount(ids.reshape(-1), minlength=distinct.size + 1)
+    """Each weight's cluster in its channel, from 1, or 0 for a zero that stays; and 1 / how many weights each has."""
+    columns = z.reshape(-1, z.shape[-1] if _by_channel(z, constraint) else 1).T
+    ids = np.stack([np.where(c == 0, 0, np.unique(c, return_inverse=True)[1] + 1) for c in columns])
+    counts = np.stack([np.bincount(row, minlength=ids.max() + 1) for row in ids], axis=1)
     counts[0] = 0
-    return ids.astype("float32"), np.divide(1, counts, out=np.zeros(counts.size), where=counts > 0).astype("float32")
+    shares = np.divide(1, counts, out=np.zeros(counts.shape), where=counts > 0)
+    return ids.T.reshape(z.shape).astype("float32"), shares.astype("float32")
 
 
 def _by_channel(z, constraint):
