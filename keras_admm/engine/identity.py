@@ -1,47 +1,141 @@
 """What identifies a run when it is resumed by another process: JSON of configs, and where two of them differ."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+import sys
+import types
+from collections.abc import Mapping, Set
 
+import keras
 import numpy as np
 
 LONG = 2000  # characters of JSON of one value, such as a mask, beyond which a hash stands for it
+ORDER = "in order"  # of the patterns of a mapping: of several that fit, the last counts
+UNKNOWN = "not compared"
+NAMED = {"Layer", "Optimizer"}  # of Keras and tf_keras: their configs have names that a process gives
+BUILT_IN = (type, types.BuiltinFunctionType, np.ufunc, type(np.sum))
+PYTHON = "{}.{}".format(*sys.version_info)  # each has code of its own for the same functions
 
 
-def described(thing):
-    """What a constraint, a mapping, a callable or a number is, in JSON types, the same in every process.
+def described(thing, names=()):
+    """What a plan, a constraint, a mapping, a callable or a number is, in JSON types, the same in every process.
 
-    A callable is described by its qualified name alone, an object without a config by its class.
+    A callable is described by its code, its defaults, what it has closed over and what a `partial` gives it; not by
+    what it reads from its module. Of objects without a config only the class is known: see `unknown`.
+
+    Args:
+        thing: what to describe.
+        names: dict of the names of variables that may be keys of mappings, to names that every process gives them.
     """
-    if thing is None or isinstance(thing, (bool, int, float, str)):
-        return thing
-    if isinstance(thing, np.ndarray):
-        return _hashed(thing.tolist())
-    if isinstance(thing, np.generic):
-        return thing.item()
-    if isinstance(thing, Mapping):
-        return {str(key): described(value) for key, value in thing.items()}
-    if isinstance(thing, tuple) and hasattr(thing, "_asdict"):
-        return {"class": type(thing).__qualname__, **described(thing._asdict())}
-    if isinstance(thing, (list, tuple)):
-        return _hashed([described(each) for each in thing])
-    return _of_object(thing)
+    return _Description(dict(names)).of(thing)
 
 
-def _of_object(thing):
-    if hasattr(thing, "__qualname__"):
-        return {"callable": thing.__qualname__}
-    try:
-        config = thing.get_config()
-    except Exception:  # of a constraint of others': none, or one that is not written
-        config = {}
-    return {"class": type(thing).__qualname__, "config": described(config)}
+class _Description:
+    def __init__(self, names):
+        self._names = names
+        self._inside = []  # functions that are being described: they may hold themselves
+
+    def of(self, thing):
+        if thing is None or isinstance(thing, (bool, int, float, str)):
+            return thing
+        if isinstance(thing, np.generic):
+            return thing.item()
+        if isinstance(thing, np.ndarray):
+            return thing.tolist() if thing.size * 20 < LONG else _hash(str(thing.shape).encode(), thing.tobytes())
+        if isinstance(thing, Mapping):
+            return self._mapping(thing)
+        if isinstance(thing, tuple) and hasattr(thing, "_asdict"):
+            return {"class": type(thing).__qualname__, **self._items(thing._asdict())}
+        if isinstance(thing, Set):
+            return self._short(sorted((self.of(each) for each in thing), key=json.dumps))
+        if isinstance(thing, (list, tuple)):
+            return self._short([self.of(each) for each in thing])
+        return self._callable(thing)
+
+    def _mapping(self, thing):
+        keys = [self._names.get(key, str(key)) for key in thing]
+        return {ORDER: keys, **{key: self.of(value) for key, value in zip(keys, thing.values(), strict=True)}}
+
+    def _items(self, thing):
+        return {str(key): self.of(value) for key, value in thing.items()}
+
+    def _callable(self, thing):
+        if isinstance(thing, functools.partial):
+            return {
+                "partial": self.of(thing.func),
+                "args": self.of(thing.args),
+                "keywords": self._items(thing.keywords),
+            }
+        if isinstance(thing, types.MethodType):
+            return {"method": self._function(thing.__func__), "of": self.of(thing.__self__)}
+        if isinstance(thing, types.FunctionType):
+            return self._function(thing)
+        if isinstance(thing, BUILT_IN):
+            return {"callable": thing.__name__}
+        return self._object(thing)
+
+    def _function(self, thing):
+        if thing in self._inside:
+            return {"callable": thing.__qualname__}
+        self._inside.append(thing)
+        closed = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
+        found = {
+            "callable": thing.__qualname__,
+            "code": {"python": PYTHON, **_hash(*_code(thing.__code__))},
+            "defaults": self.of(thing.__defaults__ or ()),
+            "keywords": self._items(thing.__kwdefaults__ or {}),
+            "closure": {name: self._cell(cell) for name, cell in closed},
+        }
+        self._inside.pop()
+        return found
+
+    def _cell(self, cell):
+        try:
+            return self.of(cell.cell_contents)
+        except ValueError:  # empty as yet
+            return None
+
+    def _object(self, thing):
+        kind = type(thing)
+        found = {"class": kind.__qualname__}
+        inherited = getattr(kind, "get_config", None) is keras.constraints.Constraint.get_config
+        if NAMED & {each.__name__ for each in kind.__mro__} or inherited and vars(thing):
+            return {**found, UNKNOWN: True}
+        try:
+            return {**found, "config": self._items(thing.get_config())}
+        except Exception:  # there is none, or of a constraint of others' one that is not written
+            return {**found, UNKNOWN: True}
+
+    def _short(self, value):
+        text = json.dumps(value)
+        return value if len(text) <= LONG else _hash(text.encode())
 
 
-def _hashed(value):
-    text = json.dumps(value)
-    return value if len(text) <= LONG else {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+def _code(code):
+    """The parts of a function's code that are the same in every process of one Python, as bytes."""
+    yield from (code.co_code, repr(code.co_names).encode())
+    for each in code.co_consts:
+        if isinstance(each, types.CodeType):
+            yield from _code(each)
+        else:
+            yield repr(sorted(map(repr, each)) if isinstance(each, frozenset) else each).encode()
+
+
+def _hash(*parts):
+    return {"sha256": hashlib.sha256(b"\0".join(parts)).hexdigest()}
+
+
+def unknown(description, path=""):
+    """The places in a description where two things of one class are not told apart, with their classes."""
+    if isinstance(description, list):
+        for i, each in enumerate(description):
+            yield from unknown(each, f"{path}[{i}]")
+    elif isinstance(description, dict) and UNKNOWN in description:
+        yield f"{path} ({description['class']})"
+    elif isinstance(description, dict):
+        for key, each in description.items():
+            yield from unknown(each, f"{path}.{key}" if path else key)
 
 
 def differences(now, then, path=""):

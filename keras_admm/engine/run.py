@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_admm import attach, weights
-from keras_admm.engine.identity import described, differences, named_few
+from keras_admm.engine.identity import described, differences, named_few, unknown
 from keras_admm.engine.targets import Targets
 from keras_admm.progress import Progress, check_finite, sparsity
 
@@ -78,6 +78,8 @@ class Engine:
         )
         if plan.penalty == "loss" and self.optimizers is not None:
             _check_loss_takes_penalty(name, model)
+        # Before anything is called that the plan brings, which may change what it has closed over.
+        self._identity = self._described()
         self.epoch = 0
         self._in_fit = in_fit
         self._checked = False
@@ -305,7 +307,7 @@ class Engine:
 
     def state_dict(self):
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
-        state = {"plan": np.array(self._fingerprint()), "epoch": np.array(self.epoch)}
+        state = {"plan": np.array(json.dumps(self._identity)), "epoch": np.array(self.epoch)}
         state["pending"] = np.array(self._pending)
         state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
         return {**state, **self._targets.state()}
@@ -323,6 +325,7 @@ class Engine:
             ValueError: for a state of another plan or model, with the differences; for fewer epochs.
         """
         self.check_state(state, epochs)
+        self._say_unknown()
         had = int(state["epochs"])
         self._timeline = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
         self.attach()
@@ -332,8 +335,7 @@ class Engine:
 
     def check_state(self, state, epochs=None):
         """Raises the sentence that says why a state cannot be resumed by this run."""
-        then, now = json.loads(str(state["plan"])), json.loads(self._fingerprint())
-        differing = named_few(differences(now, then))
+        differing = named_few(differences(self._identity, json.loads(str(state["plan"]))))
         if differing:
             raise ValueError(
                 f"{self.name}: a state can only be resumed by the run that saved it. Received: the state of another "
@@ -346,10 +348,20 @@ class Engine:
                 "again, or give a fresh backup_dir."
             )
 
-    def _fingerprint(self):
+    def _say_unknown(self):
+        places = named_few(unknown(self._identity))
+        if places:
+            warnings.warn(
+                f"{self.name}: a run is resumed with the plan that it was begun with. Received: {places}, of which "
+                "only the class can be compared with what it was then. See to it that it is the same; a get_config() "
+                "makes it known.",
+                stacklevel=4,
+            )
+
+    def _described(self):
         keys = attach.structural(self.variables)
         shapes = {keys[name]: list(v.shape) for name, v in self.variables.items()}
-        return json.dumps({"plan": described(self.plan), "weights": shapes})
+        return {"plan": described(self.plan, keys), "weights": shapes}
 
     def _fractions(self, step):
         """The shares of a step at which its sets are asked for."""
