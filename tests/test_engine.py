@@ -1,5 +1,7 @@
 """The same run in loops written by hand, one for each backend, and with a Keras optimizer in a loop."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -238,6 +240,37 @@ def test_state_goes_on_where_it_stood():
     assert len(resumed) == 3 and resumed[-1] == pytest.approx(straight)
     with pytest.raises(ValueError, match="can only be resumed by the run that saved it. Received.*Give a fresh"):
         Engine(model, PLAN._replace(rho=0.5), optimizer=None).load_state_dict(state)
+
+
+class Own:
+    """A target of the user's, which changes while it runs."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, arrays, fraction):
+        self.calls += 1
+        return dict.fromkeys(arrays, Sparse(0.5))
+
+
+def counting():
+    calls = []
+    return lambda arrays, fraction: calls.append(fraction) or dict.fromkeys(arrays, Sparse(0.5))
+
+
+@pytest.mark.parametrize("make, warned", [(Own, True), (counting, False)])
+def test_targets_that_change_are_what_they_were_at_first(make, warned):
+    model, _ = model_and_data()
+    engine = Engine(model, Plan((Step(make(), 2, 0),)), optimizer=None)
+    engine.begin()
+    engine.end_epoch()
+    state = engine.state_dict()
+    engine.release()
+    again = Engine(model, Plan((Step(make(), 2, 0),)), optimizer=None)
+    said = pytest.warns(UserWarning, match=r"Received: plan.steps\[0\].constraints \(Own\), of which only the class")
+    with said if warned else contextlib.nullcontext():
+        again.load_state_dict(state)
+    again.release()
 
 
 def test_weights_that_are_no_longer_finite_are_named():

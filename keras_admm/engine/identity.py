@@ -5,10 +5,13 @@ import hashlib
 import json
 import sys
 import types
+import warnings
 from collections.abc import Mapping, Set
 
 import keras
 import numpy as np
+
+from keras_admm import attach
 
 LONG = 2000  # characters of JSON of one value, such as a mask, beyond which a hash stands for it
 ORDER = "in order"  # of the patterns of a mapping: of several that fit, the last counts
@@ -16,6 +19,53 @@ UNKNOWN = "not compared"
 NAMED = {"Layer", "Optimizer"}  # of Keras and tf_keras: their configs have names that a process gives
 BUILT_IN = (type, types.BuiltinFunctionType, np.ufunc, type(np.sum))
 PYTHON = "{}.{}".format(*sys.version_info)  # each has code of its own for the same functions
+
+
+class Identity:
+    """What a run is, for whoever resumes it. It is taken before anything is called that a plan brings.
+
+    Args:
+        name: str, name used in error messages.
+        plan: the `keras_admm.plan.Plan`.
+        variables: dict of names to the compressed variables.
+    """
+
+    def __init__(self, name, plan, variables):
+        keys = attach.structural(variables)
+        shapes = {keys[n]: list(v.shape) for n, v in variables.items()}
+        self._name = name
+        self._now = {"plan": described(plan, keys), "weights": shapes}
+
+    @property
+    def text(self):
+        """The JSON that a state keeps as its `"plan"`."""
+        return json.dumps(self._now)
+
+    def check(self, state, epochs):
+        """Raises the sentence that says why a state cannot be resumed by this run, of so many epochs or None."""
+        differing = named_few(differences(self._now, json.loads(str(state["plan"]))))
+        if differing:
+            raise ValueError(
+                f"{self._name}: a state can only be resumed by the run that saved it. Received: the state of another "
+                f"plan or model: {differing}. Give a fresh backup_dir, or what the state was saved with."
+            )
+        if epochs is not None and epochs < int(state["epochs"]):
+            raise ValueError(
+                f"{self._name}: a run is resumed with at least the epochs that it was begun with. Received: {epochs}, "
+                f"where it was begun with {int(state['epochs'])} and has passed {int(state['epoch'])}. Fit for as many "
+                "again, or give a fresh backup_dir."
+            )
+
+    def say_unknown(self):
+        """Warn of objects of which a state says too little to compare them."""
+        places = named_few(unknown(self._now))
+        if places:
+            warnings.warn(
+                f"{self._name}: a run is resumed with the plan that it was begun with. Received: {places}, of which "
+                "only the class can be compared with what it was then. See to it that it is the same; a get_config() "
+                "makes it known.",
+                stacklevel=4,
+            )
 
 
 def described(thing, names=()):

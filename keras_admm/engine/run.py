@@ -3,14 +3,13 @@
 The engine knows nothing of `fit`: whoever ends an epoch calls `end_epoch`. `keras_admm.ADMM` is such a caller.
 """
 
-import json
 import warnings
 
 import keras
 import numpy as np
 
 from keras_admm import attach, weights
-from keras_admm.engine.identity import described, differences, named_few, unknown
+from keras_admm.engine.identity import Identity
 from keras_admm.engine.targets import Targets
 from keras_admm.progress import Progress, check_finite, sparsity
 
@@ -79,7 +78,7 @@ class Engine:
         if plan.penalty == "loss" and self.optimizers is not None:
             _check_loss_takes_penalty(name, model)
         # Before anything is called that the plan brings, which may change what it has closed over.
-        self._identity = self._described()
+        self._identity = Identity(name, self.plan, self.variables)
         self.epoch = 0
         self._in_fit = in_fit
         self._checked = False
@@ -307,7 +306,7 @@ class Engine:
 
     def state_dict(self):
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
-        state = {"plan": np.array(json.dumps(self._identity)), "epoch": np.array(self.epoch)}
+        state = {"plan": np.array(self._identity.text), "epoch": np.array(self.epoch)}
         state["pending"] = np.array(self._pending)
         state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
         return {**state, **self._targets.state()}
@@ -325,7 +324,7 @@ class Engine:
             ValueError: for a state of another plan or model, with the differences; for fewer epochs.
         """
         self.check_state(state, epochs)
-        self._say_unknown()
+        self._identity.say_unknown()
         had = int(state["epochs"])
         self._timeline = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
         self.attach()
@@ -335,33 +334,7 @@ class Engine:
 
     def check_state(self, state, epochs=None):
         """Raises the sentence that says why a state cannot be resumed by this run."""
-        differing = named_few(differences(self._identity, json.loads(str(state["plan"]))))
-        if differing:
-            raise ValueError(
-                f"{self.name}: a state can only be resumed by the run that saved it. Received: the state of another "
-                f"plan or model: {differing}. Give a fresh backup_dir, or what the state was saved with."
-            )
-        if epochs is not None and epochs < int(state["epochs"]):
-            raise ValueError(
-                f"{self.name}: a run is resumed with at least the epochs that it was begun with. Received: {epochs}, "
-                f"where it was begun with {int(state['epochs'])} and has passed {int(state['epoch'])}. Fit for as many "
-                "again, or give a fresh backup_dir."
-            )
-
-    def _say_unknown(self):
-        places = named_few(unknown(self._identity))
-        if places:
-            warnings.warn(
-                f"{self.name}: a run is resumed with the plan that it was begun with. Received: {places}, of which "
-                "only the class can be compared with what it was then. See to it that it is the same; a get_config() "
-                "makes it known.",
-                stacklevel=4,
-            )
-
-    def _described(self):
-        keys = attach.structural(self.variables)
-        shapes = {keys[name]: list(v.shape) for name, v in self.variables.items()}
-        return {"plan": described(self.plan, keys), "weights": shapes}
+        self._identity.check(state, epochs)
 
     def _fractions(self, step):
         """The shares of a step at which its sets are asked for."""
