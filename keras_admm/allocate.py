@@ -63,8 +63,9 @@ def allocate(arrays, sparsity, how="global", min_keep=1):
     budget = round((1 - sparsity) * sum(array.size for array in arrays.values()))
     if budget < sum(least.values()):
         raise ValueError(
-            f"allocate: a sparsity of {sparsity} leaves {budget} weights, fewer than min_keep={min_keep} for each "
-            f"of {len(arrays)} tensors. Lower the sparsity or min_keep."
+            f"allocate: the budget must hold `min_keep` weights of each tensor. Received: sparsity={sparsity}, which "
+            f"leaves {budget} weights, fewer than min_keep={min_keep} for each of {len(arrays)} tensors. Lower the "
+            "sparsity or min_keep."
         )
     divide = {"global": _by_magnitude, "lamp": _by_lamp, "erk": _by_shape}[how]
     return _bounded(arrays, budget, least, divide)

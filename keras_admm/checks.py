@@ -92,7 +92,8 @@ def path(name, argument, value):
     given = os.fspath(value)
     if not isinstance(given, str) or not given or "\0" in given:
         raise ValueError(refused(name, argument, must, value, "Pass for example 'model.kadmm'."))
-    if max(len(os.fsencode(part)) for part in given.split(os.sep)) > LONGEST:
+    names = [len(os.fsencode(part)) for part in given.split(os.sep)]
+    if max(names) > LONGEST or sum(names) + len(names) > LONGEST * 15:
         raise ValueError(refused(name, argument, f"{must}, no name in it above {LONGEST} bytes", value, "Shorten it."))
     return value
 
@@ -106,6 +107,20 @@ def array(name, argument, value, must="an array of numbers"):
     if not (np.issubdtype(made.dtype, np.number) or made.dtype == bool) or np.iscomplexobj(made):
         raise TypeError(refused(name, argument, must, value, "Pass a NumPy array or a list of numbers."))
     return made
+
+
+def arrays(name, argument, value, must):
+    """An array, or a list or dict of arrays, none of them empty."""
+    if isinstance(value, (list, tuple, dict)) and len(value):
+        for each in value.values() if isinstance(value, dict) else value:
+            arrays(name, argument, each, must) if isinstance(each, (list, tuple, dict)) else array(
+                name, argument, each, must
+            )
+        return value
+    array(name, argument, value, must)
+    if not hasattr(value, "shape"):
+        raise TypeError(refused(name, argument, must, value, "Pass a NumPy array or a list of numbers."))
+    return value
 
 
 def takes(name, argument, value, count, must):

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_admm import weights
+from keras_admm import checks, weights
 from keras_admm.errors import reason
 
 REGULAR = "a file"
@@ -140,6 +140,7 @@ def whole(path):
 
 def check_place(path):
     """Raises the sentence that says why no file can be written at a path: all but nothing and regular files stay."""
+    checks.path("file", "path", path)
     if ADDRESS.match(str(path)):
         raise ValueError(
             f"{path}: it must be a path of this machine's file system. Received: an address. Write to a path, and copy "

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_admm import checks
 from keras_admm.inference import unchanged
+from keras_admm.weights import check_model
 
 WARM_UP = 10
 
@@ -69,11 +71,14 @@ def latency(a, b, data, threads=1, runs=100):
     print(keras_admm.latency("dense.tflite", "pruned.tflite", x[:1]))
     ```
     """
-    if runs < 2 or threads < 1:
-        raise ValueError(
-            f"latency: there must be 2 runs and 1 thread at least. Received: runs={runs}, threads={threads}. "
-            "Leave them at their defaults."
-        )
+    checks.integer("latency", "runs", runs, 2)
+    checks.integer("latency", "threads", threads)
+    for argument, model in (("a", a), ("b", b)):
+        if isinstance(model, (str, os.PathLike)):
+            checks.path("latency", argument, model)
+        else:
+            check_model("latency", model, argument)
+    checks.arrays("latency", "data", data, "an array, or a list or dict of arrays")
     calls = [_call(model, data, threads) for model in (a, b)]
     with unchanged(a), unchanged(b):
         for call in calls * WARM_UP:
@@ -99,11 +104,6 @@ def _call(model, data, threads):
     """A function without arguments that runs a model on the data once."""
     if isinstance(model, (str, os.PathLike)):
         return _call_file(model, data, threads)
-    if not hasattr(model, "predict_on_batch"):
-        raise TypeError(
-            f"latency: models must be Keras models or paths of .tflite files. Received: {type(model).__name__}. "
-            "Pass one of these."
-        )
     if getattr(model, "inputs", None):
         _check(model.name, data, [tuple(t.shape) for t in model.inputs])
     return lambda: model.predict_on_batch(data)

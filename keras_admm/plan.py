@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_admm import checks
 from keras_admm.allocate import allocate, check_how, check_min_keep
 from keras_admm.attach import PENALTIES
 from keras_admm.constraints import Sparse, Support, check_structure, group_norms
@@ -12,6 +13,7 @@ from keras_admm.constraints.sparse import check_sparsity
 from keras_admm.names import idle, last_fitting
 from keras_admm.schedules import check_growth, check_path, check_rho, tighten
 
+A_SET = "a keras_admm.constraints object such as Sparse(0.9)"
 RETRAINING = ("straight_through", "snap", "centroids")
 
 
@@ -121,6 +123,43 @@ class Pruning(NamedTuple):
             raise ValueError(f"{name}: {error}") from None
 
 
+def check_constraints(name, constraints):
+    """Raises what is wrong with the `constraints` of a step, as far as it shows without weights."""
+    if isinstance(constraints, Mapping):
+        if not constraints:
+            raise ValueError(
+                checks.refused(
+                    name,
+                    "constraints",
+                    "a mapping of one pattern at least",
+                    constraints,
+                    "Pass {'*kernel': Sparse(0.9)}.",
+                )
+            )
+        for pattern, each in constraints.items():
+            checks.text(name, "constraints", pattern)
+            _check_set(name, f"constraints[{pattern!r}]", each)
+    elif hasattr(constraints, "get_config") or not callable(constraints) or isinstance(constraints, type):
+        _check_set(name, "constraints", constraints)
+    else:
+        checks.takes(name, "constraints", constraints, 2, f"{A_SET}, or a callable of (arrays, fraction)")
+
+
+def _check_set(name, argument, constraint):
+    if not callable(constraint) or isinstance(constraint, type):
+        raise TypeError(checks.refused(name, argument, A_SET, constraint, "Pass for example Sparse(0.9)."))
+
+
+def _check_snap(name, snap):
+    must = "rising shares in (0, 1], the last of them 1"
+    remedy = "Write for example (0.5, 0.75, 1.0), or (1.0,) to put all in its place at once."
+    if not isinstance(snap, (list, tuple)):
+        raise TypeError(checks.refused(name, "snap", must, snap, remedy))
+    shares = [checks.number(name, "snap", share, 0, must, remedy) for share in snap]
+    if not shares or any(a >= b for a, b in zip([0.0, *shares], shares, strict=False)) or shares[-1] != 1:
+        raise ValueError(checks.refused(name, "snap", must, snap, remedy))
+
+
 class Moment(NamedTuple):
     """One epoch of a run.
 
@@ -173,31 +212,23 @@ class Plan(NamedTuple):
 
     def check(self, name):
         """Raises the sentence that says what is wrong with this plan."""
+        if not isinstance(self.steps, (list, tuple)) or not all(isinstance(step, Step) for step in self.steps):
+            must = "a tuple of keras_admm.Step objects"
+            raise TypeError(checks.refused(name, "steps", must, self.steps, "Pass (Step(Sparse(0.9)),)."))
         if not self.steps:
-            raise ValueError(f"{name}: a run needs at least one step. Received: none. Give one constraint or sparsity.")
+            raise ValueError(
+                f"{name}: a run must have at least one step. Received: none. Give one constraint or sparsity."
+            )
         for step in self.steps:
+            check_constraints(name, step.constraints)
             per_step(name, "admm_epochs", step.admm_epochs, 1, least=1)
             per_step(name, "retrain_epochs", step.retrain_epochs, 1, least=0)
-        if isinstance(self.update_every, bool) or not isinstance(self.update_every, int) or self.update_every < 1:
-            raise ValueError(
-                f"{name}: `update_every` is a number of epochs and must be an integer >= 1. "
-                f"Received: update_every={self.update_every!r}. Use 1 to move Z and U after every epoch."
-            )
-        if self.penalty not in PENALTIES:
-            raise ValueError(
-                f"{name}: `penalty` must be one of {PENALTIES}. Received: penalty={self.penalty!r}. Choose one."
-            )
-        rising = all(0 < a < b for a, b in zip((1e-9, *self.snap), self.snap, strict=False))
-        if not self.snap or not rising or self.snap[-1] != 1:
-            raise ValueError(
-                f"{name}: `snap` must be rising shares in (0, 1], the last of them 1. Received: snap={self.snap!r}. "
-                "Write for example (0.5, 0.75, 1.0), or (1.0,) to put all in its place at once."
-            )
-        if self.retraining not in RETRAINING:
-            raise ValueError(
-                f"{name}: `retraining` must be one of {RETRAINING}. Received: retraining={self.retraining!r}. "
-                "Choose one."
-            )
+        checks.integer(name, "update_every", self.update_every, remedy="Use 1 to move Z and U after every epoch.")
+        checks.choice(name, "penalty", self.penalty, PENALTIES)
+        checks.choice(name, "retraining", self.retraining, RETRAINING)
+        for argument in ("rescale_dual", "masked_progressive", "pull_kept"):
+            checks.boolean(name, argument, getattr(self, argument))
+        _check_snap(name, self.snap)
         check_rho(name, self.rho)
         check_growth(name, self.rho_growth)
 
@@ -264,7 +295,7 @@ def _ascending(name, sparsity):
     if not sparsities or any(a >= b for a, b in zip(sparsities, sparsities[1:], strict=False)):
         raise ValueError(
             f"{name}: a list of sparsities must ascend, each step starting from the last. "
-            f"Received: sparsity={sparsity!r}. Sort it and drop what is equal."
+            f"Received: sparsity={checks.shown(sparsity)}. Sort it and drop what is equal."
         )
     return sparsities
 
@@ -272,10 +303,10 @@ def _ascending(name, sparsity):
 def per_step(name, argument, epochs, count, least):
     """The epochs of each step, from one number for all or a list; raises the sentence that says what is wrong."""
     values = list(epochs) if isinstance(epochs, (list, tuple)) else [epochs] * count
-    good = all(e is None or (isinstance(e, int) and not isinstance(e, bool) and e >= least) for e in values)
+    good = all(e is None or (isinstance(e, (int, np.integer)) and type(e) is not bool and e >= least) for e in values)
     if not good or len(values) != count:
         raise ValueError(
             f"{name}: `{argument}` must be an integer >= {least}, or a list of one for each of the {count} step(s). "
-            f"Received: {argument}={epochs!r}. Leave it out to have the epochs of fit divided."
+            f"Received: {argument}={checks.shown(epochs)}. Leave it out to have the epochs of fit divided."
         )
-    return values
+    return [None if e is None else int(e) for e in values]

@@ -246,17 +246,29 @@ def test_nan_in_training_goes_back_to_the_last_good_state(tmp_path):
 
 
 BAD = {
-    "sparsity=1": (lambda: ka.ADMMPrune(1.0), r"must be in \[0, 1\). Received: sparsity=1.0. Pass"),
-    "sparsity<0": (lambda: ka.ADMMPrune(-0.1), r"must be in \[0, 1\). Received: sparsity=-0.1. Pass"),
+    "sparsity=1": (
+        lambda: ka.ADMMPrune(1.0),
+        r"a number in \[0, 1\), the share of zeros. Received: sparsity=1.0. Pass",
+    ),
+    "sparsity<0": (
+        lambda: ka.ADMMPrune(-0.1),
+        r"a number in \[0, 1\), the share of zeros. Received: sparsity=-0.1. Pass",
+    ),
     "sparsity as text": (lambda: ka.ADMMPrune("0.9"), "must be a number.*Received: sparsity='0.9'. Pass"),
     "descending": (lambda: ka.ADMMPrune([0.9, 0.5]), r"must ascend.*Received: sparsity=\[0.9, 0.5\]. Sort"),
-    "negative rho": (lambda: ka.ADMMPrune(0.5, rho=-1.0), "finite number >= 0. Received: rho=-1.0. Start"),
-    "rho_growth": (lambda: ka.ADMMPrune(0.5, rho_growth=0), "a factor > 0 or 'balance'. Received: rho_growth=0. Use"),
+    "negative rho": (
+        lambda: ka.ADMMPrune(0.5, rho=-1.0),
+        "finite number >= 0, the ADMM penalty. Received: rho=-1.0. Start",
+    ),
+    "rho_growth": (
+        lambda: ka.ADMMPrune(0.5, rho_growth=0),
+        "a finite factor > 0 or 'balance'. Received: rho_growth=0. Use",
+    ),
     "penalty": (lambda: ka.ADMMPrune(0.5, penalty="l2"), "must be one of .*Received: penalty='l2'. Choose"),
-    "path": (lambda: ka.ADMMPrune(0.5, path="linear"), "None, 'geometric' or 'cubic'. Received: path='linear'. Use"),
-    "allocation": (lambda: ka.ADMMPrune(0.5, allocation="fair"), "must be one of .*Received: 'fair'. Use"),
+    "path": (lambda: ka.ADMMPrune(0.5, path="linear"), "None, 'geometric', 'cubic'. Received: path='linear'. Choose"),
+    "allocation": (lambda: ka.ADMMPrune(0.5, allocation="fair"), "must be one of .*Received: allocation='fair'. Use"),
     "structure": (lambda: ka.constraints.Sparse(0.5, "rows"), "must be 'element' or.*Received: structure='rows'"),
-    "min_keep": (lambda: ka.ADMMPrune(0.5, min_keep=-1), "an integer >= 0. Received: min_keep=-1. Use"),
+    "min_keep": (lambda: ka.ADMMPrune(0.5, min_keep=-1), "an integer >= 0. Received: min_keep=-1. Pass"),
     "admm_epochs": (lambda: ka.ADMMPrune(0.5, admm_epochs=0), "an integer >= 1.*Received: admm_epochs=0. Leave"),
     "epochs per step": (lambda: ka.ADMMPrune([0.5, 0.9], retrain_epochs=[1]), "for each of the 2 step.*Received"),
     "update_every": (lambda: ka.ADMMPrune(0.5, update_every=0), "an integer >= 1. Received: update_every=0. Use"),
@@ -269,7 +281,7 @@ BAD = {
         lambda: ka.ADMMQuantize(3, zzz=3),
         "ADMMQuantize: every argument.*Received: zzz. Choose from bits, .*rho",
     ),
-    "no steps": (lambda: ka.ADMM([]), "at least one step. Received: none. Give"),
+    "no steps": (lambda: ka.ADMM([]), "must have at least one step. Received: none. Give"),
 }
 
 

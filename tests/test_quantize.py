@@ -272,18 +272,18 @@ def test_scales_by_hand():
 
 
 BAD = {
-    "bits": (lambda: ka.ADMMQuantize(17), ValueError, "`bits` must be from"),
-    "a float of bits": (lambda: ka.ADMMQuantize(3.0), TypeError, "`bits` must be a whole number"),
-    "no bits": (lambda: ka.ADMMQuantize(), TypeError, "`bits` must be a whole number"),
-    "levels": (lambda: ka.ADMMQuantize(levels="septenary"), ValueError, "`levels` must be 'binary'"),
+    "bits": (lambda: ka.ADMMQuantize(17), ValueError, "`bits` must be an integer from 1 to 16"),
+    "a float of bits": (lambda: ka.ADMMQuantize(3.0), TypeError, "`bits` must be an integer"),
+    "no bits": (lambda: ka.ADMMQuantize(), TypeError, "`bits` must be an integer"),
+    "levels": (lambda: ka.ADMMQuantize(levels="septenary"), ValueError, "`levels` must be one of None, 'binary'"),
     "bits that are not used": (
         lambda: ka.ADMMQuantize(3, levels="binary"),
         ValueError,
         "Received: bits=3, fit=.* Leave",
     ),
     "a fit that is not used": (lambda: ka.ADMMQuantize(1, fit="max"), ValueError, "fit='max' with it. Leave"),
-    "clusters": (lambda: ka.ADMMCluster(1), ValueError, "size"),
-    "a float of clusters": (lambda: ka.ADMMCluster(2.0), TypeError, "size"),
+    "clusters": (lambda: ka.ADMMCluster(1), ValueError, "`clusters` must be an integer from 2"),
+    "a float of clusters": (lambda: ka.ADMMCluster(2.0), TypeError, "`clusters` must be an integer from 2"),
     "first_last": (lambda: ka.ADMMQuantize(3, first_last="first"), ValueError, "`first_last` must be one of"),
     "scope of clusters": (lambda: ka.ADMMCluster(2, scope="layer"), ValueError, "`scope` must be one of"),
     "snap": (lambda: ka.ADMMQuantize(3, snap=(0.5, 0.4, 1)), ValueError, "`snap` must be rising shares"),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_admm import weights
+from keras_admm import checks, weights
 
 FOUND = "auto"
 
@@ -64,7 +64,8 @@ def check_optimizer(name, optimizer):
                 f"{name}: a mapping as `optimizer` must name at least one. Received: an empty one. "
                 "Write for example {'generator*': model.generator_optimizer}, or leave it at 'auto'."
             )
-        for each in optimizer.values():
+        for key, each in optimizer.items():
+            weights.check_choice(name, "optimizer", key)
             _check_one(name, each)
     elif not (isinstance(optimizer, str) and optimizer == FOUND):
         _check_one(name, optimizer)
@@ -75,8 +76,8 @@ def _check_one(name, optimizer, model=None):
     if not is_optimizer(optimizer):
         raise TypeError(
             f"{name}: `optimizer` must be a keras.Optimizer, a mapping of what is trained to such optimizers, or "
-            f"'auto'. Received: {optimizer!r}. With another kind of optimizer (torch.optim, optax) train in a loop of "
-            "your own: Engine(..., optimizer=None), its penalty() and hold()."
+            f"'auto'. Received: optimizer={checks.shown(optimizer)}. With another kind (torch.optim, optax) train in a "
+            "loop of your own: Engine(..., optimizer=None), its penalty() and hold()."
         )
     if model is not None and weights.is_tf_keras(model) != weights.is_tf_keras(optimizer):
         raise TypeError(

@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_admm import attach
+from keras_admm import attach, checks, weights
 from keras_admm.callbacks.arguments import check_known, check_rate_is_settable, checked_rates
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
@@ -144,20 +144,20 @@ class ADMM(keras.callbacks.Callback):
             masked_progressive,
             penalty,
             pull_kept,
-            tuple(snap),
+            tuple(snap) if isinstance(snap, list) else snap,
             retraining,
         )
         self.plan = Plan(steps, *how)
         self.plan.check(name)
-        self.layers = layers
-        self.exclude = exclude
-        self.biases = biases
+        self.layers = weights.check_choice(name, "layers", layers)
+        self.exclude = weights.check_choice(name, "exclude", exclude)
+        self.biases = checks.boolean(name, "biases", biases)
         self.learning_rate = checked_rates(name, learning_rate)
-        self.restart_learning_rate = restart_learning_rate
+        self.restart_learning_rate = checks.boolean(name, "restart_learning_rate", restart_learning_rate)
         attach.check_optimizer(name, optimizer)
         self.optimizer = optimizer
-        self.backup_dir = backup_dir
-        self.verbose = verbose
+        self.backup_dir = None if backup_dir is None else checks.path(name, "backup_dir", backup_dir)
+        self.verbose = checks.integer(name, "verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0, 2)
         self.engine = None
 
     def _implements_no_batch_hooks(self):
@@ -329,7 +329,7 @@ class ADMM(keras.callbacks.Callback):
         rate, epoch = self.learning_rate[moment.phase], moment.epoch
         if self.restart_learning_rate and moment.phase == "admm":
             epoch %= self.plan.update_every
-        self.engine.set_learning_rate(rate(epoch) if callable(rate) else rate)
+        self.engine.set_learning_rate(float(rate(epoch)) if callable(rate) else rate)
 
     def _say(self, epoch, before, logs):
         moment = self.engine.moment

@@ -5,7 +5,7 @@ import inspect
 
 import keras
 
-from keras_admm import attach
+from keras_admm import attach, checks
 
 PHASES = ("admm", "retrain")
 
@@ -28,16 +28,13 @@ def check_known(kind, base, unknown):
 
 def checked_rates(name, rates):
     rates = {} if rates is None else rates
-    kinds = (int, float, keras.optimizers.schedules.LearningRateSchedule)
-    if (
-        not isinstance(rates, dict)
-        or set(rates) - set(PHASES)
-        or not all(isinstance(rate, kinds) for rate in rates.values())
-    ):
-        raise ValueError(
-            f"{name}: `learning_rate` must be a dict of {PHASES} to floats or LearningRateSchedules of epochs. "
-            f"Received: learning_rate={rates!r}. Write for example {{'retrain': 1e-3}}."
-        )
+    must = f"a dict of {PHASES} to rates >= 0 or LearningRateSchedules of epochs"
+    remedy = "Write for example {'retrain': 1e-3}."
+    if not isinstance(rates, dict) or set(rates) - set(PHASES):
+        raise ValueError(checks.refused(name, "learning_rate", must, rates, remedy))
+    for phase, rate in rates.items():
+        if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            checks.number(name, f"learning_rate[{phase!r}]", rate, 0, "a finite number >= 0", remedy)
     return rates
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from keras_admm import checks
 from keras_admm.callbacks.admm import ADMM
 from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Ternary
 from keras_admm.plan import Step, per_step
@@ -127,16 +128,14 @@ class ADMMCluster(ADMM):
     """
 
     def __init__(self, clusters, *, scope="tensor", first_last="last", admm_epochs=None, retrain_epochs=None, **kwargs):
+        checks.integer(type(self).__name__, "clusters", clusters, 2, 65536, "Pass 16 for four bits a weight.")
         sets = Codebook(clusters, keep_zeros=False, scope=scope), Codebook(clusters, scope=scope)
         super().__init__(placed_steps(type(self).__name__, *sets, first_last, admm_epochs, retrain_epochs), **kwargs)
 
 
 def placed_steps(name, dense, pruned, first_last, admm_epochs, retrain_epochs):
     """The steps of a quantization: one, or one for the inner weights and one for the first and the last."""
-    if first_last not in FIRST_LAST:
-        raise ValueError(
-            f"{name}: `first_last` must be one of {FIRST_LAST}. Received: first_last={first_last!r}. Choose one."
-        )
+    checks.choice(name, "first_last", first_last, FIRST_LAST)
     places = {"last": ("inner or all", "outer or none"), "same": ("all",), "skip": ("inner",)}[first_last]
     admm = per_step(name, "admm_epochs", admm_epochs, len(places), least=1)
     retrain = per_step(name, "retrain_epochs", retrain_epochs, len(places), least=0)
@@ -145,11 +144,11 @@ def placed_steps(name, dense, pruned, first_last, admm_epochs, retrain_epochs):
 
 def _sets(name, bits, levels, scope, fit):
     """The set of a tensor without zeros, and of a pruned one."""
-    if levels not in (None, "binary", "ternary", "power_of_two"):
-        raise ValueError(
-            f"{name}: `levels` must be 'binary', 'ternary', 'power_of_two' or None for equal steps of `bits`. "
-            f"Received: levels={levels!r}. Choose one."
-        )
+    checks.choice(name, "levels", levels, (None, "binary", "ternary", "power_of_two"))
+    checks.choice(name, "scope", scope, ("tensor", "channel"))
+    checks.choice(name, "fit", fit, ("least_squares", "max"))
+    if bits is not None or levels in (None, "power_of_two"):
+        checks.integer(name, "bits", bits, 1, 6 if levels == "power_of_two" else 16, "Pass 4 for 16 levels.")
     levels = "binary" if levels is None and bits == 1 else levels
     bits_taken = {"binary": (None, 1), "ternary": (None,)}.get(levels, (bits,))
     if bits not in bits_taken or levels is not None and fit != "least_squares":

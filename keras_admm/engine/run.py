@@ -4,14 +4,18 @@ The engine knows nothing of `fit`: whoever ends an epoch calls `end_epoch`. `ker
 """
 
 import warnings
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 
-from keras_admm import attach, weights
+from keras_admm import attach, checks, weights
 from keras_admm.engine.identity import Identity
 from keras_admm.engine.targets import Targets
+from keras_admm.plan import Plan
 from keras_admm.progress import Progress, check_finite, sparsity
+
+STATE = {"plan", "epoch", "epochs", "pending", "progress", "modes", "sets"}
 
 
 class Engine:
@@ -66,7 +70,13 @@ class Engine:
     def __init__(
         self, model, plan, layers=None, exclude=None, optimizer="auto", name="Engine", biases=False, in_fit=False
     ):
+        checks.text("Engine", "name", name)
+        weights.check_model(name, model)
+        if not isinstance(plan, Plan):
+            raise TypeError(checks.refused(name, "plan", "a keras_admm.Plan", plan, "Pass Plan((Step(Sparse(0.9)),))."))
         plan.check(name)
+        checks.boolean(name, "biases", biases)
+        checks.boolean(name, "in_fit", in_fit)
         self.model = model
         self.plan = plan
         self.name = name
@@ -94,6 +104,8 @@ class Engine:
         Args:
             epochs: int, how many epochs the run has; by default what the plan's steps say.
         """
+        if epochs is not None:
+            checks.integer(self.name, "epochs", epochs)
         self._timeline = self.plan.timeline(self.name, epochs)
         self.attach()
         self.epoch, self._pending = 0, False
@@ -134,7 +146,7 @@ class Engine:
 
     def set_learning_rate(self, rate):
         """Set the optimizers' learning rate until `finish`, which sets each its own again."""
-        self._held.set_learning_rate(rate)
+        self._held.set_learning_rate(checks.number(self.name, "rate", rate, 0, "a finite number >= 0"))
 
     def release_with(self, callbacks, interrupted):
         """Call a function, which must release, when the fit of a `CallbackList` ends in an exception."""
@@ -334,6 +346,11 @@ class Engine:
 
     def check_state(self, state, epochs=None):
         """Raises the sentence that says why a state cannot be resumed by this run."""
+        if not isinstance(state, Mapping) or not STATE <= set(state):
+            must = "what `state_dict` returned"
+            raise TypeError(checks.refused(self.name, "state", must, state, "Pass engine.state_dict() of the run."))
+        if epochs is not None:
+            checks.integer(self.name, "epochs", epochs)
         self._identity.check(state, epochs)
 
     def _fractions(self, step):

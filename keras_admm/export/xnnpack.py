@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_admm.weights import check_model
+
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
 # What gives the turned result on a turned image; convolutions do with their kernels turned.
 TURNABLE = (
@@ -53,6 +55,7 @@ def for_xnnpack(model):
     Reference: the conditions in XNNPACK's `xnn_check_nchw_compatibility`; Elsen et al., "Fast Sparse ConvNets",
     arXiv:1911.09723.
     """
+    check_model("for_xnnpack", model)
     if not getattr(model, "inputs", None):
         raise ValueError(
             f"{model.name}: the model must be a built Sequential or Functional one, whose layers can be called in "

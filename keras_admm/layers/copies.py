@@ -4,6 +4,7 @@ import keras
 
 from keras_admm.layers.copy import Copy
 from keras_admm.layers.masked import Masked, kernels_of
+from keras_admm.weights import check_model
 
 
 def mask(model):
@@ -35,6 +36,7 @@ def mask(model):
 
     Reference: as for `Masked`.
     """
+    check_model("mask", model)
     return Copy(model, _wrapped).made()
 
 
@@ -60,6 +62,7 @@ def strip(model):
     >>> type(layer).__name__, keras.ops.convert_to_numpy(layer.kernel)[1]
     ('Dense', array([0.], dtype=float32))
     """
+    check_model("strip", model)
     return Copy(model, lambda layer, plain, own: plain).made()
 
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm import checks
 from keras_admm.weights import kernels
 
 
@@ -52,9 +53,8 @@ class Masked(keras.layers.Wrapper):
 
     def __init__(self, layer, masks=None, **kwargs):
         if not isinstance(layer, keras.layers.Layer):
-            raise TypeError(
-                f"Masked: `layer` must be a keras.layers.Layer. Received: {layer!r}. Pass for example Dense(10)."
-            )
+            must = "a keras.layers.Layer"
+            raise TypeError(checks.refused("Masked", "layer", must, layer, "Pass for example Dense(10)."))
         # Keras finds out from these signatures which arguments, masks and shapes a layer is to be given.
         self.call = functools.wraps(layer.call)(functools.partial(type(self).call, self))
         self.build = functools.wraps(layer.build)(functools.partial(self._build_both, self.build))
@@ -64,7 +64,7 @@ class Masked(keras.layers.Wrapper):
         self.supports_masking = layer.supports_masking
         self.supports_jit = layer.supports_jit
         self.masks = []
-        self._given = None if masks is None else [np.asarray(mask) != 0 for mask in masks]
+        self._given = None if masks is None else _given(masks)
         self._positions = None
 
     def _build_both(self, build_masks, *args, **kwargs):
@@ -208,6 +208,13 @@ class _MaskedReads(keras.StatelessScope):
             yield
         finally:
             self.__enter__()
+
+
+def _given(masks):
+    must = "a list of arrays, one for each kernel"
+    if not isinstance(masks, (list, tuple)):
+        raise TypeError(checks.refused("Masked", "masks", must, masks, "Pass [mask]."))
+    return [checks.array("Masked", f"masks[{i}]", mask) != 0 for i, mask in enumerate(masks)]
 
 
 def kernels_of(layer):

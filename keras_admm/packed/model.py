@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_admm import files, serialization, weights
+from keras_admm import checks, files, serialization, weights
 from keras_admm.packed import assets, build, codec, state, trial
 from keras_admm.packed.codec import architecture
 
@@ -103,6 +103,9 @@ def load(path, custom_objects=None, safe_mode=True, max_bytes=codec.MAX_BYTES):
         PackedFileError: a `ValueError`, for a file that is damaged, cut off, foreign, made for more memory, or that
             Keras cannot make a model of.
     """
+    checks.path("load", "path", path)
+    checks.boolean("load", "safe_mode", safe_mode)
+    _check_reading("load", custom_objects, max_bytes)
     contents = codec.open_bytes(_bytes(path), max_bytes)
     model, slots = build.built(contents, custom_objects, safe_mode, max_bytes)
     with build.as_packed_file_error():
@@ -155,12 +158,20 @@ def sizes(source, custom_objects=None, max_bytes=codec.MAX_BYTES):
         >>> found.data, found.file < 60
         (0.0, True)
     """
+    _check_reading("sizes", custom_objects, max_bytes)
     if isinstance(source, keras.Model):
         return pack(source)[1]
-    data = source if isinstance(source, bytes) else _bytes(source)
+    data = source if isinstance(source, bytes) else _bytes(checks.path("sizes", "source", source))
     contents = codec.open_bytes(data, max_bytes)
     _, slots = build.built(contents, custom_objects, True, max_bytes)
     return _sizes(data, slots, codec.read(contents, [slot.spec for slot in slots])[1])
+
+
+def _check_reading(name, custom_objects, max_bytes):
+    checks.integer(name, "max_bytes", max_bytes, 0)
+    if custom_objects is not None and not isinstance(custom_objects, dict):
+        must = "None or a dict of names to classes and functions"
+        raise TypeError(checks.refused(name, "custom_objects", must, custom_objects, "Pass {'Layer': Layer}."))
 
 
 def _sizes(data, slots, each):
@@ -180,10 +191,10 @@ def _bytes(path):
 
 
 def _check(model):
-    if weights.is_tf_keras(model) or not isinstance(model, keras.Model):
+    weights.check_model("save", model)
+    if weights.is_tf_keras(model):
         raise ValueError(
-            f"model: a packed file holds a model of Keras 3. Received: {type(model)}. "
-            "Convert it, or save it with its own save()."
+            f"{model.name}: a packed file holds a model of Keras 3. Received: a model of tf_keras. Use its own save()."
         )
     if not model.built:
         raise ValueError(

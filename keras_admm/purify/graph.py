@@ -9,7 +9,7 @@ from keras import tree
 
 from keras_admm.layers import Masked
 from keras_admm.purify import kinds
-from keras_admm.weights import is_tf_keras
+from keras_admm.weights import check_model, is_tf_keras
 
 
 class Edge:
@@ -53,6 +53,7 @@ def follow(model):
     Raises:
         ValueError: for a model that is not built, or has no graph.
     """
+    check_model("purify", model)
     graph = _graph(model)
     if is_tf_keras(model) or (graph is None and model.built):
         raise ValueError(

@@ -4,8 +4,9 @@ import contextlib
 import math
 
 import keras
+import numpy as np
 
-from keras_admm import weights
+from keras_admm import checks, weights
 from keras_admm.report.products import Products
 
 
@@ -199,13 +200,13 @@ def _inputs(model):
 
 def _given(model, shape):
     """Symbolic inputs of the given shapes, of the types that the model has."""
+    must = "a tuple of ints, the batch first, or a list or dict of such tuples for several inputs"
+    if not isinstance(shape, (list, tuple, dict)):
+        raise TypeError(checks.refused(model.name, "input_shape", must, shape, "Pass for example (None, 128)."))
     tensors = keras.tree.flatten(getattr(model, "inputs", None) or [])
     shapes = [shape] if _is_shape(shape) else list(shape.values() if isinstance(shape, dict) else shape)
     if not shapes or not all(map(_is_shape, shapes)) or tensors and len(tensors) != len(shapes):
-        raise ValueError(
-            f"{model.name}: `input_shape` must be a tuple of ints, the batch first, for each input. Received: "
-            f"input_shape={shape!r}. Pass for example (None, 128)."
-        )
+        raise ValueError(checks.refused(model.name, "input_shape", must, shape, "Pass for example (None, 128)."))
     types = [t.dtype for t in tensors] or ["float32"] * len(shapes)
     if weights.is_tf_keras(model):
         import tensorflow as tf
@@ -219,7 +220,11 @@ def _given(model, shape):
 
 
 def _is_shape(shape):
-    return isinstance(shape, (list, tuple)) and all(size is None or isinstance(size, int) for size in shape)
+    return isinstance(shape, (list, tuple)) and len(shape) > 0 and all(map(_is_size, shape))
+
+
+def _is_size(size):
+    return size is None or isinstance(size, (int, np.integer)) and type(size) is not bool and size > 0
 
 
 def _tf_keras_inputs(model):

@@ -2,6 +2,7 @@
 
 import io
 
+from keras_admm import checks
 from keras_admm.files import whole
 
 ACROSS = 4  # histograms beside one another
@@ -83,7 +84,7 @@ def logged(name, history):
     history = getattr(getattr(history, "model", None), "history", None) or history
     logs = getattr(history, "history", history)
     if not isinstance(logs, dict) or "sparsity" not in logs:
-        received = f"a history of {sorted(logs)}" if isinstance(logs, dict) else repr(logs)
+        received = f"a history of {sorted(map(str, logs))}" if isinstance(logs, dict) else checks.shown(logs)
         raise ValueError(
             f"{name}: the history must come from a fit with a keras_admm callback. "
             f"Received: {received}. Pass what model.fit(callbacks=[ADMMPrune(...)]) returned."

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_admm import names
+from keras_admm.weights.arguments import check_choice, check_model, listed
 from keras_admm.weights.kernels import biases as biases_of
 from keras_admm.weights.kernels import ends_as_kernel, kernels
 from keras_admm.weights.values import is_tf_keras, named, read
@@ -33,6 +34,9 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
         ValueError: for an unbuilt model, a pattern that fits nothing, a quantized variable, a weight that is not
             finite, or nothing left.
     """
+    check_model("layers", model)
+    check_choice(model.name, "layers", layers)
+    check_choice(model.name, "exclude", exclude)
     _check_built(model)
     chosen = choose(model, layers, exclude, biases, training)
     if not chosen:
@@ -102,7 +106,7 @@ def fitting(model, item):
 
 def _chosen(model, named, items, wanted):
     chosen = {}
-    for item in items if isinstance(items, (list, tuple, set)) else [items]:
+    for item in listed(items):
         if isinstance(item, str):
             # A layer's name stands for its kernels; the full path for whatever variable it names.
             fitted = {n: named[n] for n in names.fitting(item, list(named))}
@@ -126,12 +130,7 @@ def _matches(item, variable, wanted):
         return id(variable) in wanted and any(variable is v for v in item.variables)
     if hasattr(item, "assign"):
         return variable is item
-    if callable(item):
-        return bool(item(variable))
-    raise TypeError(
-        "layers / exclude: entries must be names, patterns, layers, classes of layers, variables or callables. "
-        f"Received: {item!r}. Pass for example 'conv*' or model.layers[0]."
-    )
+    return bool(item(variable))
 
 
 def _check_built(model):

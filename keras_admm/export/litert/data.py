@@ -1,10 +1,14 @@
 """Brings whatever data a user has to one array for each of a model's inputs."""
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import keras
 import numpy as np
+
+from keras_admm import checks
 
 HALF = ("float16", "bfloat16")
 FROM_ITERABLE = 512  # samples taken of a dataset that may have no end
@@ -24,6 +28,18 @@ class Input:
     name: str
     shape: tuple
     dtype: str
+
+
+def check(argument, data):
+    """Raises for what can be no samples: neither arrays, nor batches of them, nor a function that returns batches."""
+    must = "an array, a list or dict of arrays, an iterable of batches, or a function that returns one"
+    remedy = "Pass a few hundred typical inputs, x_train[:500]."
+    if isinstance(data, (str, bytes, type, os.PathLike)) or not (
+        data is None or hasattr(data, "shape") or callable(data) or isinstance(data, Iterable)
+    ):
+        raise TypeError(checks.refused("litert", argument, must, data, remedy))
+    if isinstance(data, (list, tuple, dict)) and not len(data):
+        raise ValueError(checks.refused("litert", argument, must, data, remedy))
 
 
 def batches(data, inputs=1):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from keras_admm import inference
+from keras_admm import checks, inference
 from keras_admm.errors import reason
 from keras_admm.export.litert import check, data, flatbuffer, half
 from keras_admm.export.litert import quantize as recipes
@@ -26,8 +26,8 @@ from keras_admm.export.litert.convert import (
 from keras_admm.export.litert.fresh import in_fresh_process
 from keras_admm.export.litert.kernels import kernels
 from keras_admm.export.litert.report import LiteRTReport
-from keras_admm.files import whole
-from keras_admm.weights import is_tf_keras
+from keras_admm.files import check_place, whole
+from keras_admm.weights import check_model, is_tf_keras
 
 CHECKED = 64  # samples of the representative data that the file is checked on
 TOGETHER = 32  # samples that the AI Edge Quantizer sees at once: it takes the mean of the batches' ranges
@@ -92,10 +92,16 @@ def litert(
     print(report)
     ```
     """
+    check_model("litert", model)
+    check_place(path)
     flatbuffer.schema()
     learned = _check(model, quantize, sparse, representative_data, integer_io)
     options = {"quantize": quantize, "sparse": sparse, "tolerance": tolerance, "integer_io": integer_io}
+    if tolerance is not None:
+        checks.number("litert", "tolerance", tolerance, 0, "a finite number >= 0 or None")
     given = {"representative_data": representative_data, "check_data": check_data}
+    for argument, samples in given.items():
+        data.check(argument, samples)
     count = len(getattr(model, "inputs", None) or ())
     given = {name: data.batches(d, count) for name, d in given.items() if d is not None}
     nest = data.structure(model, given.get("check_data") or given.get("representative_data"))
@@ -121,6 +127,8 @@ def _check(model, quantize, sparse, representative_data, integer_io):
             f"{model.name}: the model must be built to be exported. Received: a model without variables. "
             "Call model.build(input_shape), or the model on a batch of data, first."
         )
+    if quantize is not None:
+        checks.text("litert", "quantize", quantize)
     if quantize not in (*CONVERTER, "int4"):
         recipes.recipe(quantize)
     learned = is_tf_keras(model) and is_quantization_aware(model)
@@ -134,8 +142,9 @@ def _check(model, quantize, sparse, representative_data, integer_io):
 
 
 def _check_scheme(quantize, sparse, representative_data, integer_io):
-    if sparse not in ("auto", True, False):
-        raise ValueError(f"litert: `sparse` must be 'auto', True or False. Received: sparse={sparse!r}. Choose one.")
+    if not isinstance(sparse, str) or sparse != "auto":
+        checks.boolean("litert", "sparse", sparse)
+    checks.boolean("litert", "integer_io", integer_io)
     if sparse is True and quantize:
         raise ValueError(
             "litert: sparse encoding goes with float32 alone: with quantized weights LiteRT fails to prepare the file "

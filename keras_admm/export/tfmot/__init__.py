@@ -1,9 +1,10 @@
 """The hand-over to TFMOT, for training that knows of int8: zeros and clusters stay while it learns the ranges."""
 
+from keras_admm import checks
 from keras_admm.export.tfmot.held import check, hold, project
 from keras_admm.export.tfmot.plain import clone, flat, plain
 from keras_admm.export.tfmot.quantize import aware, check_taken, load
-from keras_admm.weights import is_tf_keras
+from keras_admm.weights import check_model, is_tf_keras
 
 # What each scheme keeps, by TFMOT's names for pruning- and cluster-preserving quantization-aware training.
 SCHEMES = {None: (), "qat": (), "pqat": ("zeros",), "cqat": ("clusters",), "pcqat": ("zeros", "clusters")}
@@ -52,10 +53,9 @@ def tfmot(model, scheme=None, skip=False):
 
     Reference: Jacob et al. 2018, arXiv 1712.05877, on training with emulated int8.
     """
-    if scheme not in SCHEMES:
-        raise ValueError(
-            f"tfmot: `scheme` must be one of {', '.join(map(repr, SCHEMES))}. Received: {scheme!r}. Choose one."
-        )
+    checks.choice("tfmot", "scheme", scheme, tuple(SCHEMES))
+    checks.boolean("tfmot", "skip", skip)
+    check_model("tfmot", model)
     given = plain(model)
     if scheme is None:
         return given
@@ -90,8 +90,9 @@ def strip(model):
     >>> strip(tfmot(model)).layers[1].name
     'head'
     """
+    check_model("strip", model)
     if not is_tf_keras(model):
         raise TypeError(
-            f"strip: a tf_keras model is expected. Received: {model!r}. For a Keras 3 model use keras_admm.strip."
+            f"strip: a tf_keras model is expected. Received: {model.name}, of Keras 3. Use keras_admm.strip for it."
         )
     return project(clone(model), model)

@@ -1,12 +1,11 @@
 """A Keras 3 model as a tf_keras model that computes the same."""
 
-import keras
-
+from keras_admm import checks
 from keras_admm.export.twin.activations import custom_objects as custom_objects
 from keras_admm.export.twin.layers import is_graph
 from keras_admm.export.twin.replay import Replay
 from keras_admm.layers import Masked, strip
-from keras_admm.weights import is_tf_keras
+from keras_admm.weights import check_model, is_tf_keras
 
 
 def to_tf_keras(model, batch_size=None):
@@ -69,27 +68,22 @@ def translated(model, batch_size=None):
 def _check_batch_size(model, batch_size):
     if batch_size is None:
         return
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int):
-        raise TypeError(
-            f"to_tf_keras: `batch_size` must be an int or None. Received: batch_size={batch_size!r}. For LiteRT pass 1."
-        )
+    checks.integer("to_tf_keras", "batch_size", batch_size, remedy="For LiteRT pass 1.")
     bound = {t.shape[0] for t in model.inputs} - {None, batch_size}
     stateful = next((x.name for x in model._flatten_layers() if getattr(x, "stateful", False)), None)
-    if batch_size < 1 or bound and stateful:
+    if bound and stateful:
         raise ValueError(
-            f"{stateful or 'to_tf_keras'}: `batch_size` must be at least 1, and that of the model where a layer keeps "
-            f"its state. Received: batch_size={batch_size}"
-            f"{f' for a model of batch size {min(bound)}' if bound else ''}. Build the model with another batch size."
+            f"{stateful}: `batch_size` must be that of the model where a layer keeps its state. Received: "
+            f"batch_size={batch_size} for a model of batch size {min(bound)}. Build the model with another batch size."
         )
 
 
 def _check(model):
+    check_model("to_tf_keras", model)
     if is_tf_keras(model):
         raise TypeError(
             f"model: a Keras 3 model is expected. Received: {model.name}, a tf_keras model already. Use it."
         )
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model: a Keras 3 model is expected. Received: {model!r}. Pass a keras.Model.")
     if not is_graph(model):
         raise ValueError(
             f"{model.name}: only a Sequential or Functional model has a graph to follow. Received: a "

@@ -1,0 +1,42 @@
+"""Checks of what is said to be a model, and of what is to be compressed of it, as far as they need no weights."""
+
+import os
+
+import keras
+
+from keras_admm import checks
+from keras_admm.weights.values import is_tf_keras
+
+
+def check_model(name, model, argument="model"):
+    """Raises unless this is a model of Keras 3 or of tf_keras, whose name error messages can then say."""
+    if isinstance(model, keras.Model):
+        return
+    kinds = [] if isinstance(model, type) else [c.__name__ for c in type(model).__mro__ if is_tf_keras(model)]
+    if "Model" not in kinds:
+        remedy = (
+            "Open a file with keras.models.load_model(path) first." if isinstance(model, (str, os.PathLike)) else ""
+        )
+        must = "a keras.Model or a model of tf_keras"
+        raise TypeError(checks.refused(name, argument, must, model, remedy or "Pass the model itself."))
+
+
+def check_choice(name, argument, items):
+    """Returns what is to be compressed or left out, or raises what is wrong with it that shows without a model."""
+    for item in [] if items is None else listed(items):
+        if isinstance(item, str) and item or hasattr(item, "variables") or hasattr(item, "assign"):
+            continue
+        must = "names, patterns, layers, classes of layers, variables, callables of a variable, or a list of these"
+        remedy = "Pass for example 'conv*' or model.layers[0]."
+        if not callable(item):
+            raise TypeError(checks.refused(name, argument, must, items, remedy))
+        if not isinstance(item, type):
+            checks.takes(name, argument, item, 1, must)
+    if items is not None and not listed(items):
+        raise ValueError(checks.refused(name, argument, "None or one entry at least", items, "Leave it out."))
+    return items
+
+
+def listed(items):
+    """Entries as a list, where one may stand by itself."""
+    return items if isinstance(items, (list, tuple, set)) else [items]

@@ -1,0 +1,371 @@
+"""Every public callable times bad values: each is refused with a sentence, before anything is computed or trained."""
+
+import inspect
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import keras_admm as ka
+from keras_admm import checks, schedules
+from keras_admm.plan import Plan, Step
+from keras_admm.plots import plot_history
+
+NAN, INF = float("nan"), float("inf")
+
+
+class Odd:
+    """An object whose own repr fails."""
+
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+# For each kind of argument what it never may be. `None` is added where it is no choice.
+ODD = [Odd(), object(), Odd, 1j, b"bytes", [[]], {1: 2}]
+NO_NUMBER = ["0.9", "", [0.5], (), {}, True, False, np.array([0.5, 0.5]), *ODD]
+BAD = {
+    "boolean": [None, 0, 1, 1.5, NAN, "yes", "", [], {}, np.array([True, False]), *ODD],
+    "count": [0, -1, 1.0, 1.5, NAN, INF, *NO_NUMBER],
+    "count from 0": [-1, 0.0, 1.5, NAN, INF, *NO_NUMBER],
+    "clusters": [0, 1, -1, 16.0, 65537, 10**400, NAN, *NO_NUMBER],
+    "bits": [0, -1, 17, 4.0, 10**400, NAN, *NO_NUMBER],
+    "share": [-0.1, 1, 1.0, 10**400, -(10**400), NAN, INF, -INF, *NO_NUMBER],
+    "share or shares": [-0.1, 1, NAN, INF, [], (), [0.9, 0.5], [0.5, NAN], ["0.5"], "0.9", True, {}, *ODD],
+    "fraction": [-0.1, 1.1, NAN, INF, *NO_NUMBER],
+    "not negative": [-1, -1e-9, NAN, INF, -INF, *NO_NUMBER],
+    "positive": [0, -1, NAN, INF, *NO_NUMBER],
+    "growth": [0, -1, NAN, INF, "fast", *NO_NUMBER],
+    "choice": [0, 1, 1.5, NAN, True, "nonsense", "", [], {}, np.zeros(2), *ODD],
+    "name": [None, 0, 1, 1.5, NAN, True, "nonsense", "", [], {}, np.zeros(2), *ODD],
+    "epochs": [0, -1, 1.5, NAN, "3", True, [], [1, 2, 3, 4, 5], {}, *ODD],
+    "retraining epochs": [-1, 1.5, NAN, "3", True, [], [1, 2, 3, 4, 5], {}, *ODD],
+    "path": [None, 0, 1.5, NAN, [], {}, "", "a\0b", "n" * 300, "n/" * 4000, b"bytes", *ODD],
+    "backup_dir": [0, 1.5, NAN, [], {}, "", "a\0b", "n" * 300, b"bytes", *ODD],
+    "model": [None, 0, 1.5, NAN, "model.keras", "", [], {}, keras.Model, np.zeros(2), *ODD]
+    + [keras.Sequential([keras.layers.Dense(2)]), keras.layers.Dense(2)],
+    "model or file": [None, 0, 1.5, NAN, "", "a\0b", "n" * 300, [], {}, keras.Model, np.zeros(2), *ODD],
+    "source": [None, 0, 1.5, NAN, "", "a\0b", "n" * 300, [], {}, keras.Model, np.zeros(2), b"bytes", Odd(), 1j],
+    "layers": [0, 1.5, NAN, "", [], (), [0], [None], {}, np.zeros(2), lambda: True, Odd(), 1j, b"bytes", [[]]],
+    "names": [None, 0, 1.5, NAN, "", [], {}, *ODD],
+    "custom_objects": [0, 1.5, "Dense", [], *ODD[:-1]],
+    "sets": [None, 0.9, "sparse", [], {}, {"*": 0.9}, {"*": None}, {3: ka.constraints.Sparse(0.5)}, [0.9], np.zeros(2)]
+    + [ka.constraints.Sparse, lambda w: w, lambda: {}, *ODD],
+    "steps": [None, 0.9, "sparse", (), [0.9], ka.constraints.Sparse(0.5), {}, *ODD],
+    "plan": [None, 0.9, "plan", (), {}, *ODD],
+    "sparse set": [None, 0.9, "sparse", ka.constraints.Levels(4), *ODD],
+    "level set": [None, 4, "levels", ka.constraints.Sparse(0.5), *ODD],
+    "allocation": [
+        None,
+        0,
+        NAN,
+        "fair",
+        "",
+        [],
+        {"*": 1.5},
+        {"*": NAN},
+        {3: 0.5},
+        lambda: {},
+        lambda a: {},
+        np.zeros(2),
+    ]
+    + [Odd(), 1j, b"bytes"],
+    "learning_rate": [0.1, "fast", [], {"admm": -1}, {"admm": NAN}, {"admm": INF}, {"admm": "1"}, {"admm": None}]
+    + [{"admm": True}, {"train": 0.1}, *ODD],
+    "snap": [None, 0.5, "all", (), (0.5,), (0.5, 0.4, 1), (0, 1), (NAN, 1), ("1",), (True,), {}, *ODD],
+    "optimizer": [None, 0, NAN, "adam", "", [], {}, {"*": None}, {"*": "adam"}, {0: keras.optimizers.SGD()}]
+    + [keras.optimizers.SGD, np.zeros(2), *ODD],
+    "verbose": [-1, 3, 1.5, NAN, "1", [], *ODD],
+    "mask": [None, "mask", [[1], [1, 2]], [None], [Odd()], 1j, {}, *ODD[:2]],
+    "masks": [0, 0.5, "mask", {}, [None], ["mask"], [[[1], [1, 2]]], [Odd()], np.zeros(2), *ODD[:5]],
+    "layer": [None, 0, "Dense", [], {}, keras.layers.Dense, *ODD],
+    "tensor": [None, "x", b"x", {}, [None], [[1.0], [1.0, 2.0]], [1j], Odd(), object(), np.array(["x"]), np.array([1j])]
+    + [np.array([None])],
+    "finite tensor": [
+        None,
+        "x",
+        {},
+        Odd(),
+        np.array(["x"]),
+        np.array([NAN, 1.0], "float32"),
+        np.array([INF], "float32"),
+    ],
+    "target": [None, "x", {}, [None], [[1.0], [1.0, 2.0]], 1j, *ODD[:2]],
+    "arrays": [None, 0, [], {}, np.zeros(2), {"a": None}, {"a": "x"}, {"a": [[1.0], [1.0, 2.0]]}, {"a": Odd()}, *ODD],
+    "data": [None, "x", "", {}, [], [None], ["x"], {"a": None}, 0, NAN, *ODD[:-2]],
+    "samples": [0, 1.5, NAN, "x.npy", "", [], {}, (), Odd(), object(), Odd, b"bytes"],
+    "input_shape": [0, 1.5, "shape", (), [], {}, (1.5, 2), (-1, 2), (True,), [(1.5,)], {"a": 3}, NAN, *ODD],
+    "sparse in the file": [None, 0, 1, NAN, "yes", "", [], {}, np.array([True, False]), *ODD],
+    "recipe": [0, 1.5, NAN, "int3", "", [], {}, *ODD],
+    "history": [None, 0, "history", [], {}, {"loss": [1.0]}, {1: 2}, np.zeros(2), *ODD],
+    "state": [None, 0, "state", [], {}, {"plan": 1}, np.zeros(2), *ODD],
+}
+
+
+def kinds(kind):
+    return BAD[kind] if " or None" not in kind else [v for v in BAD[kind.removesuffix(" or None")] if v is not None]
+
+
+HOW = {
+    "layers": "layers or None",
+    "exclude": "layers or None",
+    "biases": "boolean",
+    "update_every": "count",
+    "rho": "not negative",
+    "rho_growth": "growth",
+    "rescale_dual": "boolean",
+    "masked_progressive": "boolean",
+    "penalty": "name",
+    "pull_kept": "boolean",
+    "retraining": "name",
+    "snap": "snap",
+    "learning_rate": "learning_rate",
+    "restart_learning_rate": "boolean",
+    "optimizer": "optimizer",
+    "backup_dir": "backup_dir",
+    "verbose": "verbose",
+    "admm_epochs": "epochs",
+    "retrain_epochs": "retraining epochs",
+}
+PLANNED = {name: HOW[name] for name in HOW if name in Plan._fields}
+READING = {"custom_objects": "custom_objects", "max_bytes": "count from 0"}
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="head")], name="m")
+    model.compile("sgd", "mse")
+    return model
+
+
+def planned(**arguments):
+    Plan(**arguments).check("Plan")
+
+
+def stepped(**arguments):
+    Plan((Step(**arguments),)).check("Step")
+
+
+def engine(model):
+    return ka.Engine(model, Plan((Step(ka.constraints.Sparse(0.5), 1, 1),)))
+
+
+def begun(model, **arguments):
+    engine(model).begin(**arguments)
+
+
+def rated(model, rate):
+    run = engine(model)
+    run.begin()
+    try:
+        run.set_learning_rate(rate)
+    finally:
+        run.release()
+
+
+def loaded(model, **arguments):
+    engine(model).load_state_dict(**arguments)
+
+
+def called(constraint):
+    return lambda x: constraint(x)
+
+
+def reported(model, method, **arguments):
+    return getattr(ka.report(model), method)(**arguments)
+
+
+C = ka.constraints
+X = np.ones((2, 4), "float32")
+# Each public callable: what it is called with, where an argument is not the bad one, and the kind of each argument.
+TABLE = {
+    "ADMM": (ka.ADMM, {"constraints": C.Sparse(0.5)}, {"constraints": "sets", **HOW}),
+    "ADMMPrune": (
+        ka.ADMMPrune,
+        {"sparsity": 0.5},
+        {"sparsity": "share or shares", "allocation": "allocation", "structure": "name", "min_keep": "count from 0"}
+        | {"path": "choice", **HOW},
+    ),
+    "ADMMQuantize": (
+        ka.ADMMQuantize,
+        {"bits": 4},
+        {"bits": "bits", "levels": "choice", "scope": "name", "fit": "name", "first_last": "name", **HOW},
+    ),
+    "ADMMCluster": (ka.ADMMCluster, {"clusters": 4}, {"clusters": "clusters", "first_last": "name", **HOW}),
+    "ADMMRegularizer": (
+        ka.ADMMRegularizer,
+        {"target": [1.0, 2.0], "rho": 0.5},
+        {"target": "target", "rho": "not negative"},
+    ),
+    "Plan": (planned, {"steps": (Step(C.Sparse(0.5)),)}, {"steps": "steps", **PLANNED}),
+    "Step": (
+        stepped,
+        {"constraints": C.Sparse(0.5)},
+        {"constraints": "sets", "admm_epochs": "epochs", "retrain_epochs": "retraining epochs"},
+    ),
+    "Engine": (
+        ka.Engine,
+        {"model": ..., "plan": Plan((Step(C.Sparse(0.5), 1, 1),))},
+        {"model": "model", "plan": "plan", "layers": "layers or None", "exclude": "layers or None"}
+        | {"optimizer": "optimizer or None", "name": "names", "biases": "boolean", "in_fit": "boolean"},
+    ),
+    "Engine.begin": (begun, {"model": ...}, {"epochs": "count"}),
+    "Engine.set_learning_rate": (rated, {"model": ...}, {"rate": "not negative"}),
+    "Engine.load_state_dict": (loaded, {"model": ..., "state": {}}, {"state": "state"}),
+    "allocate": (
+        ka.allocate,
+        {"arrays": {"a": X}, "sparsity": 0.5},
+        {"arrays": "arrays", "sparsity": "share", "how": "allocation", "min_keep": "count from 0"},
+    ),
+    "latency": (
+        ka.latency,
+        {"a": ..., "b": ..., "data": X},
+        {"a": "model or file", "b": "model or file", "data": "data", "threads": "count", "runs": "count"},
+    ),
+    "load": (ka.load, {"path": "m.kadmm"}, {"path": "path", "safe_mode": "boolean", **READING}),
+    "save": (ka.save, {"model": ..., "path": "m.kadmm"}, {"model": "model", "path": "path"}),
+    "packed.pack": (ka.packed.pack, {}, {"model": "model"}),
+    "packed.sizes": (ka.packed.sizes, {"source": ...}, {"source": "source", **READING}),
+    "mask": (ka.mask, {}, {"model": "model"}),
+    "strip": (ka.strip, {}, {"model": "model"}),
+    "purify": (ka.purify, {}, {"model": "model"}),
+    "report": (
+        ka.report,
+        {"model": ...},
+        {"model": "model", "layers": "layers or None", "exclude": "layers or None", "input_shape": "input_shape"},
+    ),
+    "report.to_html": (
+        reported,
+        {"model": ..., "method": "to_html", "path": "p.html"},
+        {"path": "backup_dir", "history": "history or None"},
+    ),
+    "report.plot": (
+        reported,
+        {"model": ..., "method": "plot", "path": "p.png"},
+        {"path": "path", "history": "history or None"},
+    ),
+    "plots.plot_history": (
+        plot_history,
+        {"history": {"sparsity": [0.5]}, "path": "p.png"},
+        {"history": "history", "path": "path"},
+    ),
+    "layers.Masked": (
+        ka.layers.Masked,
+        {"layer": keras.layers.Dense(2)},
+        {"layer": "layer", "masks": "masks"},
+    ),
+    "constraints.Sparse": (C.Sparse, {"sparsity": 0.5}, {"sparsity": "share", "structure": "name"}),
+    "constraints.Support": (C.Support, {}, {"mask": "mask"}),
+    "constraints.Levels": (
+        C.Levels,
+        {"bits": 4},
+        {"bits": "bits", "zero": "boolean", "scope": "name", "fit": "name"},
+    ),
+    "constraints.Binary": (C.Binary, {}, {"scope": "name", "keep_zeros": "boolean"}),
+    "constraints.Ternary": (C.Ternary, {}, {"scope": "name", "keep_zeros": "boolean"}),
+    "constraints.PowersOfTwo": (C.PowersOfTwo, {"bits": 4}, {"bits": "bits", "zero": "boolean", "scope": "name"}),
+    "constraints.Codebook": (C.Codebook, {"size": 4}, {"size": "clusters", "keep_zeros": "boolean"}),
+    "constraints.Joint": (
+        C.Joint,
+        {"sparse": C.Sparse(0.5), "levels": C.Levels(4)},
+        {"sparse": "sparse set", "levels": "level set"},
+    ),
+    "constraints.Sparse()": (called(C.Sparse(0.5)), {}, {"x": "finite tensor"}),
+    "constraints.Support()": (called(C.Support([True, False])), {}, {"x": "tensor"}),
+    "constraints.Levels()": (called(C.Levels(4)), {}, {"x": "finite tensor"}),
+    "constraints.Codebook()": (called(C.Codebook(4)), {}, {"x": "finite tensor"}),
+    "constraints.Binary()": (called(C.Binary()), {}, {"x": "finite tensor"}),
+    "constraints.Joint()": (called(C.Joint(C.Sparse(0.5), C.Levels(4))), {}, {"x": "finite tensor"}),
+    "export.for_xnnpack": (ka.export.for_xnnpack, {}, {"model": "model"}),
+    "export.strip": (ka.export.strip, {}, {"model": "model"}),
+    "export.tfmot": (ka.export.tfmot, {"model": ...}, {"model": "model", "scheme": "choice", "skip": "boolean"}),
+    "export.to_tf_keras": (
+        ka.export.to_tf_keras,
+        {"model": ...},
+        {"model": "model", "batch_size": "count or None"},
+    ),
+    "export.litert": (
+        ka.export.litert,
+        {"model": ..., "path": "m.tflite"},
+        {"model": "model", "path": "path", "quantize": "recipe", "representative_data": "samples"}
+        | {"check_data": "samples", "tolerance": "not negative", "sparse": "sparse in the file"}
+        | {"integer_io": "boolean"},
+    ),
+    "schedules.tighten": (
+        schedules.tighten,
+        {"start": 0.0, "end": 0.5, "fraction": 0.5},
+        {"start": "share", "end": "share", "fraction": "fraction", "path": "choice"},
+    ),
+    "schedules.rho_factor": (
+        schedules.rho_factor,
+        {"growth": "balance", "rho": 0.1, "residuals": None},
+        {"growth": "growth", "rho": "not negative", "ratio": "positive", "change": "positive"},
+    ),
+}
+SENTENCE = re.compile(r"must.* Received: .+\. [A-Z`].*\.$|every argument must be|expected. Received: .+\.", re.DOTALL)
+
+
+def outcome(make, arguments):
+    """Nothing if a call is refused with a sentence of ours; else what happened instead."""
+    try:
+        made = make(**arguments)
+    except (TypeError, ValueError) as error:
+        return None if SENTENCE.search(str(error)) else f"{type(error).__name__}: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return f"accepted, {checks.shown(made)}"
+
+
+ROWS = [(name, argument) for name, (_, _, each) in TABLE.items() for argument in each]
+# What is no tensor each backend says in its own way.
+ROWS = [pytest.param(*row, marks=pytest.mark.every_backend if "()" in row[0] else ()) for row in ROWS]
+
+
+@pytest.mark.parametrize("name, argument", ROWS)
+def test_a_bad_value_gets_a_sentence(name, argument, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make, given, each = TABLE[name]
+    given = {key: model if value is ... else value for key, value in given.items()}
+    for value in kinds(each[argument]):
+        said = outcome(make, {**given, argument: value})
+        assert said is None, f"{name}({argument}={checks.shown(value)}): {said}"
+    assert not list(tmp_path.iterdir())
+
+
+def public():
+    """Every class and function that the package and its public rooms hold, by its name there."""
+    for room, owner in {
+        "": ka,
+        "constraints.": C,
+        "layers.": ka.layers,
+        "packed.": ka.packed,
+        "export.": ka.export,
+    }.items():
+        for name, thing in vars(owner).items():
+            if not name.startswith("_") and callable(thing) and thing.__module__.startswith("keras_admm"):
+                yield room + name, thing
+
+
+# Told apart from the table: what has no arguments of its own, and what is made by us alone.
+NOT_CALLED = {"PackedFileError", "packed.PackedFileError", "packed.Row", "packed.Sizes"}
+NOT_CALLED |= {"constraints.check_structure", "constraints.group_norms"}
+
+
+def test_every_public_callable_is_in_the_table():
+    rows = {id(make): each for make, _, each in TABLE.values()} | {
+        id(Plan): TABLE["Plan"][2],
+        id(Step): TABLE["Step"][2],
+    }
+    missing = []
+    for name, thing in public():
+        if name not in NOT_CALLED:
+            parameters = [p.name for p in inspect.signature(thing).parameters.values() if p.kind < p.VAR_KEYWORD]
+            missing += [f"{name}({p})" for p in parameters if p != "args" and p not in rows.get(id(thing), {})]
+    assert not missing
+
+
+def test_a_table_of_bad_values_can_fail():
+    assert outcome(lambda x: x, {"x": 1}) == "accepted, 1"
+    assert outcome(float, {"x": 1}).startswith("TypeError")
+    assert outcome(int, {"base": Odd()}) is not None
