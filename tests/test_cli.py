@@ -225,7 +225,7 @@ def test_a_foreign_file_gets_a_sentence(make, sentence, tmp_path, capsys):
         (["report"], 2, "MODEL"),
         (["report", "MODEL", "--json", "--markdown"], 2, "not allowed with"),
         (["prune", "MODEL", "-o", "out.keras"], 2, "--sparsity"),
-        (["prune", "MODEL", "--sparsity=1.5", "-o", "out.keras"], 2, "must be in [0, 1)"),
+        (["prune", "MODEL", "--sparsity=1.5", "-o", "out.keras"], 2, "must be a number in [0, 1)"),
         (["prune", "MODEL", "--sparsity=.5", "--allocation=most", "-o", "out.keras"], 2, "'most'"),
         (["prune", "MODEL", "--sparsity=.5", "-o", "MODEL"], 2, "must not be the input"),
         (["prune", "MODEL", "--sparsity=.5", "-o", "none/out.keras"], 2, "the folder to write into must exist"),

@@ -321,7 +321,12 @@ def float_only():
 
 
 BAD = {
-    "an unknown scheme": (unpruned, "int8", ValueError, "None, 'qat', 'pqat', 'cqat', 'pcqat'. Received: 'int8'"),
+    "an unknown scheme": (
+        unpruned,
+        "int8",
+        ValueError,
+        "None, 'qat', 'pqat', 'cqat', 'pcqat'. Received: scheme='int8'",
+    ),
     "no zeros": (unpruned, "pqat", ValueError, "to keep zeros, .* Prune it first"),
     "no clusters": (unpruned, "cqat", ValueError, "to keep clusters, .* few levels first"),
     "not built": (lambda: tf_keras.Sequential([tf_keras.layers.Dense(2)]), "qat", ValueError, "must be built"),
@@ -331,7 +336,12 @@ BAD = {
     "wrapped": (pruned, "qat", ValueError, "inner: .* PruneLowMagnitude. Pass TFMOT's strip_pruning"),
     "wrapped by us": (ours_already, "pqat", ValueError, "Pass the model as it was before quantization"),
     "a layer that it refuses": (float_only, "pqat", ValueError, r"cannot: head \(Dense\). .*quantize='int8'"),
-    "no model": (lambda: "m.keras", "pqat", TypeError, "a Keras 3 model is expected"),
+    "no model": (
+        lambda: "m.keras",
+        "pqat",
+        TypeError,
+        "must be a keras.Model or a model of tf_keras. Received: model='m.keras'. Open",
+    ),
 }
 
 
@@ -345,7 +355,7 @@ def test_bad_input(case):
 def test_bad_input_where_all_would_stay_float():
     with pytest.raises(ValueError, match="needs a layer that it can quantize"):
         tfmot(float_only(), "pqat", skip=True)
-    with pytest.raises(TypeError, match="use keras_admm.strip"):
+    with pytest.raises(TypeError, match="Use keras_admm.strip"):
         strip(unpruned())
 
 

@@ -487,7 +487,7 @@ def test_what_is_no_keras_model_is_refused():
     twin = to_tf_keras(keras.Sequential([keras.Input((2,)), layers.Dense(1)]))
     with pytest.raises(TypeError, match="a tf_keras model already"):
         to_tf_keras(twin)
-    with pytest.raises(TypeError, match="Received: 3"):
+    with pytest.raises(TypeError, match="Received: model=3"):
         to_tf_keras(3)
     with pytest.raises(ValueError, match="Received: a Subclassed, with a `call` of its own"):
         to_tf_keras(Subclassed())

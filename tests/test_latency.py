@@ -57,8 +57,8 @@ def test_files_and_models(model, path):
         ({"data": X[:, :3]}, "must have the shapes"),
         ({"data": X[:0]}, "must have the shapes"),
         ({"data": [X, X]}, "must have the shapes"),
-        ({"data": X, "runs": 1}, "2 runs"),
-        ({"data": X, "threads": 0}, "1 thread"),
+        ({"data": X, "runs": 1}, "`runs` must be an integer >= 2"),
+        ({"data": X, "threads": 0}, "`threads` must be an integer >= 1"),
     ],
 )
 def test_refused_in_a_sentence(arguments, match, model, path):

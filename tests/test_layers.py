@@ -454,7 +454,7 @@ class Liar(Gated):
 
 
 def test_errors_are_sentences():
-    with pytest.raises(TypeError, match="must be a keras.layers.Layer. Received: 3"):
+    with pytest.raises(TypeError, match="must be a keras.layers.Layer. Received: layer=3"):
         Masked(3)
     with pytest.raises(ValueError, match=r"d: .* of shapes \[\(2, 3\)\]. Received: arrays of shapes \[\(3, 2\)\]"):
         Masked(layers.Dense(3, name="d"), masks=[np.ones((3, 2))]).build((None, 2))

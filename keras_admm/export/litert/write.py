@@ -142,8 +142,8 @@ def _check(model, quantize, sparse, representative_data, integer_io):
 
 
 def _check_scheme(quantize, sparse, representative_data, integer_io):
-    if not isinstance(sparse, str) or sparse != "auto":
-        checks.boolean("litert", "sparse", sparse)
+    if not (isinstance(sparse, bool) or isinstance(sparse, str) and sparse == "auto"):
+        raise ValueError(checks.refused("litert", "sparse", "'auto', True or False", sparse, "Choose one of these."))
     checks.boolean("litert", "integer_io", integer_io)
     if sparse is True and quantize:
         raise ValueError(
