@@ -192,7 +192,11 @@ TABLE = {
         {"bits": 4},
         {"bits": "bits", "levels": "choice", "scope": "name", "fit": "name", "first_last": "name", **HOW},
     ),
-    "ADMMCluster": (ka.ADMMCluster, {"clusters": 4}, {"clusters": "clusters", "first_last": "name", **HOW}),
+    "ADMMCluster": (
+        ka.ADMMCluster,
+        {"clusters": 4},
+        {"clusters": "clusters", "scope": "name", "first_last": "name", **HOW},
+    ),
     "ADMMRegularizer": (
         ka.ADMMRegularizer,
         {"target": [1.0, 2.0], "rho": 0.5},
@@ -265,7 +269,7 @@ TABLE = {
     "constraints.Binary": (C.Binary, {}, {"scope": "name", "keep_zeros": "boolean"}),
     "constraints.Ternary": (C.Ternary, {}, {"scope": "name", "keep_zeros": "boolean"}),
     "constraints.PowersOfTwo": (C.PowersOfTwo, {"bits": 4}, {"bits": "bits", "zero": "boolean", "scope": "name"}),
-    "constraints.Codebook": (C.Codebook, {"size": 4}, {"size": "clusters", "keep_zeros": "boolean"}),
+    "constraints.Codebook": (C.Codebook, {"size": 4}, {"size": "clusters", "keep_zeros": "boolean", "scope": "name"}),
     "constraints.Joint": (
         C.Joint,
         {"sparse": C.Sparse(0.5), "levels": C.Levels(4)},
