@@ -17,9 +17,11 @@ RNG = np.random.default_rng(0)
 X = RNG.random((4, 6)).astype("float32")
 
 
-class NormByDefault(layers.BatchNormalization):
-    def call(self, inputs, training=True):
-        return super().call(inputs, training=training)
+def functional(*inner):
+    x = inputs = keras.Input((6,))
+    for layer in inner:
+        x = layer(x)
+    return keras.Model(inputs, layers.Dense(2)(x))
 
 
 class Counting(layers.Layer):
@@ -29,53 +31,6 @@ class Counting(layers.Layer):
     def call(self, inputs):
         self.calls.assign_add(1)
         return inputs + 1.0
-
-
-class Assigning(layers.Dense):
-    def call(self, inputs):
-        self.kernel.assign(self.kernel * 0.5)
-        return super().call(inputs)
-
-
-class Training(keras.Model):
-    def __init__(self, pinned=None):
-        super().__init__()
-        self.norm, self.drop, self.head = NormByDefault(momentum=0.5), layers.Dropout(0.5), layers.Dense(2)
-        self.pinned = pinned
-
-    def call(self, inputs, training=True):
-        x = self.norm(inputs, training=training if self.pinned is None else self.pinned)
-        return self.head(self.drop(x, training=training))
-
-
-def functional(*inner):
-    x = inputs = keras.Input((6,))
-    for layer in inner:
-        x = layer(x)
-    return keras.Model(inputs, layers.Dense(2)(x))
-
-
-MOVING = {
-    "training by default": Training,
-    "training in the call": lambda: Training(pinned=True),
-    "a norm in a graph": lambda: functional(NormByDefault(momentum=0.5)),
-    "a counter": lambda: functional(Counting()),
-    "an assignment": lambda: functional(Assigning(4)),
-    "a spectral norm": lambda: functional(layers.SpectralNormalization(layers.Dense(4))),
-}
-
-
-@pytest.mark.parametrize("kind", MOVING)
-def test_the_model_stays_and_its_inference_is_written(kind, tmp_path):
-    model = MOVING[kind]()
-    inference.call(model, X)
-    before = [ops.convert_to_numpy(v).copy() for v in model.variables]
-    if kind != "training in the call":  # which computes with its batch, not sample by sample
-        litert(model, tmp_path / "m.tflite", check_data=X, sparse=False)
-    with pytest.raises(ValueError, match="tolerance"):
-        litert(model, tmp_path / "m.tflite", check_data=X, sparse=False, tolerance=-1.0)
-    for variable, value in zip(model.variables, before, strict=True):
-        np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
 
 
 def test_variables_come_back_whatever_happens():

@@ -333,6 +333,25 @@ def test_frozen_layers_are_masked_and_stay_frozen(tmp_path):
     assert len(masks(masked)) == len(masks(again)) == 5
 
 
+@pytest.mark.parametrize("how", ["a part", "a variable", "all but a part"])
+def test_what_is_frozen_in_a_layer_is_masked_too_and_stays_frozen(how):
+    """A layer made again from its config knows nothing of what was frozen in it."""
+    model = sequential(Gated(3), layers.Dense(2), shape=(4,))
+    gated = model.layers[0]
+    for variable in (gated.w, gated.out.kernel):
+        variable.assign(variable * (ops.arange(3) > 0))
+    if how == "a variable":
+        gated.w.trainable = False
+    else:
+        gated.trainable, gated.out.trainable = how == "a part", how != "a part"
+    masked = mask(model)
+    assert len(masks(masked)) == 2
+    for new in (masked, strip(masked)):
+        assert [v.trainable for v in new.variables if v.dtype != "bool"] == [v.trainable for v in model.variables]
+        copy = getattr(new.layers[0], "layer", new.layers[0])
+        assert (copy.trainable, copy.out.trainable) == (gated.trainable, gated.out.trainable)
+
+
 def test_part_frozen_after_masking_loads(tmp_path):
     model, x = pruned("Bidirectional, states")
     masked = mask(model)

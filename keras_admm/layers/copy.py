@@ -40,9 +40,9 @@ class Copy:
         # Backwards: a model comes after its layers, and would hand its flag on to them.
         for old, new, opened in reversed(self._pairs.values()):
             if isinstance(old, keras.layers.Layer):
-                if new.trainable != old.trainable:
-                    new.trainable = old.trainable
+                _copy_flags([old], [new])
                 if not opened:
+                    _copy_flags(_parts(old), _parts(new))
                     _copy_state(old, new, self._values, variables)
         tell_keras(copy)
         return copy
@@ -219,6 +219,19 @@ def _unmasked(config):
 
 def _unmasked_variables(layer):
     return [v for v in getattr(layer, "variables", []) if not isinstance(v, Mask)]
+
+
+def _parts(layer):
+    """A layer and those inside it, outer ones first."""
+    while isinstance(layer, Masked):
+        layer = layer.layer
+    return [layer, *(part for inner in layer._layers for part in _parts(inner))]
+
+
+def _copy_flags(before, after):
+    for old, new in zip(before, after, strict=False):  # a layer without parts may have made more of them by now
+        if new.trainable != old.trainable:
+            new.trainable = old.trainable
 
 
 def _copy_state(old, new, values, pairs):

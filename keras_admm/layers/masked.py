@@ -218,14 +218,9 @@ def _given(masks):
 
 
 def kernels_of(layer):
-    """What is masked: the kernels that are trained, or would be if the layer were not frozen."""
-    frozen = not layer.trainable
-    if frozen:
-        layer.trainable = True
-    found = [v for v in kernels(layer) if v.trainable]
-    if frozen:
-        layer.trainable = False
-    return found
+    """What is masked: the kernels that were made to be trained, whatever of the layer is frozen by now."""
+    made = {id(v) for each in layer._flatten_layers() for v in each._trainable_variables}
+    return [v for v in kernels(layer) if id(v) in made]
 
 
 def _masked(x, mask):

@@ -1,14 +1,18 @@
 """Runs a written .tflite file and holds its outputs against the model's."""
 
+from functools import partial
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
+from keras_admm import inference
 from keras_admm.errors import reason
+from keras_admm.export.litert.convert import layers
 from keras_admm.export.litert.flatbuffer import INSTALL
 
 BATCH = 32
+TOLERANCE = {None: 1e-3, "float16": 1e-2, "int8": 0.25, "int4": 0.75}
 
 
 class Difference(NamedTuple):
@@ -38,6 +42,8 @@ def model_outputs(infer, nest, arrays, batch):
 def file_outputs(path, inputs, arrays):
     """What the file gives, run as it is deployed: sample by sample, or in the batches that the model is bound to.
 
+    LiteRT's LSTM goes on from the state that its last call left, which Keras's does not: here each begins anew.
+
     Raises:
         ValueError: if LiteRT cannot run the file.
     """
@@ -50,10 +56,10 @@ def file_outputs(path, inputs, arrays):
         # The runner keeps no reference to its interpreter.
         interpreter = Interpreter(model_path=str(path), num_threads=1)
         runner = interpreter.get_signature_runner()
-        parts = [
-            _run(runner, {i.name: a[start : start + size] for i, a in zip(inputs, arrays, strict=True)})
-            for start in range(0, len(arrays[0]), size)
-        ]
+        parts = []
+        for start in range(0, len(arrays[0]), size):
+            parts.append(_run(runner, {i.name: a[start : start + size] for i, a in zip(inputs, arrays, strict=True)}))
+            interpreter.reset_all_variables()
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             "litert: the written file must run. Received: an error of LiteRT's interpreter, "
@@ -80,6 +86,50 @@ def compare(expected, found):
         scales.append(np.abs(ours).max())
     relative = [a / s if s else a for a, s in zip(apart, scales, strict=True)]
     return Difference(float(max(apart)), float(max(scales)), float(max(relative)))
+
+
+def tolerance(options, learned):
+    """The largest relative difference that is allowed."""
+    if options["tolerance"] is not None:
+        return options["tolerance"]
+    quantize = options["quantize"]
+    if quantize in TOLERANCE and not learned:
+        return TOLERANCE[quantize]
+    return TOLERANCE["int4" if any(few in str(quantize) for few in ("wi4", "wi2")) else "int8"]
+
+
+def within(limit, difference, model, nest, arrays):
+    """The `Difference`, if it is allowed.
+
+    Raises:
+        ValueError: if not, with what helps: a model may have no outputs of one sample alone.
+    """
+    if difference.relative <= limit:
+        return difference
+    depends = _depends_on_the_batch(model, nest, arrays)
+    if depends:
+        raise ValueError(
+            f"{depends}: what comes out for a sample must depend on that sample alone, for LiteRT runs them one by "
+            "one. Received: a model whose outputs depend on the others of the batch, or on chance, as those of a "
+            "layer do that is called with training=True. Call it with training=False."
+        )
+    raise ValueError(
+        f"litert: the file's outputs must be within {limit:g} of the model's, relative to the largest of them. "
+        f"Received: a relative difference of {difference.relative:.3g}; no file is left. Quantize less, give "
+        "more typical `representative_data` or `check_data`, or a larger `tolerance`."
+    )
+
+
+def _depends_on_the_batch(model, nest, arrays):
+    """The names of layers by which outputs of one sample may depend on others, or the model's; None if they do not."""
+    size = keras.tree.flatten(nest)[0].shape[0]
+    together, alone = (
+        model_outputs(partial(inference.call, model), nest, arrays, batch) for batch in (size, size or 1)
+    )
+    if compare(together, alone).relative <= TOLERANCE[None]:
+        return None
+    norms = [x.name for x in layers(model) if any(c.__name__ == "BatchNormalization" for c in type(x).__mro__)]
+    return ", ".join(norms) or model.name
 
 
 def _array(output):

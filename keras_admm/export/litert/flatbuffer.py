@@ -73,14 +73,19 @@ class Graph:
     def stored(self, subgraph):
         return [t for t in subgraph.tensors if self.buffer(t) is not None and len(self.buffer(t))]
 
+    @property
+    def keeps_state(self):
+        """Whether operations keep values of their own from one call to the next."""
+        return any(t.isVariable for subgraph in self.model.subgraphs for t in subgraph.tensors)
+
     def users(self, tensor):
         """The operations that read a tensor, seen through DENSIFY and DEQUANTIZE."""
         for subgraph in self.model.subgraphs:
             for operator in subgraph.operators:
                 if any(i >= 0 and subgraph.tensors[i] is tensor for i in operator.inputs):
                     name = self.op(operator)
-                    unpacked = subgraph.tensors[operator.outputs[0]]
-                    yield from self.users(unpacked) if name in ("DENSIFY", "DEQUANTIZE") else (name,)
+                    unpacks = name in ("DENSIFY", "DEQUANTIZE")
+                    yield from self.users(subgraph.tensors[operator.outputs[0]]) if unpacks else (name,)
 
     def values(self, tensor):
         """A stored tensor's values, dense, as they stand in the file: integers if it is quantized."""

@@ -39,8 +39,9 @@ class Node(NamedTuple):
 def nodes(graph, subgraph):
     """The operations that compute: without those that unpack weights, and without paddings that a convolution takes."""
     unpacked = {
-        int(o.outputs[0]): o
+        int(output): o
         for o in subgraph.operators
+        for output in o.outputs
         if graph.op(o) in ("DENSIFY", "DEQUANTIZE") and _stored(graph, subgraph.tensors[o.inputs[0]])
     }
     padded = _paddings(graph, subgraph)
@@ -64,12 +65,11 @@ def _paddings(graph, subgraph):
     readers = [int(i) for o in subgraph.operators for i in o.inputs] + [int(i) for i in subgraph.outputs]
     found = {}
     for operator in subgraph.operators:
-        output = int(operator.outputs[0])
-        if graph.op(operator) != "PAD" or readers.count(output) != 1:
+        if graph.op(operator) != "PAD" or readers.count(int(operator.outputs[0])) != 1:
             continue
         pads = graph.values(subgraph.tensors[operator.inputs[1]])
         if len(pads) == 4 and not pads[[0, 3]].any():
-            found[output] = operator, tuple(tuple(map(int, p)) for p in pads[1:3])
+            found[int(operator.outputs[0])] = operator, tuple(tuple(map(int, p)) for p in pads[1:3])
     return found
 
 

@@ -33,7 +33,10 @@ CHECKED = 64  # samples of the representative data that the file is checked on
 TOGETHER = 32  # samples that the AI Edge Quantizer sees at once: it takes the mean of the batches' ranges
 WORTH = 0.3  # share of zeros from which the converter leaves them out
 CONVERTER = (None, "float16", "dynamic_int8", "int8")
-TOLERANCE = {None: 1e-3, "float16": 1e-2, "int8": 0.25, "int4": 0.75}
+KEPT = (
+    "An LSTM in the file goes on from where its last call ended: call the interpreter's reset_all_variables() before "
+    "each new sequence."
+)
 
 
 def litert(
@@ -54,7 +57,8 @@ def litert(
 
     What is written is inference (`training=False`, whatever the model's own `call` has as its default), and the model
     stays as it was, also where the export fails. A model in half precision (mixed_float16, mixed_bfloat16, or weights
-    that are half floats) is converted as a float32 copy, which a warning and the report's `note` say.
+    that are half floats) is converted as a float32 copy, which a warning and the report's `note` say. LiteRT's LSTM
+    goes on from the state that its last call left: the warning and the note then say to reset it before each sequence.
 
     Args:
         model: a built `keras.Model`, or a tf_keras one; also one that TFMOT has made quantization-aware, whose learned
@@ -171,19 +175,21 @@ def _write(model, target, nest, given, options, learned):
     data_for_check = given.get("check_data") or (seen and [a[:few] for a in seen]) or data.random(inputs)
     together = 1 if options["quantize"] == "int8" else TOGETHER
     samples = seen and _samples(inputs, seen, batch or min(together, len(seen[0])))
-    limit = _tolerance(options, learned)
+    limit = check.tolerance(options, learned)
 
     with tempfile.TemporaryDirectory() as folder:
         expected, note = _saved(model, nest, data_for_check, folder)
 
         def put(content):
             Path(target).write_bytes(content)
-            return _compared(expected, check.file_outputs(target, inputs, data_for_check), limit)
+            difference = check.compare(expected, check.file_outputs(target, inputs, data_for_check))
+            return check.within(limit, difference, model, nest, data_for_check)
 
         make = partial(_made, model, folder, target, options, samples, learned)
         difference, sizes, told = _chosen(make, put, target, options, learned)
     report = _report(target, options, learned, difference, limit, len(data_for_check[0]), sizes, told)
-    return report._replace(note=note)
+    kept = KEPT if flatbuffer.read(target).keeps_state else ""
+    return report._replace(note=" ".join(filter(None, (note, kept))))
 
 
 def _saved(model, nest, arrays, folder):
@@ -263,26 +269,6 @@ def _samples(inputs, arrays, batch):
         {item.name: a[i : i + batch] for item, a in zip(inputs, arrays, strict=True)}
         for i in range(0, len(arrays[0]) - batch + 1, batch)
     ]
-
-
-def _tolerance(options, learned):
-    if options["tolerance"] is not None:
-        return options["tolerance"]
-    quantize = options["quantize"]
-    if quantize in TOLERANCE and not learned:
-        return TOLERANCE[quantize]
-    return TOLERANCE["int4" if any(few in str(quantize) for few in ("wi4", "wi2")) else "int8"]
-
-
-def _compared(expected, found, limit):
-    difference = check.compare(expected, found)
-    if difference.relative > limit:
-        raise ValueError(
-            f"litert: the file's outputs must be within {limit:g} of the model's, relative to the largest of them. "
-            f"Received: a relative difference of {difference.relative:.3g}; no file is left. Quantize less, give "
-            "more typical `representative_data` or `check_data`, or a larger `tolerance`."
-        )
-    return difference
 
 
 def _report(target, options, learned, difference, limit, samples, sizes, sentence):
