@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import re
 
 import keras
 import numpy as np
@@ -43,6 +42,8 @@ SPARSE = {
     "all kept": (Sparse(0.0), lambda y: True),
     "support": (Support(MASK), lambda y: not y[~MASK].any()),
     "blocks": (Sparse(0.5, "block(3,1)"), lambda y: np.count_nonzero(y.any(axis=1)) <= 1),
+    "partial blocks": (Sparse(0.5, "block(2,2)"), lambda y: not (y[:, :2].any() and y[:, 2].any())),
+    "blocks larger than the kernel": (Sparse(0.4, "block(5,7)"), lambda y: True),
     "input blocks": (Sparse(0.6, "block(1,2)"), lambda y: np.count_nonzero(y.any(axis=0)) <= 1),
 }
 SETS = SPARSE | {
@@ -201,10 +202,40 @@ def test_blocks_are_of_outputs_by_inputs(structure, shape, kept, way):
     assert np.count_nonzero(y) == kept(x).size
 
 
-@pytest.mark.parametrize("shape", [(4,), (6, 3), (3, 3, 6, 1)])
-def test_blocks_that_do_not_fit_get_a_sentence(shape):
-    with pytest.raises(ValueError, match=rf"inputs\) of 4. Received: a tensor of shape {re.escape(str(shape))}"):
-        Sparse(0.5, "block(1,4)")(np.ones(shape))
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "structure, shape, parts",
+    [
+        # how the last two axes, inputs and outputs, are parted
+        ("block(1,4)", (6, 3), ([4, 2], [1, 1, 1])),
+        ("block(4,2)", (3, 3, 5, 9), ([2, 2, 1], [4, 4, 1])),
+        ("block(3,4)", (2, 3, 1), ([3], [1])),
+    ],
+)
+def test_blocks_at_the_ends_have_fewer_weights(structure, shape, parts, way):
+    """One block after the other is the largest: it stays, whole, of whatever size."""
+    rest = [(slice(i, i + 1),) for i in range(math.prod(shape[:-2]))]
+    cuts = [[slice(sum(p[:i]), sum(p[: i + 1])) for i in range(len(p))] for p in parts]
+    for first, inputs, outputs in itertools.product(rest, *cuts):
+        x = np.ones((len(rest), *shape[-2:]), "float32")
+        x[(*first, inputs, outputs)] = -9
+        y = projected(Sparse(1 - 1 / (len(rest) * math.prod(map(len, cuts))), structure), x.reshape(shape), way)
+        np.testing.assert_array_equal(y.reshape(x.shape), np.where(x < 0, x, 0))
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.2, 0.5, 0.9, 0.99])
+def test_what_a_share_of_blocks_promises(sparsity):
+    x = np.random.default_rng(0).normal(size=(3, 10, 7)).astype("float32")
+    y = Sparse(sparsity, "block(2,4)")(x)
+    blocks = np.pad(y != 0, ((0, 0), (0, 2), (0, 1))).reshape(3, 3, 4, 4, 2).any(axis=(2, 4))
+    kept = round((1 - sparsity) * 36)
+    assert np.count_nonzero(blocks) == kept
+    assert np.count_nonzero(y) <= kept * 8
+
+
+def test_blocks_of_one_axis_get_a_sentence():
+    with pytest.raises(ValueError, match=r"blocks need two axes.* Received: a tensor of shape \(4,\). Exclude"):
+        Sparse(0.5, "block(1,4)")(np.ones(4))
 
 
 @pytest.mark.parametrize("structure", ["block(0,4)", "block(1)", "filters", None])

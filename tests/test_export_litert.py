@@ -140,6 +140,12 @@ def test_sparse_only_where_it_pays(tmp_path):
     assert "quantized" in litert(conv_net(), path, quantize="float16").sparse
 
 
+def kernels_of(path):
+    """The stored tensors of rank 2 by their shapes."""
+    graph = flatbuffer.read(path)
+    return {tuple(t.shape): graph.values(t) for t in graph.stored(graph.model.subgraphs[0]) if len(t.shape) == 2}
+
+
 def test_sparse_coded_tensors_read_as_the_kernels_they_were(tmp_path):
     model = keras.Sequential([keras.Input((32,)), layers.Dense(16), layers.Dense(8)])
     runs = np.repeat(RNG.random((8, 16)) > 0.8, 4, axis=0)
@@ -147,13 +153,27 @@ def test_sparse_coded_tensors_read_as_the_kernels_they_were(tmp_path):
     model.layers[1].kernel.assign(levels((16, 8)))
     path = tmp_path / "m.tflite"
     litert(model, path)
-    graph = flatbuffer.read(path)
-    coded = [t for t in graph.model.subgraphs[0].tensors if t.sparsity is not None]
-    found = {tuple(t.shape): graph.values(t) for t in coded}
+    graph, found = flatbuffer.read(path), kernels_of(path)
     for layer in model.layers:
         np.testing.assert_array_equal(found[layer.kernel.shape[::-1]], ops.convert_to_numpy(layer.kernel).T)
     assert [(k.here, k.arm) for k in kernels(graph)] == [(True, True), (False, False)]
     assert kernels(graph)[1].why_here.startswith("its zeros are expanded at load")
+
+
+def test_weights_beyond_the_last_run_are_not_lost(tmp_path):
+    """The converter drops them, however small the difference that it makes to the outputs."""
+    model, path = keras.Sequential([keras.Input((30,)), layers.Dense(16)]), tmp_path / "m.tflite"
+    runs = np.repeat(RNG.random((8, 16)) > 0.8, 4, axis=0)[:30] * RNG.normal(size=(30, 16))
+    for last in (1e-9, 0):
+        runs[28:] = last
+        model.layers[0].kernel.assign(runs)
+        report = litert(model, path)
+        assert report.sparse.startswith("left out") == (last == 0)
+        np.testing.assert_array_equal(kernels_of(path)[16, 30], ops.convert_to_numpy(model.layers[0].kernel).T)
+    assert report.kernels[0].here
+    model.layers[0].kernel.assign(np.ones((30, 16)) * (np.arange(30) > 25)[:, None])
+    with pytest.raises(ValueError, match=r"shape \(16, 30\) .*Give the layer a multiple of 4 inputs"):
+        litert(model, path, sparse=True)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,16 @@ def test_a_budget_of_blocks_is_counted_in_blocks():
     assert sets["b"](arrays["b"]).tolist() == [[5, 0, 0, 0], [12, 0, 0, 2]]
 
 
-def test_a_layer_that_blocks_do_not_fit_is_named():
-    with pytest.raises(ValueError, match=r"head/kernel: structure 'block\(1,4\)': .*Exclude its layer"):
-        Pruning(0.5, structure="block(1,4)")({"head/kernel": np.ones((3, 3))}, 0.0)
+@pytest.mark.parametrize("how", ["global", "uniform", "erk", "lamp"])
+def test_a_budget_of_blocks_counts_partial_ones(how):
+    """9 blocks in each, all smaller than 2x4: a quarter of them stays, however divided."""
+    rng = np.random.default_rng(0)
+    arrays = {"a": rng.normal(size=(3, 3, 2, 2)), "b": rng.normal(size=(9, 2, 1))}
+    sets = Pruning(0.75, allocation=how, structure="block(2,4)")(arrays, 1.0)
+    kept = [np.count_nonzero(sets[n](w).reshape(-1, *w.shape[-2:]).any(axis=(1, 2))) for n, w in arrays.items()]
+    assert sum(kept) == round(0.25 * 18) if how != "uniform" else kept == [2, 2]
+
+
+def test_what_has_no_blocks_is_named():
+    with pytest.raises(ValueError, match=r"head/bias: structure 'block\(1,4\)': .*Exclude it"):
+        Pruning(0.5, structure="block(1,4)")({"head/bias": np.ones(3)}, 0.0)

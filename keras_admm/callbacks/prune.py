@@ -17,7 +17,8 @@ class ADMMPrune(ADMM):
             model), `"uniform"`, `"erk"`, `"lamp"`, a mapping of name patterns to sparsities (others get
             `sparsity`), or a callable; see `keras_admm.allocate`.
         structure: what is zeroed as one; `"element"`: each weight by itself; `"block(h,w)"`: blocks of `h` outputs by
-            `w` inputs, counted and allocated as blocks. See `keras_admm.constraints.Sparse`.
+            `w` inputs, counted and allocated as blocks: exactly that share of the blocks is zero, partial ones at the
+            ends of a kernel among them. See `keras_admm.constraints.Sparse`.
         min_keep: int, the least number of weights (of blocks) that a tensor keeps.
         path: how the target tightens within a step. `None`: the step's sparsity from the start. `"geometric"`: the
             kept count falls by a constant factor at every update, best for extreme sparsities. `"cubic"`: TFMOT's

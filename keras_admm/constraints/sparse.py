@@ -28,16 +28,19 @@ class Sparse(keras.constraints.Constraint):
         sparsity: float in `[0, 1)`, the share of zeros.
         structure: what is kept or zeroed as one. `"element"`: each weight by itself. `"block(h,w)"`: blocks of `h`
             outputs (the kernel's last axis) by `w` inputs (the axis before it); `"block(1,4)"` is the one that
-            LiteRT has a sparse kernel for.
+            LiteRT has a sparse kernel for. A kernel that blocks do not divide is filled up with zeros at the ends of
+            these axes, as in TFMOT: the blocks there have fewer weights. Blocks are what is counted: that share of
+            them is zero exactly, at most `kept blocks * h * w` weights stay, and the share of zero weights differs from
+            `sparsity` only by what blocks at the ends lack.
 
     Returns when called:
         A tensor of the shape and dtype of its input, which may be a NumPy array or a tensor of the backend.
 
     Raises:
         TypeError: for a sparsity that is no number.
-        ValueError: for a sparsity outside `[0, 1)` or an unknown structure; when called, for blocks that do not fit
-            the tensor, or NaN or infinity in it (in a compiled step, which has no numbers yet, these count as the
-            largest and stay).
+        ValueError: for a sparsity outside `[0, 1)` or an unknown structure; when called, for blocks of a tensor of
+            fewer than two axes, or NaN or infinity in it (in a compiled step, which has no numbers yet, these count as
+            the largest and stay).
 
     Example:
 

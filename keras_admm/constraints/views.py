@@ -16,15 +16,17 @@ BLOCK = re.compile(r"block\(\s*([1-9]\d*)\s*,\s*([1-9]\d*)\s*\)")
 
 
 class View(NamedTuple):
-    """One view of one tensor: its axes split, and brought into the order pools, groups, members.
+    """One view of one tensor: filled up with zeros, its axes split, and brought into the order pools, groups, members.
 
     Attributes:
+        filled: shape of the tensor with zeros at the ends of its axes, so that groups divide it.
         split: shape in which each axis is of pools, of groups or of members.
         order: the order of these axes.
         pools: int, how many of the first ordered axes are of pools.
         members: int, how many of the last ones are of members.
     """
 
+    filled: tuple
     split: tuple
     order: tuple
     pools: int
@@ -40,10 +42,12 @@ class View(NamedTuple):
         return self.ordered[: len(self.order) - self.members]
 
     def fold(self, x):
-        """The tensor as `(pool, group, member)`."""
+        """The tensor as `(pool, group, member)`; members that fill up a group are 0."""
         pool = math.prod(self.ordered[: self.pools])
         member = math.prod(self.ordered[len(self.grid) :])
         of = _library(x)
+        if tuple(x.shape) != self.filled:
+            x = of.pad(x, [(0, whole - size) for size, whole in zip(x.shape, self.filled, strict=True)])
         moved = of.transpose(of.reshape(x, self.split), self.order)
         return of.reshape(moved, (pool, math.prod(self.grid) // pool, member))
 
@@ -53,29 +57,29 @@ class View(NamedTuple):
         groups = of.reshape(keep, self.grid + (1,) * self.members)
         back = tuple(int(axis) for axis in np.argsort(self.order))
         whole = of.broadcast_to(of.transpose(groups, back), self.split)
-        return of.reshape(whole, tuple(shape))
+        return of.reshape(whole, self.filled)[tuple(slice(size) for size in shape)]
 
 
 def element(shape):
     """Every weight alone, all competing with all."""
-    return View(split=tuple(shape), order=tuple(range(len(shape))), pools=0, members=0)
+    return View(tuple(shape), split=tuple(shape), order=tuple(range(len(shape))), pools=0, members=0)
 
 
 def block(height, width, shape):
     """Blocks of `height` outputs by `width` inputs, all competing with all.
 
-    A kernel's outputs are its last axis, its inputs the one before; of a convolution, each position has its own.
+    A kernel's outputs are its last axis, its inputs the one before; of a convolution, each position has its own. Where
+    blocks do not divide these, the last ones are filled up with zeros: they have fewer weights.
     """
-    if len(shape) < 2 or shape[-1] % height or shape[-2] % width:
+    if len(shape) < 2:
         raise ValueError(
-            f"structure 'block({height},{width})': a kernel's last axis (outputs) must be a multiple of {height} and "
-            f"the one before (inputs) of {width}. Received: a tensor of shape {tuple(shape)}. Exclude its layer, or "
-            "choose a block that fits."
+            f"structure 'block({height},{width})': blocks need two axes, the last one of outputs and the one before of "
+            f"inputs. Received: a tensor of shape {tuple(shape)}. Exclude it, or use structure='element'."
         )
     *rest, inputs, outputs = shape
-    n = len(rest)
-    split = (*rest, inputs // width, width, outputs // height, height)
-    return View(split, order=(*range(n), n, n + 2, n + 1, n + 3), pools=0, members=2)
+    across, down, n = -(-inputs // width), -(-outputs // height), len(rest)
+    filled, split = (*rest, across * width, down * height), (*rest, across, width, down, height)
+    return View(filled, split, order=(*range(n), n, n + 2, n + 1, n + 3), pools=0, members=2)
 
 
 def check_structure(name, structure):

@@ -243,7 +243,8 @@ def _chosen(make, put, target, options, learned):
     if options["sparse"] is False:
         return put(dense), sizes, "stored, as asked for"
     Path(target).write_bytes(dense)
-    if not any(t.zeros >= WORTH * t.size and len(t.shape) in (2, 4) for t in flatbuffer.tensors(target)):
+    stored = flatbuffer.tensors(target)
+    if not any(t.zeros >= WORTH * t.size and len(t.shape) in (2, 4) for t in stored):
         if options["sparse"] is True:
             raise ValueError(
                 "litert: to leave zeros out, a tensor must have at least 30% of them. Received: sparse=True and a "
@@ -252,6 +253,8 @@ def _chosen(make, put, target, options, learned):
         return put(dense), sizes, "stored; no tensor has 30% of them, from which on they can be left out"
     try:
         coded = make(sparse=True)
+        Path(target).write_bytes(coded)
+        _check_none_lost(stored, flatbuffer.tensors(target))
         difference = put(coded)
     except ValueError as error:
         if options["sparse"] is True:
@@ -262,6 +265,18 @@ def _chosen(make, put, target, options, learned):
     if options["sparse"] is True or len(coded) < len(dense):
         return difference, sizes, f"left out of the file: {saved}"
     return put(dense), sizes, f"stored, which takes less: {saved}"
+
+
+def _check_none_lost(stored, coded):
+    """Raises where the converter, which codes whole runs of 4 inputs alone, left out the weights of the last ones."""
+    zeros = {shape: sum(t.zeros for t in stored if t.shape == shape) for shape in {t.shape for t in stored}}
+    lost = [s for s, count in zeros.items() if sum(t.zeros for t in coded if t.shape == s) > count]
+    if lost:
+        raise ValueError(
+            f"litert: TensorFlow's converter codes runs of 4 inputs only, and would lose what a layer has beyond them. "
+            f"Received: weights of shape {lost[0]} (outputs, inputs) that are not zero beyond the last run. Give the "
+            "layer a multiple of 4 inputs, or exclude= it from the pruning in blocks."
+        )
 
 
 def _samples(inputs, arrays, batch):
