@@ -247,9 +247,9 @@ def test_not_there_or_not_ours(tmp_path):
     refused(tmp_path, GOLDEN.read_bytes(), "max_bytes", max_bytes=10)
 
 
-@pytest.mark.parametrize("thing, words", [(keras.Sequential([layers.Dense(2)]), "built"), ("a name", "model of Keras")])
+@pytest.mark.parametrize("thing, words", [(keras.Sequential([layers.Dense(2)]), "built"), (42, "model of tf_keras")])
 def test_what_cannot_be_saved(thing, words, tmp_path):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         packed.save(thing, tmp_path / "m.kadmm")
     assert not list(tmp_path.iterdir())
 
@@ -265,7 +265,7 @@ def test_a_write_that_is_cut_off_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(Path, "write_bytes", torn)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ValueError, match="no space"):
         packed.save(lenet5(), path)
     monkeypatch.undo()
     assert path.read_bytes() == before
