@@ -55,6 +55,19 @@ class Subclassed(tk.Model):
         return self.second(self.first(x))
 
 
+class Auxiliary(Subclassed):
+    """A head that only training calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.aside = dense(4)
+
+    def call(self, x, training=False):
+        if training:
+            self.add_loss(keras.ops.mean(self.aside(x) ** 2))
+        return super().call(x)
+
+
 class OwnStep(Subclassed):
     def train_step(self, data):
         import tensorflow as tf
@@ -111,6 +124,13 @@ def test_every_kind_of_model_ends_exactly_sparse(kind):
     assert set(watch.counts[len(watch.counts) // 2 :]) == {promised}
     assert np.isclose(history["sparsity"][-1], 1 - promised / size(model))
     assert [id(v) for v in model.variables] == [id(v) for v in before]
+
+
+def test_what_only_training_calls_is_compressed_too():
+    model = built(Auxiliary)
+    model.compile("adam", "mse")
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[ka.ADMMPrune(0.75)])
+    assert len(weights.select(model)) == 3 and kept(model) == size(model) // 4
 
 
 OPTIMIZERS = {

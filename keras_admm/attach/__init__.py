@@ -1,7 +1,7 @@
 """The only room that knows Keras's insides: how the training of a live model is bent, and how that is undone."""
 
+from keras_admm.attach.build import build as build
 from keras_admm.attach.few import FEW as FEW
-from keras_admm.attach.fit import build as build
 from keras_admm.attach.fit import is_kind as is_kind
 from keras_admm.attach.fit import is_running as is_running
 from keras_admm.attach.fit import resume_at as resume_at

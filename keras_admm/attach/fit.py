@@ -1,8 +1,6 @@
-"""The fit that is running, of Keras 3 or of tf_keras: its callbacks, its data, where it begins, what it must find."""
+"""The fit that is running, of Keras 3 or of tf_keras: its callbacks, its data, where it begins."""
 
 import sys
-
-import keras
 
 from keras_admm.weights import is_tf_keras
 
@@ -46,28 +44,10 @@ def resume_at(model, epoch):
     object.__setattr__(model, "_maybe_load_initial_counters_from_ckpt", counters)
 
 
-def build(model):
-    """Make all variables of the model of the running fit that its first training step would make.
-
-    A model without an input shape is built as that step would build it, from the first batch. A model of one's own may
-    make variables that only a training step needs: its call is traced with `training=True`.
-    """
-    if is_tf_keras(model):
-        data_handler = _locals(model).get("data_handler")
-        if not model.built and data_handler is not None:
-            model(_first_batch_of_tf_keras(data_handler))
-        return
-    epoch_iterator = _locals(model).get("epoch_iterator")
-    if epoch_iterator is not None and (not model.built or not model.variables):
-        model._symbolic_build(iterator=epoch_iterator)
-        epoch_iterator.reset()
-    shapes = getattr(model, "_build_shapes_dict", None) or {}
-    functional = isinstance(model, (keras.Sequential, keras.src.models.Functional))
-    optimizer = model.optimizer if keras.backend.backend() == "tensorflow" else None
-    fresh = optimizer is not None and not optimizer.built  # a built one knows its variables, and takes no others
-    if fresh and not functional and len(shapes) == 1 and model._call_has_training_arg:
-        inputs = _symbolic(next(iter(shapes.values())), model.input_dtype)
-        keras.src.backend.compute_output_spec(model, inputs, training=True)
+def has_own_train_step(model):
+    """Whether a model has a `train_step` of the user's, which may hold compiled functions of its own."""
+    step = model.__dict__.get("train_step", type(model).train_step)
+    return getattr(step, "__module__", "").split(".")[0] not in ("keras", "tf_keras")
 
 
 def validation_scores(model):
@@ -75,7 +55,7 @@ def validation_scores(model):
 
     Data that can be read only once, such as a generator, are left to the fit.
     """
-    mine = _locals(model)
+    mine = fit_locals(model)
     data = mine.get("val_x") if mine.get("validation_data") is not None else None
     if data is None or hasattr(data, "__next__"):
         return {}
@@ -93,7 +73,7 @@ def validation_scores(model):
     return {f"val_{name}": float(value) for name, value in scores.items()}
 
 
-def _locals(model):
+def fit_locals(model):
     """The local variables of the model's running `fit`."""
     frame = sys._getframe(1)
     while frame is not None:
@@ -101,16 +81,3 @@ def _locals(model):
             return frame.f_locals
         frame = frame.f_back
     return {}
-
-
-def _symbolic(shape, dtype):
-    if isinstance(shape, dict):
-        return {name: _symbolic(each, dtype) for name, each in shape.items()}
-    if isinstance(shape, list) or shape and isinstance(shape[0], (tuple, list)):
-        return [_symbolic(each, dtype) for each in shape]
-    return keras.KerasTensor(shape, dtype)
-
-
-def _first_batch_of_tf_keras(data_handler):
-    batch = next(iter(data_handler._dataset))
-    return batch[0] if isinstance(batch, tuple) else batch

@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm.attach.few import FEW, THROUGH, TIED, Few
+from keras_admm.attach.fit import has_own_train_step
 from keras_admm.attach.keras_optimizer import KerasOptimizer
 from keras_admm.attach.optimizers import Optimizers
 from keras_admm.attach.rules import (
@@ -30,7 +31,7 @@ from keras_admm.attach.slot import FIXED, FREE, HELD, Slot
 from keras_admm.attach.strategy import num_replicas, strategy_scope
 from keras_admm.attach.tf_keras_optimizer import TFKerasOptimizer
 from keras_admm.attach.watch import Watch, is_compiling
-from keras_admm.weights import is_tf_keras
+from keras_admm.weights import is_tf_keras, path
 
 PENALTIES = ("gradient", "loss", "proximal")
 
@@ -61,8 +62,11 @@ class Hold:
         self.released = False
         self._interrupted = self.release
         self.watched = False
+        # Called, while the first step is traced, for a variable that it has made.
+        self.on_new_variable = lambda: None
+        self._paths = {path(v) for v in model.variables}
         self._variables = dict(variables)
-        self._once = once or _has_own_train_step(model)
+        self._once = once or has_own_train_step(model)
         self._in_train_function = False
         self._lends_rates = False
         chosen = _as_optimizers(optimizers, variables)
@@ -180,6 +184,11 @@ class Hold:
         """Whether an optimizer writes averages over the weights, which know nothing of what is held."""
         return any(adapter.uses_averages for adapter in self._adapters if self._watch.trains(adapter))
 
+    @property
+    def untrained(self):
+        """Whether there are optimizers, and none of them has taken a step."""
+        return bool(self._adapters) and self._watch.still
+
     def check_handed(self, name):
         """Raises when the weights have not been trained by the optimizers that are hooked; see `Watch`."""
         if self._adapters:
@@ -266,6 +275,7 @@ class Hold:
         """A gradient as it is by its variable's rule."""
         self._watch.handed(adapter, name)
         if name is None:
+            self._note_other(variable)
             return gradient
         self._check_compiling(gradient)
         return self._rules[name].gradient(gradient, variable, scale / num_replicas(self.model))
@@ -286,6 +296,13 @@ class Hold:
         for variable, value in zip(rule.state, before, strict=False):
             variable.assign(ops.where(updated, ops.convert_to_tensor(variable), value))
         return new if updated is None else ops.where(updated, new, w)
+
+    def _note_other(self, variable):
+        """Report a variable of the model that was not there when the run was attached."""
+        where = path(variable)
+        if where not in self._paths:
+            self._paths.add(where)
+            self.on_new_variable()
 
     def _check_compiling(self, gradient):
         """Raises for a step that is compiled once, where another will be needed and nobody looks whether it is."""
@@ -323,12 +340,6 @@ def _as_optimizers(optimizers, variables):
         return optimizers
     each = () if optimizers is None else (optimizers,)
     return Optimizers(each, True, dict.fromkeys(variables, each))
-
-
-def _has_own_train_step(model):
-    """Whether a model has a `train_step` of the user's, which may hold compiled functions of its own."""
-    step = model.__dict__.get("train_step", type(model).train_step)
-    return getattr(step, "__module__", "").split(".")[0] not in ("keras", "tf_keras")
 
 
 def _in_loss(slot, regularizer):

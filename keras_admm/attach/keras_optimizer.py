@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from keras_admm.attach import factored, ftrl
-from keras_admm.attach.optimizers import inner
+from keras_admm.attach.optimizers import inner, said
 from keras_admm.attach.strategy import strategy_scope
+from keras_admm.weights import path
 
 
 class KerasOptimizer:
@@ -82,6 +83,7 @@ class KerasOptimizer:
         def bent_apply(its, grads, trainable_variables=None):
             grads = list(grads)
             own = list(its._trainable_variables if trainable_variables is None else trainable_variables)
+            check_known(self._model, its, own)
             # With a loss scale of the optimizer's own, the gradients that come in are still scaled.
             scale = getattr(its, "loss_scale_factor", None) or 1.0
             named = [(v, by_key.get(key(v))) for v in own]
@@ -166,6 +168,23 @@ def check_free(model, optimizer, method):
             f"{model.name}: one run at a time can hold a model's optimizer. Received: an optimizer that "
             "another one holds. Put the steps into one callback, or release the other one first."
         )
+
+
+def check_known(model, optimizer, variables):
+    """Raises where a Keras optimizer was built without some of the variables that it is to train."""
+    known = inner(optimizer)
+    unknown = [path(v) for v in variables if known._var_key(v) not in known._trainable_variables_indices]
+    if known.built and unknown:
+        raise ValueError(unknown_sentence(model, optimizer, unknown))
+
+
+def unknown_sentence(model, optimizer, unknown):
+    """What to say of variables that an optimizer was built without."""
+    return (
+        f"{model.name}: an optimizer trains only the variables that it was built with. Received: {unknown}, made, or "
+        f"made trainable, after {said(optimizer)} was built. Before fit build all layers, for example by "
+        "model(x[:1], training=True), and compile again."
+    )
 
 
 def take_state(variables, others, but=()):

@@ -3,9 +3,10 @@
 from keras import ops
 
 from keras_admm.attach import factored, ftrl
-from keras_admm.attach.keras_optimizer import check_free, take_state
+from keras_admm.attach.keras_optimizer import check_free, take_state, unknown_sentence
 from keras_admm.attach.optimizers import inner
 from keras_admm.attach.strategy import strategy_scope
+from keras_admm.weights import path
 
 # The optimizers whose `apply_gradients` runs: what stands in a variable's constraint slot is not told by which.
 _APPLYING = []
@@ -58,6 +59,7 @@ class TFKerasOptimizer:
 
         def bent_apply(grads_and_vars, *args, **kwargs):
             pairs = [(g, v, by_key.get(_key(v))) for g, v in grads_and_vars]
+            self._check_known([v for _, v, _ in pairs])
             known = {_key(v) for v in self._trained}
             self._trained += [v for _, v, _ in pairs if _key(v) not in known]
             _APPLYING.append(self)
@@ -106,6 +108,14 @@ class TFKerasOptimizer:
         if ftrl.is_ftrl(optimizer):
             for variable in self._trained:
                 ftrl.follow(optimizer, self._ftrl_slots(variable), None, ops.convert_to_tensor(variable))
+
+    def _check_known(self, variables):
+        optimizer = self._inner
+        if _is_legacy(optimizer) or not getattr(optimizer, "_built", False):
+            return
+        unknown = [path(v) for v in variables if optimizer._var_key(v) not in optimizer._index_dict]
+        if unknown:
+            raise ValueError(unknown_sentence(self._model, self.optimizer, unknown))
 
     def _ftrl_slots(self, variable):
         if _is_legacy(self._inner):

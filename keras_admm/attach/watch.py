@@ -37,6 +37,11 @@ class Watch:
         """Whether an optimizer trains any of the variables, as far as is known."""
         return not self._handed or any((adapter, name) in self._handed for name in self._variables)
 
+    @property
+    def still(self):
+        """Whether no optimizer has taken a step since the run began."""
+        return self._counters() == self._start
+
     def check_handed(self, name, expected):
         """Raises when a variable has been handed to no optimizer, or not to the one that was named for it.
 

@@ -267,6 +267,9 @@ class ADMM(keras.callbacks.Callback):
             engine.release()
             return
         self.model  # noqa: B018, on JAX it puts the weights of the last batch back into the variables
+        if engine.untrained:
+            engine.release()
+            return
         self._stop_early("a fit that was interrupted")
 
     def _stop_early(self, received):

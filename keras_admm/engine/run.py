@@ -80,7 +80,8 @@ class Engine:
         self.model = model
         self.plan = plan
         self.name = name
-        self.variables = weights.select(model, layers, exclude, biases)
+        self._choice = layers, exclude, biases
+        self.variables = weights.select(model, *self._choice)
         self.plan = plan._replace(steps=tuple(step for step in plan.steps if step.takes(list(self.variables))))
         self.optimizers = (
             None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
@@ -118,6 +119,7 @@ class Engine:
         if self._held is None:
             penalty = self.plan.penalty if self.optimizers is not None else None
             self._held = attach.Hold(self.model, self.variables, penalty, self.optimizers, not self._in_fit)
+            self._held.on_new_variable = self._check_choice
             self._targets = Targets(self.name, self.variables, self.plan, self._held, self.optimizers is not None)
             self._checked = False
 
@@ -125,6 +127,11 @@ class Engine:
     def released(self):
         """Whether the run is detached from the model."""
         return self._held is None or self._held.released
+
+    @property
+    def untrained(self):
+        """Whether no optimizer that is known has taken a step since the run was attached to the model."""
+        return self._held is not None and self._held.untrained
 
     @property
     def slots(self):
@@ -251,6 +258,16 @@ class Engine:
         if self._held is not None:
             self._held.release()
             self._held = None
+
+    def _check_choice(self):
+        """Raises when there are variables by now that would have been chosen had they been there."""
+        late = [name for name in weights.choose(self.model, *self._choice) if name not in self.variables]
+        if late:
+            raise ValueError(
+                f"{self.name}: what is compressed must be there before training. Received: {late}, made by the first "
+                "training step. Build their layers before, for example by calling them on a batch, or say with layers= "
+                "what is to be compressed."
+            )
 
     def _check_trained(self, arrays):
         """Raises when the epoch's steps were not those that the run needs, or weights did not stay where held."""
