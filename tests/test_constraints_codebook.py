@@ -64,7 +64,7 @@ def test_rows_are_clustered_each_by_itself():
 
 @pytest.mark.parametrize("keep_zeros", [True, False])
 def test_many_channels_are_clustered_in_parts(keep_zeros, monkeypatch):
-    monkeypatch.setattr(codebook, "EXACT", 50)
+    monkeypatch.setattr(codebook, "TOGETHER", 50)
     x = np.random.default_rng(0).normal(size=(20, 7)).astype("float32")
     x[:18, 2] = x[3:9, 4] = 0
     y = Codebook(3, keep_zeros, "channel")(x)
@@ -85,6 +85,7 @@ def test_zeros_stay_and_take_no_place():
 @pytest.mark.parametrize("draw", ["normal", "standard_cauchy", "random"])
 def test_a_histogram_is_nearly_as_good(size, draw, monkeypatch):
     x = getattr(np.random.default_rng(0), draw)(size=30_000).astype("float32")
+    monkeypatch.setattr(codebook, "EXACT", x.size)
     best = distance(x, Codebook(size)(x))
     monkeypatch.setattr(codebook, "EXACT", 1000)
     binned = Codebook(size)(x)

@@ -6,9 +6,11 @@ import numpy as np
 from keras_admm import checks
 from keras_admm.constraints import floats
 from keras_admm.constraints.clusters import optimal_ends
-from keras_admm.constraints.codebook import EXACT, Codebook, few_values, nearest_mean
+from keras_admm.constraints.codebook import Codebook, few_values, nearest_mean
 from keras_admm.constraints.levels import OnLevels
 from keras_admm.constraints.sparse import Sparse, Support
+
+EXACT = 100_000  # kept weights up to which the nearest sparse and clustered tensor is looked for
 
 
 @keras.saving.register_keras_serializable("keras_admm")

@@ -12,6 +12,7 @@ from keras_admm.constraints.scale import best_scale
 from keras_admm.constraints.summary import chunks, summarize
 
 ROOM = 1 << 22  # points that a scale's sweep may try: about half a second
+VALUES = 1 << 14  # weights, or bins of them, that it may try these for
 LEAST_ROOM = 1 << 15  # of one channel among many: some milliseconds
 BITS = "One bit holds two levels, such as those of Binary(); with 0 among the levels it takes two."
 SAMPLE = 64  # weights that are looked at before all of them are
@@ -51,7 +52,7 @@ class OnLevels(keras.constraints.Constraint, abc.ABC):
 
     def scale(self, x, room):
         """The best scale for a float32 array; see `scale.best_scale`."""
-        most = max(room // max(len(self.ladder) - 1, 1), 512)
+        most = max(min(room // max(len(self.ladder) - 1, 1), VALUES), 512)
         values, counts = summarize(x, most, zeros=not self.zeros_apart)
         return best_scale(np.abs(values), counts, self.ladder, room)
 
@@ -138,9 +139,9 @@ class Levels(OnLevels):
     of the authors for a pruned tensor: its zeros stay 0, every other weight goes to `±1 ... ±2^(bits-1)`. Between two
     levels equally near, the one nearer to 0 is taken.
 
-    The scale `q` is exact up to 4 million weights times levels: every scale at which a weight changes its level is
-    tried. Beyond, the same is done on a histogram (bins at most 1/2,048 of their value wide), and for more than 9
-    bits by a scan over scales, then assignment and scale in turn to a fixed point.
+    The scale `q` is exact up to 16,384 weights and 4 million weights times levels: every scale at which a weight
+    changes its level is tried. Beyond, the same is done on a histogram (bins of some thousandth of their value), and
+    for more than 9 bits by a scan over scales, then assignment and scale in turn to a fixed point.
 
     Args:
         bits: int from 1 to 16; from 2 with 0 among the levels.

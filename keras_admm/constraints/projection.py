@@ -40,8 +40,7 @@ def keep_largest(x, count):
     """
     flat, size = x.reshape(-1), x.size
     kept = np.abs(flat)
-    kept.partition(size - count)
-    threshold, surplus = kept[size - count], -count
+    threshold, surplus = _threshold(kept, count), -count
     for begin in range(0, size, CHUNK):
         part = slice(begin, begin + CHUNK)
         keep = np.abs(flat[part]) >= threshold
@@ -55,6 +54,17 @@ def keep_largest(x, count):
         part[ties] = 0
         surplus -= ties.size
     return kept.reshape(x.shape)
+
+
+def _threshold(magnitudes, count):
+    """The magnitude that `count` of a flat array reach at least; the array may be reordered."""
+    live = np.count_nonzero(magnitudes)
+    if live <= count:
+        return np.float32(0)
+    if live < magnitudes.size // 2:  # a selection is slow among many that are equal, as the zeros of a pruned tensor
+        magnitudes = magnitudes[magnitudes != 0]
+    magnitudes.partition(magnitudes.size - count)
+    return magnitudes[magnitudes.size - count]
 
 
 def restrict(x, support, out=None):
