@@ -289,3 +289,31 @@ def test_weights_that_are_no_longer_finite_are_named():
 def test_an_uncompiled_model_gets_a_sentence():
     with pytest.raises(ValueError, match="must be compiled.*Received: model .* without one. Call model.compile"):
         Engine(model_and_data()[0], PLAN)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda run: run.end_epoch(),
+        lambda run: run.penalty(),
+        lambda run: run.hold(),
+        lambda run: run.slots,
+        lambda run: run.step_version,
+        lambda run: run.state_dict(),
+        lambda run: run.set_learning_rate(0.1),
+    ],
+)
+def test_a_run_is_begun_before_it_is_asked(ask):
+    run = Engine(model_and_data()[0], Plan((Step(Sparse(0.5), 1, 1),)), optimizer=None)
+    assert not run.finish()
+    with pytest.raises(ValueError, match="must be begun before .*Received: an engine before `begin`.*Call begin"):
+        ask(run)
+
+
+def test_a_run_ends_with_the_last_epoch_of_its_plan():
+    run = Engine(model_and_data()[0], Plan((Step(Sparse(0.5), 1, 0),)), optimizer=None)
+    run.begin()
+    run.end_epoch()
+    with pytest.raises(ValueError, match="ends with the last epoch.*Received: one more, after 1. Call finish"):
+        run.end_epoch()
+    assert run.finish() and run.finish()

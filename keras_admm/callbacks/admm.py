@@ -159,6 +159,7 @@ class ADMM(keras.callbacks.Callback):
         self.backup_dir = None if backup_dir is None else checks.path(name, "backup_dir", backup_dir)
         self.verbose = checks.integer(name, "verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0, 2)
         self.engine = None
+        self.projections = []
 
     def _implements_no_batch_hooks(self):
         return False

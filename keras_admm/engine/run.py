@@ -94,6 +94,7 @@ class Engine:
         self._in_fit = in_fit
         self._checked = False
         self._pending = False
+        self._complete = False
         self._timeline = []
         self._held = None
         self._targets = None
@@ -109,7 +110,7 @@ class Engine:
             checks.integer(self.name, "epochs", epochs)
         self._timeline = self.plan.timeline(self.name, epochs)
         self.attach()
-        self.epoch, self._pending = 0, False
+        self.epoch, self._pending, self._complete = 0, False, False
         arrays = self._read()
         self._targets.check(arrays, [self._fractions(i) for i in range(len(self.plan.steps))])
         self._enter(arrays)
@@ -124,6 +125,16 @@ class Engine:
             self._checked = False
 
     @property
+    def _begun(self):
+        """What is attached to the model; raises where nothing is."""
+        if self._held is None:
+            raise ValueError(
+                f"{self.name}: a run must be begun before it is asked for what it does. Received: an engine before "
+                "`begin`, or after `finish`. Call begin(), or load_state_dict() with the state of a run."
+            )
+        return self._held
+
+    @property
     def released(self):
         """Whether the run is detached from the model."""
         return self._held is None or self._held.released
@@ -136,7 +147,7 @@ class Engine:
     @property
     def slots(self):
         """The moving state, `{name: attach.Slot}`: its variables must be arguments of a step compiled by JAX."""
-        return self._held.slots
+        return self._begun.slots
 
     @property
     def step_version(self):
@@ -148,12 +159,12 @@ class Engine:
             if engine.step_version != version:
                 version, step = engine.step_version, tf.function(train_step)  # or jax.jit(train_step)
         """
-        self._held.watched = True
-        return self._held.version
+        self._begun.watched = True
+        return self._begun.version
 
     def set_learning_rate(self, rate):
         """Set the optimizers' learning rate until `finish`, which sets each its own again."""
-        self._held.set_learning_rate(checks.number(self.name, "rate", rate, 0, "a finite number >= 0"))
+        self._begun.set_learning_rate(checks.number(self.name, "rate", rate, 0, "a finite number >= 0"))
 
     def release_with(self, callbacks, interrupted):
         """Call a function, which must release, when the fit of a `CallbackList` ends in an exception."""
@@ -184,6 +195,11 @@ class Engine:
 
     def measure(self):
         """The first half of `end_epoch`: the figures of the epoch, with Z, U and rho moved. No weight changes."""
+        if self._begun and self.done:
+            raise ValueError(
+                f"{self.name}: a run ends with the last epoch of its plan. Received: one more, after {self.epoch}. "
+                "Call finish(), or begin(epochs=...) with more of them."
+            )
         arrays = self._read()
         check_finite(self.name, arrays)
         self._check_trained(arrays)
@@ -248,10 +264,11 @@ class Engine:
         Weights that are not where they were held are left as they are, with a warning and False; but for averages that
         an optimizer wrote over them (`use_ema`), which are put back.
         """
-        self.advance()
-        complete = bool(self._timeline) and self.in_last_set and self._held_at_end()
-        self.release()
-        return complete
+        if self._held is not None:
+            self.advance()
+            self._complete = self.in_last_set and self._held_at_end()
+            self.release()
+        return self._complete
 
     def release(self):
         """Detach from the model, whatever state it is in."""
@@ -335,6 +352,7 @@ class Engine:
 
     def state_dict(self):
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
+        self._begun  # noqa: B018, raises
         state = {"plan": np.array(self._identity.text), "epoch": np.array(self.epoch)}
         state["pending"] = np.array(self._pending)
         state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
