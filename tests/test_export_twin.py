@@ -325,6 +325,7 @@ OPERATIONS = [
     ),
     *(lambda x: ops.leaky_relu(x - 0.5, 0.3), lambda x: ops.gelu(x), lambda x: ops.gelu(x, approximate=False)),
     *(lambda x: ops.softmax(x, 1), lambda x: ops.log_softmax(x), lambda x: x[:, -1, ::2], lambda x: x[..., None]),
+    lambda x: ops.einsum("btc,bsc->bts", x, x),
     *(
         lambda x: ops.subtract(x, x * x),
         lambda x: x * x,
@@ -579,3 +580,20 @@ print(keras.backend.backend(), np.abs(to_tf_keras(model)(data) - ours).max() < 1
 @pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.nightly)])
 def test_on_other_backends(backend):
     assert run(OTHER_BACKEND, KERAS_BACKEND=backend).split() == [backend, "True"]
+
+
+@pytest.mark.parametrize("kind", ["ragged", "sparse"])
+def test_inputs_of_a_kind_stay_so(kind):
+    x = keras.Input((None, 4) if kind == "ragged" else (4,), **{kind: True})
+    spec = to_tf_keras(keras.Model(x, layers.Dense(2)(x))).inputs[0].type_spec
+    assert kind in type(spec).__name__.lower()
+
+
+def test_factors_of_lora_are_added_to_the_kernels():
+    model = keras.Sequential([keras.Input((3,), dtype="int32"), layers.Embedding(9, 4), layers.Dense(5)])
+    for layer in model.layers:
+        layer.enable_lora(2)
+    twin = to_tf_keras(randomized(model))
+    x = np.array([[1, 2, 8]])
+    np.testing.assert_allclose(twin(x).numpy(), ops.convert_to_numpy(model(x)), rtol=1e-5)
+    assert [len(layer.weights) for layer in twin.layers] == [0, 1, 2]

@@ -386,3 +386,65 @@ def test_state_is_no_weight():
     model = keras.Sequential([keras.Input((3, 8)), layers.Normalization(axis=(1, 2)), Counts(), layers.Dense(4)])
     model.trainable = False
     assert [row.shape for row in ka.report(model).rows] == [(8, 4)]
+
+
+def whole(shape):
+    """Numbers that four bits hold, zeros among them, and no weight so small that they would lose it."""
+    return np.resize([0, 7, -3, 0, 0, 2, -7], shape).astype("float32") / 7
+
+
+INT4 = {
+    "Dense": (lambda: layers.Dense(7), (5,), 1),
+    "EinsumDense": (lambda: layers.EinsumDense("abc,cde->abde", (2, 3, 5)), (2, 7), 2),
+    "Embedding": (lambda: layers.Embedding(9, 5), (3,), 0),
+    "ReversibleEmbedding": (lambda: layers.ReversibleEmbedding(9, 5, tie_weights=False), (3,), None),
+}
+
+
+@pytest.mark.parametrize("kind", INT4)
+@pytest.mark.parametrize("block", [4, pytest.param(-1, marks=pytest.mark.nightly)])
+@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize` method")
+def test_weights_of_four_bits_are_counted_one_by_one(kind, block):
+    make, shape, uses = INT4[kind]
+    layer = make()
+    m = keras.Sequential([keras.Input(shape, dtype="int32" if "Embedding" in kind else "float32"), layer])
+    for variable in layer.variables:
+        weights.write(variable, whole(variable.shape))
+    before = ka.report(m)
+    assert {row.macs for row in before.rows} == {uses if uses is None else uses * before.rows[0].weights}
+    m.quantize(config=keras.quantizers.Int4QuantizationConfig(block_size=block, activation_quantizer=None))
+    rows = ka.report(m).rows
+    assert [row[1:4] for row in rows] == [row[1:4] for row in before.rows]
+    assert [row.macs_left for row in rows] == [row.macs_left for row in before.rows]
+
+
+@pytest.mark.parametrize("kind", ["Conv2D", *(pytest.param(k, marks=pytest.mark.nightly) for k in [*INT4][:3])])
+def test_a_layer_with_lora_is_reported_in_full(kind):
+    make = {**INT4, "Conv2D": (lambda: layers.Conv2D(3, 2), (4, 4, 2), 9)}
+    layer, shape, uses = make[kind][0](), *make[kind][1:]
+    m = keras.Sequential([keras.Input(shape, dtype="int32" if kind == "Embedding" else "float32"), layer])
+    before = ka.report(m)
+    layer.enable_lora(2)
+    after = ka.report(m)
+    assert [row[:7] for row in after.rows] == [row[:7] for row in before.rows] and after.rows[0].packed_bytes > 0
+    assert after.rows[0].macs == uses * after.rows[0].weights
+    assert f"LoRA's factors are added to the kernels of {layer.name}." in after.notes
+
+
+@pytest.mark.parametrize("line", [[layers.ReLU], [layers.LayerNormalization]])
+def test_a_model_without_kernels_is_an_empty_table(line):
+    report = ka.report(keras.Sequential([keras.Input((3,)), *[make() for make in line]]))
+    assert report.rows == () and report.total.weights == report.total.sparsity == 0
+    assert "There is no kernel to count." in str(report) and report.file.bytes > 0
+    assert json.loads(json.dumps(report.to_dict()))["rows"] == [] and report.to_markdown()
+
+
+def test_macs_of_a_model_that_is_bound_to_a_batch():
+    m = keras.Sequential([keras.Input(batch_shape=(4, 5, 3)), layers.LSTM(2, stateful=True, unroll=True)])
+    assert [row.macs for row in ka.report(m).rows] == [5 * 3 * 8, 5 * 2 * 8]
+
+
+def test_macs_of_an_embedding_that_is_turned_round():
+    embedding, ids = layers.ReversibleEmbedding(9, 5), keras.Input((3,), dtype="int32")
+    report = ka.report(keras.Model(ids, embedding(embedding(ids), reverse=True)))
+    assert report.total.macs == 3 * 45 and report.macs_complete

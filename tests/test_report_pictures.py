@@ -50,6 +50,7 @@ def test_pictures(run, tmp_path):
     m, _, history = run
     ka.report(m).plot(tmp_path / "report.png", history)
     ka.report(dead()).plot(tmp_path / "all_zero.svg")
+    assert "<svg" in ka.report(keras.Sequential([keras.Input((4,)), layers.ReLU()])).to_html()
     plot_history(history, tmp_path / "history.png")
     assert {p.name for p in tmp_path.iterdir()} == {"report.png", "all_zero.svg", "history.png"}
     assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"

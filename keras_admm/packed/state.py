@@ -17,11 +17,13 @@ class Slot(NamedTuple):
         store: the dict in which its layer gave it.
         key: its key there.
         name: for people.
+        layer: that gave it.
     """
 
     store: dict
     key: str
     name: str
+    layer: object
 
     @property
     def value(self):
@@ -51,7 +53,7 @@ def slots(model):
         store = {}
         layer.save_own_variables(store)
         for key, value in store.items():
-            found.append(Slot(store, key, getattr(value, "path", f"{layer.name}/{key}")))
+            found.append(Slot(store, key, getattr(value, "path", f"{layer.name}/{key}"), layer))
     return found
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_admm import weights
-from keras_admm.report import file, macs
+from keras_admm.report import file, macs, packed_bits
 from keras_admm.report.row import Row
 from keras_admm.report.table import Report
 
@@ -49,28 +49,22 @@ def report(model, layers=None, exclude=None, input_shape=None):
     >>> found.file.rows < found.file.weights_bytes < found.file.bytes
     True
     """
-    chosen = weights.select(model, layers, exclude, training=False)
+    chosen = weights.choose(model, layers, exclude, training=False)
+    unpacked = packed_bits.unpacked(model)
     uses, macs_note = macs.uses(model, input_shape)
     parts, packed_file, bytes_note = file.pack(model, chosen.values())
     rows, values = [], []
     for name, variable in chosen.items():
-        array = weights.read(variable)
+        array = unpacked[id(variable)] if id(variable) in unpacked else weights.read(variable)
         values.append(_distinct(array))
         rows.append(_row(name, array, values[-1].size, uses.get(id(variable)), parts.get(id(variable), ())))
     unknown = [row.name for row in rows if row.macs is None]
     if unknown and not macs_note:
         macs_note = f"The MACs of {len(unknown)} of {len(rows)} variables cannot be known, such as {unknown[0]}."
-    note = " ".join(
-        filter(None, (bytes_note, macs_note, _halves(model), _left_out(model, chosen) if layers is None else ""))
-    )
-    return Report(tuple(rows), note, _distinct(np.concatenate(values)).size, packed_file)
-
-
-def _halves(model):
-    packed = [layer.name for layer in model._flatten_layers() if getattr(layer, "quantization_mode", None) == "int4"]
-    return (
-        f"Kernels of int4 are counted as they are stored, two weights in each: {', '.join(packed)}." if packed else ""
-    )
+    empty = "" if rows else "There is no kernel to count."
+    left_out = _left_out(model, chosen) if layers is None else ""
+    note = " ".join(filter(None, (empty, bytes_note, macs_note, left_out)))
+    return Report(tuple(rows), note, _distinct(np.concatenate([[], *values])).size, packed_file)
 
 
 def _left_out(model, chosen):

@@ -78,23 +78,32 @@ def pack(model, variables):
     note = (
         f"The packed bytes of {missing} of {len(variables)} variables cannot be told from others'." if missing else ""
     )
-    return found, _file(slots, sizes, found, parts), note
+    lora = [x.name for x in model._flatten_layers() if getattr(x, "lora_enabled", False)]
+    merged = f"In the packed file LoRA's factors are added to the kernels of {', '.join(lora)}." if lora else ""
+    return found, _file(slots, sizes, found, parts), " ".join(filter(None, (note, merged)))
+
+
+def _variable(slot):
+    """The variable that an array of the file stands for: LoRA's factors are added to their kernel there."""
+    if getattr(slot.layer, "lora_enabled", False) and slot.key == "0":
+        return vars(slot.layer).get("_kernel", vars(slot.layer).get("_embeddings"))
+    return slot.value
 
 
 def _parts(slots, sizes):
     """The bytes of each variable; of one that two layers give to the file, all of them."""
     parts = {}
     for slot, row in zip(slots, sizes.rows, strict=True):
-        before = parts.get(id(slot.value), (0, 0, 0))
-        parts[id(slot.value)] = tuple(a + b for a, b in zip(before, (row.data, row.index, row.side), strict=True))
+        before = parts.get(id(_variable(slot)), (0, 0, 0))
+        parts[id(_variable(slot))] = tuple(a + b for a, b in zip(before, (row.data, row.index, row.side), strict=True))
     return parts
 
 
 def _file(slots, sizes, found, parts):
     rows = sum(sum(part) for part in found.values())
     rest = sum(sum(part) for key, part in parts.items() if key not in found)
-    counted = [slot for slot in slots if "float" in slot.spec.dtype or id(slot.value) in found]
-    numbers = {id(slot.value): 4 * math.prod(slot.spec.shape) for slot in counted}
+    counted = [slot for slot in slots if "float" in slot.spec.dtype or id(_variable(slot)) in found]
+    numbers = {id(_variable(slot)): 4 * math.prod(slot.spec.shape) for slot in counted}
     return PackedFile(rows, rest, sizes.architecture, sizes.head, sizes.file, sum(numbers.values()))
 
 

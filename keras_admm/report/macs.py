@@ -41,11 +41,12 @@ def uses(model, input_shape=None):
             _run(model, inputs, products)
     except Exception as error:  # whatever a layer of the user's raises on symbolic inputs
         return {}, f"MACs cannot be known: the model cannot be run on symbolic inputs ({type(error).__name__})."
+    batch = keras.tree.flatten(inputs)[0].shape[0]
     masked = any(type(layer).__name__ == "Masked" for layer in model._flatten_layers())
     for key, count in products.uses.items():
         if key in record.uses:
             record.uses[key] = _with_products(record.uses[key], count, masked)
-    return record.uses, ""
+    return {key: count if count is None else count // batch for key, count in record.uses.items()}, ""
 
 
 def _with_products(before, count, masked):
@@ -71,17 +72,18 @@ class Record:
     @contextlib.contextmanager
     def attached(self, layers):
         """While this is open, each call of one of the layers is noted."""
-        own = [(layer, vars(layer).get("call")) for layer in layers]
-        for layer, call in own:
+        own = [(layer, _called(layer), vars(layer).get(_called(layer))) for layer in layers]
+        for layer, name, call in own:
             # Past __setattr__, which would track it.
-            vars(layer)["call"] = self._noting(layer, layer.call, _rule(layer) if call is None else None)
+            rule = _rule(layer) if call is None else None
+            vars(layer)[name] = self._noting(layer, getattr(layer, name), rule)
         try:
             yield
         finally:
-            for layer, call in own:
-                vars(layer).pop("call")
+            for layer, name, call in own:
+                vars(layer).pop(name)
                 if call is not None:
-                    vars(layer)["call"] = call
+                    vars(layer)[name] = call
 
     def _noting(self, layer, call, rule):
         def noted(*args, **kwargs):
@@ -107,6 +109,11 @@ class Record:
         for variable in weights.kernels(layer):
             before = self.uses.get(id(variable), 0)
             self.uses[id(variable)] = None if count is None or before is None else before + count
+
+
+def _called(layer):
+    """The method by which Keras calls a layer: another one where it has quantized it."""
+    return "quantized_call" if getattr(layer, "quantization_mode", None) else "call"
 
 
 def _place(inputs):
@@ -144,6 +151,13 @@ def _einsum(layer, inputs, outputs):
     return _known([size for axis, size in zip(axes, inputs, strict=True) if axis == "." or axis not in kernel])
 
 
+def _reversible(layer, inputs, outputs):
+    """Looked up, or multiplied with what has as many axes as comes out."""
+    if not layer.tie_weights:
+        return None
+    return _known(inputs[:-1]) if len(inputs) == len(outputs) else 0
+
+
 def _recurrent(layer, inputs, outputs):
     """Once a time step, and for the cells that convolve once a place."""
     cells = getattr(layer.cell, "cells", [layer.cell])
@@ -171,6 +185,7 @@ RULES = {
     **dict.fromkeys(["SimpleRNNCell", "LSTMCell", "GRUCell", "ConvLSTMCell"], _cell),
     "EinsumDense": _einsum,
     "Embedding": _never,
+    "ReversibleEmbedding": _reversible,
 }
 
 
@@ -192,7 +207,7 @@ def _inputs(model):
         return _tf_keras_inputs(model)
     if getattr(model, "inputs", None):
         inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-        return keras.tree.map_structure(lambda t: keras.KerasTensor((1, *t.shape[1:]), t.dtype), inputs)
+        return keras.tree.map_structure(lambda t: keras.KerasTensor((t.shape[0] or 1, *t.shape[1:]), t.dtype), inputs)
     config = model.get_build_config() or {}
     shape = config.get("input_shape")
     return None if not _is_shape(shape) else keras.KerasTensor((1, *shape[1:]))

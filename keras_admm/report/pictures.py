@@ -19,7 +19,7 @@ def draw(report, history=None):
         A `matplotlib.figure.Figure`.
     """
     logs = None if history is None else logged("report", history)
-    down = -(-len(report.rows) // ACROSS)
+    down = max(-(-len(report.rows) // ACROSS), 1)
     bars = 0.25 * len(report.rows) + 0.7
     figure = new_figure((10, bars + 1.6 * down + (3 if logs else 0)))
     parts = figure.subfigures(3 if logs else 2, 1, height_ratios=[bars, 1.6 * down, *([3] if logs else [])])

@@ -51,7 +51,7 @@ class Row(NamedTuple):
 
     @property
     def sparsity(self):
-        return 1 - self.kept / self.weights
+        return 1 - self.kept / self.weights if self.weights else 0.0
 
     @property
     def dense_bytes(self):

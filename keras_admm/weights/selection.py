@@ -34,10 +34,6 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
         ValueError: for an unbuilt model, a pattern that fits nothing, a quantized variable, a weight that is not
             finite, or nothing left.
     """
-    check_model("layers", model)
-    check_choice(model.name, "layers", layers)
-    check_choice(model.name, "exclude", exclude)
-    _check_built(model)
     chosen = choose(model, layers, exclude, biases, training)
     if not chosen:
         raise ValueError(
@@ -54,6 +50,10 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
 
 def choose(model, layers=None, exclude=None, biases=False, training=True):
     """The variables that `select` takes, which it then looks into; perhaps none."""
+    check_model("layers", model)
+    check_choice(model.name, "layers", layers)
+    check_choice(model.name, "exclude", exclude)
+    _check_built(model, training)
     by_name = named(model)
     wanted = {id(v) for v in [*kernels(model), *(biases_of(model) if biases else ())]}
     # Asked of the model: in tf_keras the variables of a frozen layer do not know that they are frozen.
@@ -133,13 +133,13 @@ def _matches(item, variable, wanted):
     return bool(item(variable))
 
 
-def _check_built(model):
+def _check_built(model, training):
     if is_tf_keras(model) and keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"{model.name}: a model of tf_keras needs the TensorFlow backend. Received: the "
             f"{keras.backend.backend()} backend. Set KERAS_BACKEND=tensorflow before Keras is imported."
         )
-    if not getattr(model, "built", False) or not model.variables:
+    if not getattr(model, "built", False) or training and not model.variables:
         raise ValueError(
             f"{model.name}: the model must be built before its weights can be compressed. Received: a model without "
             "variables. Call model.build(input_shape), or the model on a batch of data, first."

@@ -18,7 +18,9 @@ HELD = {
 RENAMED = {("LeakyReLU", "negative_slope"): "alpha"}
 # Options that change how a result is computed or drawn, not the result; and what tf_keras always does.
 HARMLESS = {"seed", "autocast", "synchronized", "use_cudnn", "flash_attention", "bounding_box_format", "optional"}
-HARMLESS |= {"vocabulary_size"}
+HARMLESS |= {"vocabulary_size", "lora_rank", "lora_alpha"}
+# What LoRA adds to a layer, whose twin has the kernel with their product in it.
+LORA = ("lora_kernel_a", "lora_kernel_b", "lora_embeddings_a", "lora_embeddings_b")
 ALWAYS = {"data_format": "channels_last"}
 REFUSED = {
     "Lambda": "its function is written for Keras 3. Replace it by layers or keras.ops",

@@ -1,5 +1,7 @@
 """Operations of keras.ops that stand in a model's graph, as tf_keras layers or TensorFlow functions."""
 
+import functools
+
 from keras_admm.export.twin.activations import NAMES, own_activations
 
 # Operations without options: Keras's class and TensorFlow's function.
@@ -25,6 +27,7 @@ OPTIONS = {
     "Cast": lambda tf, op: (tf.cast, {"dtype": op.dtype}),
     "Concatenate": lambda tf, op: (tf.concat, {"axis": op.axis}),
     "Clip": lambda tf, op: (tf.clip_by_value, {"clip_value_min": op.x_min, "clip_value_max": op.x_max}),
+    "Einsum": lambda tf, op: (functools.partial(tf.einsum, op.subscripts), {}),
     "ExpandDims": lambda tf, op: (tf.expand_dims, {"axis": op.axis}),
     "Reshape": lambda tf, op: (tf.reshape, {"shape": [-1 if n is None else n for n in op.newshape]}),
     "Squeeze": lambda tf, op: (tf.squeeze, {"axis": op.axis}),

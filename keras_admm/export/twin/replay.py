@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_admm.export.twin.layers import LEFT_OUT, call_arguments, held_pairs, is_graph, twin_layer
+from keras_admm.export.twin.layers import LEFT_OUT, LORA, call_arguments, held_pairs, is_graph, twin_layer
 from keras_admm.export.twin.operations import MERGES, twin_operation
 
 
@@ -44,7 +44,8 @@ class Replay:
         return twin
 
     def _check_shared(self, twin):
-        held = {id(v): v for v in self.model.weights}, {id(v): v for v in twin.weights}
+        factors = {id(v) for layer in self.model._flatten_layers() for v in _factors(layer)}
+        held = {id(v) for v in self.model.weights} - factors, {id(v) for v in twin.weights}
         if len(held[0]) != len(held[1]):
             raise ValueError(
                 f"{self.model.name}: layers that share weights must share them in tf_keras too. Received: "
@@ -110,7 +111,8 @@ class Replay:
 
         name = self._names.new(x._keras_history.operation.name)
         batch = x.shape[0] if self._batch_size is None else self._batch_size
-        return tf_keras.Input(batch_shape=(batch, *x.shape[1:]), dtype=x.dtype, name=name)
+        kind = {kind: True for kind in ("sparse", "ragged") if getattr(x, kind, False)}
+        return tf_keras.Input(batch_shape=(batch, *x.shape[1:]), dtype=x.dtype, name=name, **kind)
 
     def _run(self, model, inputs, training=None):
         graph = _graph(model)
@@ -220,11 +222,23 @@ def _copy_weights(layer, twin, held):
             f"{[tuple(v.shape) for v in own]}. Received: {[tuple(v.shape) for v in new]}. {LEFT_OUT}."
         )
     for old, variable in zip(own, new, strict=True):
-        variable.assign(ops.convert_to_numpy(old))
+        variable.assign(ops.convert_to_numpy(_with_lora(layer, old)))
     if hasattr(twin, "finalize_state"):
         twin.finalize_state()  # Normalization computes with constants made of its weights
 
 
 def _own(layer, held):
-    others = {id(v) for each in held for v in each.weights}
+    others = {id(v) for each in held for v in each.weights} | {id(v) for v in _factors(layer)}
     return [v for v in layer.weights if id(v) not in others]
+
+
+def _factors(layer):
+    return [vars(layer)[name] for name in LORA if name in vars(layer)]
+
+
+def _with_lora(layer, variable):
+    """A variable's value, with the product of LoRA's factors added to the kernel that they change."""
+    for name in ("kernel", "embeddings"):
+        if getattr(layer, "lora_enabled", False) and vars(layer).get(f"_{name}") is variable:
+            return getattr(layer, name)
+    return variable
