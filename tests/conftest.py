@@ -1,10 +1,12 @@
 """What every test starts from: quiet libraries, one thread, one seed, a backend that the environment may choose."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
 
+gc.disable()  # until all is imported: nothing of it is garbage
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -20,8 +22,8 @@ os.environ.setdefault(
     " --xla_force_host_platform_device_count=2",
 )
 
-import keras
-import pytest
+import keras  # noqa: E402
+import pytest  # noqa: E402
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -59,6 +61,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
+    # What three frameworks brought along is never looked through again, and what tests leave behind seldom.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
     if any("test_backends" in item.nodeid for item in session.items) and not session.config.option.collectonly:
         from backends import Queue
 

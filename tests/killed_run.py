@@ -1,10 +1,9 @@
-"""A run with `backup_dir` and `BackupAndRestore` that kills itself where it is told to; prints how it ended."""
+"""A run with `backup_dir` and `BackupAndRestore` that kills itself where it is told to, and how a run ended."""
 
 import argparse
 import contextlib
 import hashlib
 import importlib
-import json
 import os
 import signal
 import time
@@ -112,7 +111,7 @@ def main():
     parser.add_argument("--die-in-write", type=int)
     parser.add_argument("--slow", action="store_true")
     args = parser.parse_args()
-    print(json.dumps(run(**vars(args))))
+    run(**vars(args))
 
 
 if __name__ == "__main__":

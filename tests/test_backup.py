@@ -4,7 +4,6 @@ import errno
 import functools
 import importlib
 import itertools
-import json
 import os
 import re
 import signal
@@ -224,13 +223,6 @@ def start(folder, library, *options):
     )
 
 
-def finish(folder, library):
-    run = start(folder, library)
-    out, _ = run.communicate(timeout=300)
-    assert run.returncode == 0
-    return json.loads(out.splitlines()[-1])
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     return functools.cache(
@@ -280,4 +272,4 @@ def test_a_killed_process_ends_where_the_uninterrupted_one_does(tmp_path, uninte
                 break
         run.communicate(timeout=300)
     assert run.returncode == -signal.SIGKILL
-    assert_ends_alike(finish(tmp_path, library), uninterrupted(library))
+    assert_ends_alike(killed_run.run(tmp_path, importlib.import_module(library)), uninterrupted(library))

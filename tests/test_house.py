@@ -120,7 +120,7 @@ def test_the_table_can_fail(name, source, broken):
     assert bool(list(faults(name, source))) == broken
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.nightly)])
 def test_importing_loads_the_backend_alone_and_changes_nothing(backend):
     code = (
         "import os, sys\n"

@@ -268,7 +268,14 @@ def test_a_regularizers_slot_is_refused():
         model.fit(X, Y, epochs=2, verbose=0, callbacks=[ka.ADMMPrune(0.5, penalty="loss")])
 
 
-def test_another_backend_is_refused():
+def test_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="a model of tf_keras needs the TensorFlow backend. Received: the jax"):
+        ka.report(built(sequential))
+
+
+@pytest.mark.nightly
+def test_another_backend_is_refused_in_a_fresh_process():
     code = (
         "import tf_keras, keras_admm\n"
         "model = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(2)])\n"
