@@ -6,6 +6,9 @@ import keras
 import pytest
 
 HERE = keras.backend.backend() == "tensorflow"
+# For `compile`, where the law is not about compiled steps: TensorFlow takes longer to trace one than to do the few
+# steps of a test without.
+EAGERLY = {"run_eagerly": HERE}
 
 
 def rows(gate, *tables):

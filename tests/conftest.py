@@ -30,6 +30,8 @@ if keras.backend.backend() == "tensorflow":
 
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    # A step that runs a few times is not worth being made faster.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 if keras.backend.backend() == "jax":
     import jax
 

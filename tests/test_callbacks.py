@@ -9,7 +9,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from cases import rows, some
+from cases import EAGERLY, rows, some
 from keras import ops
 from models import KINDS
 
@@ -66,14 +66,16 @@ class Zeros(keras.callbacks.Callback):
         self.counts.append(sum(int(np.count_nonzero(weights.read(v))) for v in kernels.values()))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    some(KINDS, "functional, shared, two inputs", "subclassed, custom layers", "MultiHeadAttention", "Conv2D", "GRU"),
-)
+# Compiled, and on every backend.
+COMPILED = ("functional, shared, two inputs", "subclassed, custom layers", "MultiHeadAttention", "Conv2D", "GRU")
+
+
+@pytest.mark.parametrize("kind", some(KINDS, *COMPILED))
 def test_every_kind_of_model_ends_exactly_sparse(kind):
     """... and stays so through every batch of retraining."""
     model, x, y = KINDS[kind]()
-    model.compile(keras.optimizers.AdamW(0.01, weight_decay=0.1), "mse", jit_compile=BACKEND == "jax")
+    how = {"jit_compile": BACKEND == "jax"} if kind in COMPILED else EAGERLY
+    model.compile(keras.optimizers.AdamW(0.01, weight_decay=0.1), "mse", **how)
     total = sum(sizes(model).values())
     zeros = Zeros()
     history = model.fit(

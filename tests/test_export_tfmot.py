@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from cases import rows
 from keras import layers
 
 from keras_admm import weights
@@ -132,15 +133,18 @@ def clusters(w):
     return w.reshape(-1, 1) == w.reshape(1, -1)
 
 
-@pytest.mark.parametrize("scheme", ["pqat", "pcqat"])
+TRAINED = {
+    "averages, XLA": (lambda: tf_keras.optimizers.SGD(0.1, momentum=0.9, use_ema=True), {"jit_compile": True}),
+    "legacy, eager": (lambda: tf_keras.optimizers.legacy.Adam(0.1), {"run_eagerly": True}),
+}
+
+
 @pytest.mark.parametrize(
-    "optimizer, compiled",
-    [
-        (lambda: tf_keras.optimizers.SGD(0.1, momentum=0.9, use_ema=True), {"jit_compile": True}),
-        (lambda: tf_keras.optimizers.legacy.Adam(0.1), {"run_eagerly": True}),
-    ],
+    "scheme, how",
+    rows(lambda scheme, how: (scheme == "pqat") == ("XLA" in how), ["pqat", "pcqat"], TRAINED),
 )
-def test_kernels_hold_whatever_trains_them(scheme, optimizer, compiled):
+def test_kernels_hold_whatever_trains_them(scheme, how):
+    optimizer, compiled = TRAINED[how]
     dense = [layers.Dense(9, activation="relu", kernel_constraint="non_neg"), layers.Dense(4)]
     model = compressed(keras.Sequential([keras.Input((6,)), *dense]))
     model.layers[0].kernel.assign(np.abs(weights.read(model.layers[0].kernel)))
