@@ -75,7 +75,7 @@ def step(w, state, project, rescale=1.0):
     """
     shifted = w + state.u
     z = project(shifted)
-    residuals = Residuals(primal=_norm(w - z), dual=_norm(z - state.z))
+    residuals = Residuals(primal=norm(w - z), dual=norm(z - state.z))
     shifted -= z
     return rescaled(ADMMState(z=z, u=shifted), rescale), residuals
 
@@ -91,5 +91,8 @@ def total(residuals):
     return Residuals(*(float(np.hypot.reduce(norms)) for norms in zip(*residuals, strict=True)))
 
 
-def _norm(x):
-    return float(np.linalg.norm(x.ravel()))
+def norm(x):
+    """The Euclidean norm of an array: summed in float64 where float32 may not hold the squares."""
+    with np.errstate(over="ignore"):
+        found = float(np.linalg.norm(x.ravel()))
+    return found if 1e-15 < found < float("inf") else float(np.linalg.norm(x.ravel().astype("float64")))

@@ -96,7 +96,7 @@ def _bounded(arrays, budget, least, divide):
 
 
 def _by_magnitude(arrays, budget):
-    return _above_threshold({name: np.abs(a, dtype="float32").ravel() for name, a in arrays.items()}, budget)
+    return _above_threshold({name: np.abs(a).ravel() for name, a in arrays.items()}, budget)
 
 
 def _by_lamp(arrays, budget):

@@ -59,3 +59,8 @@ def test_a_step_leaves_its_arguments_alone():
     u = state.u.copy()
     admm.step(w, state, one)
     assert w.tolist() == [2, 1] and state.u.tolist() == u.tolist()
+
+
+@pytest.mark.parametrize("unit", [1e-38, 1e-30, 1e-10, 1e10, 1e30, 1e38])
+def test_residuals_in_any_unit(unit):
+    assert admm.norm(np.full(4, unit, "float32")) == pytest.approx(2 * unit)

@@ -51,6 +51,14 @@ def test_the_budget_is_spent_exactly(how, sparsity):
     assert all(1 <= counts[n] <= a.size for n, a in arrays.items())
 
 
+@pytest.mark.parametrize("unit", [1e-38, 1e-30, 1e30, 1e38])
+@pytest.mark.parametrize("how", ["global", "uniform", "erk", "lamp"])
+def test_units_do_not_matter(how, unit):
+    arrays = {name: array.astype("float32") / 9 for name, array in ARRAYS.items()}
+    counts = allocate(arrays, 0.5, how)
+    assert allocate({name: np.float32(unit) * array for name, array in arrays.items()}, 0.5, how) == counts
+
+
 def test_global_is_one_threshold():
     rng = np.random.default_rng(1)
     arrays = {"a": rng.normal(size=300), "b": 3 * rng.normal(size=200)}

@@ -96,6 +96,17 @@ def test_lands_in_the_set_and_stays(name, way):
         np.testing.assert_array_equal(projected(constraint, -x, way), -y, err_msg=tensor)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", SETS)
+def test_units_do_not_matter(name, way):
+    """The member nearest to `c x` is `c` times the one nearest to `x`, to the edges of what a float32 can hold."""
+    x = TENSORS["random"].astype("float32") / np.float32(np.abs(TENSORS["random"]).max())
+    y = projected(SETS[name][0], x, way)
+    for power in range(-38, 39, 4):
+        c = np.float32(10.0**power)
+        np.testing.assert_allclose(projected(SETS[name][0], c * x, way), c * y, rtol=2e-5, atol=3e-45, err_msg=c)
+
+
 @pytest.mark.parametrize("name", SPARSE)
 def test_no_member_is_nearer(name):
     """By brute force over every support: the nearest member on a support is the tensor there, 0 elsewhere."""

@@ -169,9 +169,10 @@ def test_few_passes_over_memory(constraint, monkeypatch):
 IN_A_STEP = [Levels(4, fit="max"), Levels(4, zero=False, scope="channel", fit="max"), Binary(), Binary("channel", True)]
 
 
+@pytest.mark.parametrize("unit", [1, 1e-30, 1e38])
 @pytest.mark.parametrize("constraint", IN_A_STEP)
-def test_in_a_compiled_step_the_same_set(constraint):
-    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+def test_in_a_compiled_step_the_same_set(constraint, unit):
+    x = np.random.default_rng(0).uniform(-1, 1, (5, 4)).astype("float32") * np.float32(unit)
     x[0, 0] = 0
     inside = ops.convert_to_numpy(constraint.in_step(ops.convert_to_tensor(x)))
     np.testing.assert_allclose(inside, constraint(x), rtol=1e-6)

@@ -63,11 +63,13 @@ def test_a_budget_of_blocks_is_counted_in_blocks():
     assert sets["b"](arrays["b"]).tolist() == [[5, 0, 0, 0], [12, 0, 0, 2]]
 
 
+@pytest.mark.parametrize("unit", [1, 1e-38, 1e38])
 @pytest.mark.parametrize("how", ["global", "uniform", "erk", "lamp"])
-def test_a_budget_of_blocks_counts_partial_ones(how):
+def test_a_budget_of_blocks_counts_partial_ones(how, unit):
     """9 blocks in each, all smaller than 2x4: a quarter of them stays, however divided."""
     rng = np.random.default_rng(0)
-    arrays = {"a": rng.normal(size=(3, 3, 2, 2)), "b": rng.normal(size=(9, 2, 1))}
+    arrays = {"a": rng.uniform(-1, 1, (3, 3, 2, 2)), "b": rng.uniform(-1, 1, (9, 2, 1))}
+    arrays = {name: (unit * array).astype("float32") for name, array in arrays.items()}
     sets = Pruning(0.75, allocation=how, structure="block(2,4)")(arrays, 1.0)
     kept = [np.count_nonzero(sets[n](w).reshape(-1, *w.shape[-2:]).any(axis=(1, 2))) for n, w in arrays.items()]
     assert sum(kept) == round(0.25 * 18) if how != "uniform" else kept == [2, 2]

@@ -10,7 +10,9 @@ from keras import layers
 
 import keras_admm as ka
 from keras_admm import weights
+from keras_admm.attach.few import Few
 from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Sparse, Ternary
+from keras_admm.engine.places import clusters, levels, multiples
 from keras_admm.plan import Plan, Step
 
 pytestmark = pytest.mark.every_backend
@@ -272,6 +274,34 @@ def test_scales_by_hand():
     wanted = before - 0.1 * (gradient(before) * np.sign(before)).mean() * np.sign(before)
     after = descended(model, at_once(ka.ADMMQuantize, 1, retraining="centroids"), 2)[0]
     np.testing.assert_allclose(after, wanted, rtol=1e-5)
+
+
+def stepped(mode, constraint, unit):
+    """What becomes of weights that moved away from their places, in units of `unit`."""
+    w = np.random.default_rng(1).normal(size=(6, 4)).astype("float32") * np.float32(unit)
+    moved, z = np.roll(w, 1, axis=0) * np.float32(1.1), constraint(w)
+    tied = {"tied_scale": multiples, "tied_values": clusters}
+    target, values = tied[mode](z, constraint) if mode in tied else (moved - z, levels(z, constraint))
+    state = ((target, "float32"), (values, "float32"), (0, "int32"))
+    few = Few(*(keras.Variable(value, dtype=dtype, trainable=False) for value, dtype in state))
+    new = getattr(few, mode)(keras.Variable(moved if mode in tied else z, trainable=False))
+    return keras.ops.convert_to_numpy(new)
+
+
+@pytest.mark.parametrize("unit", [1e-33, 1e-20, 1e20, 1e29])
+@pytest.mark.parametrize(
+    "mode, constraint",
+    [
+        ("through_scale", Levels(3)),
+        ("through_scale", Levels(3, scope="channel")),
+        ("tied_scale", Binary()),
+        ("tied_scale", Levels(3, scope="channel")),
+        ("through_values", Codebook(3)),
+        ("tied_values", Codebook(3, scope="channel")),
+    ],
+)
+def test_units_do_not_matter(mode, constraint, unit):
+    np.testing.assert_allclose(stepped(mode, constraint, unit) / np.float32(unit), stepped(mode, constraint, 1), 1e-4)
 
 
 BAD = {

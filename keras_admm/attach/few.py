@@ -99,8 +99,11 @@ class Few(NamedTuple):
         """The values on the scale of least squares, and the value of each weight."""
         values, middles = self._ladder()
         near, axes = ops.where(live, nearest(trained, middles, values), 0.0), self._axes(values.shape[1], trained)
-        squares = ops.sum(ops.square(near), axis=axes)
-        scale = ops.where(squares > 0, ops.sum(trained * near, axis=axes) / ops.where(squares > 0, squares, 1.0), 1.0)
+        top = ops.max(ops.where(values < HELD, ops.abs(values), 0.0), axis=0)
+        unit = 1 / ops.where(top > 0, top, 1.0)  # in which the squares are numbers of float32
+        squares = ops.sum(ops.square(unit * near), axis=axes)
+        along = ops.sum(unit * trained * (unit * near), axis=axes)
+        scale = ops.where(squares > 0, along / ops.where(squares > 0, squares, 1.0), 1.0)
         return ops.where(values < HELD, scale * values, values), scale * near
 
     def _ladder(self):

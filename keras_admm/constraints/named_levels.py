@@ -47,7 +47,9 @@ class Binary(OnLevels):
         w = ops.cast(x, "float32")
         signs = ops.sign(w) if self.keep_zeros else ops.where(w < 0, -1.0, 1.0)
         axes = None if self.scope == "tensor" else tuple(range(w.ndim - 1))
-        scale = ops.sum(ops.abs(w), axis=axes) / ops.maximum(ops.sum(ops.abs(signs), axis=axes), 1.0)
+        unit = ops.clip(ops.max(ops.abs(w), axis=axes), 1e-36, 1e36)  # in which float32 holds the sum; see `_norms`
+        sums, count = ops.sum(ops.abs(w) / unit, axis=axes), ops.sum(ops.abs(signs), axis=axes)
+        scale = sums / ops.maximum(count, 1.0) * unit
         return ops.cast(signs * scale, x.dtype)
 
     def get_config(self):

@@ -74,9 +74,14 @@ def restrict(x, support, out=None):
     return np.multiply(x.view(bits), support, out=out, dtype=bits).view(x.dtype)
 
 
+def norms_on_host(x):
+    """The norm of each group of a NumPy array `(pool, group, member)`, summed in float64, which holds all squares."""
+    return np.sqrt(np.einsum("pgm,pgm->pg", x, x, dtype="float64"))
+
+
 def _largest_on_host(x, count):
     single = x.shape[2] == 1
-    norms = np.abs(x[..., 0], dtype="float32") if single else np.linalg.norm(x.astype("float64"), axis=2)
+    norms = np.abs(x[..., 0], dtype="float32") if single else norms_on_host(x)
     # Of single weights there are many: ordered where they are, and taken anew, they need no second buffer.
     ordered = norms if single else norms.copy()
     ordered.partition(norms.shape[1] - count, axis=1)
@@ -112,9 +117,30 @@ def _largest_on_device(x, count):
 
 
 def _norms(x):
+    """The norm of each group, of all groups in one unit that is a power of two."""
     if x.shape[2] == 1:
         return ops.abs(x[..., 0])
+    x = _lifted(ops.abs(x))
     # Scaled before squaring: the squares of small weights would vanish, and with them their order. Never by a scale
     # whose reciprocal is no normal number, by which XLA may multiply instead.
-    scale = ops.clip(ops.max(ops.abs(x), axis=2, keepdims=True), 1e-36, 1e36)
+    scale = ops.maximum(ops.max(x, axis=2, keepdims=True), 1e-36)
     return ops.sqrt(ops.sum(ops.square(x / scale), axis=2)) * scale[..., 0]
+
+
+def _lifted(magnitudes):
+    """Times the power of two that brings the largest to about 2**100, below which float32 has most room.
+
+    Numbers below the normal ones are made from their bits, for devices compute with them as zeros.
+    """
+    bits = ops.view(magnitudes, dtype="int32")
+    exponent = 100 + 127 - ops.right_shift(ops.max(bits), 23)
+    below = _times_two_to(ops.cast(bits, "float32"), exponent - 149)
+    return ops.where(bits < 1 << 23, below, _times_two_to(magnitudes, exponent))
+
+
+def _times_two_to(x, exponent):
+    """`x * 2**exponent`, by two factors, for one may be no float32."""
+    half = ops.right_shift(exponent, 1)
+    for part in (half, exponent - half):
+        x = x * ops.view(ops.left_shift(part + 127, 23), dtype="float32")
+    return x

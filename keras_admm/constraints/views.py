@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import checks
+from keras_admm.constraints.projection import norms_on_host
 
 BLOCK = re.compile(r"block\(\s*([1-9]\d*)\s*,\s*([1-9]\d*)\s*\)")
 
@@ -102,7 +103,7 @@ def group_norms(array, structure):
     if structure == "element":
         return array
     seen = view(structure, array.shape)
-    return np.linalg.norm(seen.fold(array), axis=2).reshape(seen.grid)
+    return norms_on_host(seen.fold(array)).reshape(seen.grid)
 
 
 def _library(x):

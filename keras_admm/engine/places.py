@@ -85,10 +85,11 @@ def levels(z, constraint):
 
 
 def multiples(z, constraint):
-    """The pattern whose scale is trained, and 1 / the sum of its squares."""
+    """The pattern whose scale is trained, its largest weight from a half to 1; and 1 / the sum of its squares."""
     axes = tuple(range(z.ndim - 1)) if _by_channel(z, constraint) else None
-    squares = np.atleast_1d(np.square(z, dtype="float64").sum(axis=axes))
-    return z, np.divide(1, squares, out=np.zeros_like(squares), where=squares > 0).astype("float32")
+    pattern = np.ldexp(z, -np.frexp(np.abs(z).max(axis=axes))[1])  # a power of two: nothing is rounded
+    squares = np.atleast_1d(np.square(pattern, dtype="float64").sum(axis=axes))
+    return pattern, np.divide(1, squares, out=np.zeros_like(squares), where=squares > 0).astype("float32")
 
 
 def clusters(z, constraint):

@@ -80,7 +80,7 @@ class Targets:
             state = admm.rescaled(states.pop(name), factor if self.plan.rescale_dual else 1.0)
             self._held.slots[name].rho.assign(rho * factor)
             self._aim(name, state, self._held.zeroed(name), self._frees(sets[name]))
-        norm = float(np.hypot.reduce([np.linalg.norm(arrays[name].ravel()) for name in sets])) or 1.0
+        norm = float(np.hypot.reduce([admm.norm(arrays[name]) for name in sets])) or 1.0
         return residuals.primal / norm, rho * residuals.dual / norm, rho
 
     def project(self, arrays, step, epochs):
