@@ -91,8 +91,9 @@ def test_a_histogram_is_nearly_as_good(size, draw, monkeypatch):
     binned = Codebook(size)(x)
     assert np.unique(binned).size <= size
     assert best * (1 - 1e-6) <= distance(x, binned) <= best * (1 + 1e-3)
-    monkeypatch.setattr(codebook, "EXACT", 10)
-    channels = Codebook(size, scope="channel")(np.stack([x, -x], axis=1))  # 64 bins for each cluster
+    monkeypatch.setattr(codebook, "TOGETHER", 10)
+    monkeypatch.setattr(codebook, "BINS", 1024)
+    channels = Codebook(size, scope="channel")(np.stack([x, -x], axis=1))
     assert best * (1 - 1e-6) <= distance(x, channels[:, 0]) <= best * (1 + 1e-2)
 
 

@@ -11,8 +11,8 @@ from keras_admm.constraints.summary import chunks, summarize
 EXACT = 10_000  # weights up to which the clusters are the optimal ones
 BINS = 1 << 14  # beyond, how many means of bins stand for the weights
 COARSE = 1 << 10  # of one tensor, by how many the clusters are found that the bins then settle
-TOGETHER = 100_000  # numbers of channels that are clustered at once
-LEAST = 64  # for each cluster of one channel among many, both
+TOGETHER = 100_000  # numbers of channels that are clustered at once, and weights of all up to which it is exact
+LEAST = 64  # for each cluster of one channel among many: weights up to which it is exact, and bins
 COMPARED = 64  # middles up to which a comparison with each is faster than a search
 PREFIX = 4096  # weights that tell at once that a tensor has many values
 
@@ -33,8 +33,10 @@ class Codebook(keras.constraints.Constraint):
     taken.
 
     With `scope="channel"`, TFMOT's `cluster_per_channel`, the same is solved for each output channel (an index of the
-    last axis) by itself; a tensor of one axis is one channel. The channels share the 10,000 weights and 16,384 bins, and have at least 64 of both for each cluster: with 16 clusters in 256 channels of 2,304 normal weights the
-    squared distance was 1.4e-4 above the optimum.
+    last axis) by itself; a tensor of one axis is one channel. The channels share 100,000 weights up to which the
+    clusters are the optimal ones, and beyond 16,384 bins; but each has at least 64 of both for each cluster, and 16,384
+    over the number of clusters: with 16 clusters in 256 channels of 2,304 normal weights the squared distance was
+    1.4e-4 above the optimum.
 
     Args:
         size: int from 2 to 65,536, how many values.
@@ -87,7 +89,7 @@ class Codebook(keras.constraints.Constraint):
         most = self.size + self.keep_zeros
         moved = [i for i, row in enumerate(rows) if row.size and not few_values(row, most, self.keep_zeros)]
         done = rows.copy() if moved else rows
-        for part in _together(moved, min(self._divided(EXACT, rows), rows.shape[1])):
+        for part in _together(moved, min(self._limits(len(rows))[0], rows.shape[1])):
             for i, means in zip(part, self._means(rows, part), strict=True):
                 means = np.unique(floats.rounded(means, floats.digits(dtype), dtype)).astype("float32")
                 done[i] = nearest_mean(rows[i], means, self.keep_zeros)
@@ -95,7 +97,7 @@ class Codebook(keras.constraints.Constraint):
 
     def _means(self, rows, part):
         """The clusters of some of the rows, those of all found at once."""
-        told = [self._summary(rows[i], self._divided(EXACT, rows), self._divided(BINS, rows)) for i in part]
+        told = [self._summary(rows[i], *self._limits(len(rows))) for i in part]
         length = max(len(values) for values, _ in told)
         values = [np.pad(v, (0, length - len(v)), mode="edge") for v, _ in told]
         counts = [np.pad(c, (0, length - len(c))) for _, c in told]
@@ -107,9 +109,12 @@ class Codebook(keras.constraints.Constraint):
         weights = np.count_nonzero(row) if self.keep_zeros else row.size
         return summarize(row, exact if weights <= exact else bins, zeros=not self.keep_zeros)
 
-    def _divided(self, limit, rows):
-        """The share of a limit that each of the rows has."""
-        return max(limit // max(len(rows), 1), min(LEAST * self.size, BINS))
+    def _limits(self, rows):
+        """Up to how many weights of each of so many rows the clusters are the optimal ones; beyond, how many bins."""
+        if rows <= 1:
+            return EXACT, BINS
+        least = max(min(LEAST * self.size, BINS), BINS // self.size)
+        return max(TOGETHER // rows, least), max(BINS // rows, least)
 
 
 def _together(rows, length):
