@@ -1,4 +1,4 @@
-"""Every optimizer of Keras, bent by every rule: finite, exact, and its own where nothing is asked of it."""
+"""Every optimizer of Keras and tf_keras, bent by every rule: finite, exact, its own where nothing is asked of it."""
 
 import keras
 import numpy as np
@@ -34,7 +34,33 @@ OPTIMIZERS = {
     "clipnorm": lambda: adam(0.01, clipnorm=0.1),
     "global_clipnorm": lambda: keras.optimizers.SGD(0.1, global_clipnorm=0.1, weight_decay=0.01),
 }
-COMPUTED = ("Ftrl", "Ftrl, from 0")  # the weights are computed from its slots
+if keras.backend.backend() == "tensorflow":
+    tk = pytest.importorskip("tf_keras")
+    OF_TF_KERAS = {
+        "SGD": lambda of: of.SGD(0.03, momentum=0.9, nesterov=True),
+        "RMSprop": lambda of: of.RMSprop(0.01, momentum=0.5, centered=True),
+        "Adam": lambda of: of.Adam(0.01, amsgrad=True),
+        "Adam, epsilon 0": lambda of: of.Adam(0.01, epsilon=0.0),
+        "Adadelta": lambda of: of.Adadelta(1.0),
+        "Adagrad": lambda of: of.Adagrad(0.1),
+        "Adamax": lambda of: of.Adamax(0.01),
+        "Nadam": lambda of: of.Nadam(0.01),
+        "Ftrl": lambda of: of.Ftrl(0.1, l1_regularization_strength=1e-3, beta=0.1),
+        "Ftrl, from 0": lambda of: of.Ftrl(0.1, initial_accumulator_value=0.0),
+        "AdamW": lambda of: of.AdamW(0.01, weight_decay=0.1),
+        "Adafactor": lambda of: of.Adafactor(0.01),
+        "Lion": lambda of: of.Lion(0.01),
+        "averages": lambda of: of.Adam(0.01, use_ema=True, ema_overwrite_frequency=3),
+        "clipnorm": lambda of: of.Adam(0.01, clipnorm=0.1),
+        "global_clipnorm": lambda of: of.SGD(0.1, global_clipnorm=0.1),
+        "loss scale": lambda of: tk.mixed_precision.LossScaleOptimizer(of.Adam(0.01), initial_scale=4.0),
+    }
+    HERE_ALONE = ("AdamW", "Adafactor", "Lion", "averages", "loss scale")
+    for name, make in OF_TF_KERAS.items():
+        OPTIMIZERS[f"tf_keras: {name}"] = lambda make=make: make(tk.optimizers)
+        if name not in HERE_ALONE:
+            OPTIMIZERS[f"legacy: {name}"] = lambda make=make: make(tk.optimizers.legacy)
+COMPUTED = tuple(name for name in OPTIMIZERS if "Ftrl" in name)  # the weights are computed from its slots
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(4, 6, 5)).astype("float32") * 0.5  # of rank 3: rows and columns are of the last two axes
 GRADIENTS = RNG.normal(size=(4, 4, 6, 5)).astype("float32")
@@ -49,23 +75,31 @@ if (
     keras.backend.backend() == "jax"
 ):  # whose loss scaling applies gradients within a compiled step only: see test_attach
     del OPTIMIZERS["loss scale"]
-each = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.every_backend if n in ELSEWHERE else ()) for n in OPTIMIZERS]
-)
+GATE = ("tf_keras: Adam", "tf_keras: Adafactor", "tf_keras: Ftrl", "legacy: SGD", "legacy: Ftrl")
+
+
+def marks(name):
+    if name in ELSEWHERE:
+        return pytest.mark.every_backend
+    return () if ":" not in name or name in GATE else pytest.mark.nightly
+
+
+each = pytest.mark.parametrize("name", [pytest.param(n, marks=marks(n)) for n in OPTIMIZERS])
 
 
 class Bent:
     """A model of one kernel, the gradients of which are applied by hand."""
 
     def __init__(self, name, penalty=None):
-        self.model = keras.Sequential([keras.Input((4, 6)), keras.layers.EinsumDense("bxi,xio->bxo", (4, 5), name="a")])
+        of = tk if ":" in name else keras
+        self.model = of.Sequential([of.Input((4, 6)), of.layers.EinsumDense("bxi,xio->bxo", (4, 5), name="a")])
         self.model.compile(OPTIMIZERS[name]())
         self.optimizer, (self.kernel,) = self.model.optimizer, self.model.trainable_variables
         weights.write(self.kernel, KERNEL)
         self.hold = Hold(self.model, {"kernel": self.kernel}, penalty, self.optimizer) if penalty else None
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        scaled = inner is not self.optimizer or inner.loss_scale_factor
-        self.scale, self.every = 4.0 if scaled else 1.0, inner.gradient_accumulation_steps or 1
+        scaled = of is keras and (inner is not self.optimizer or inner.loss_scale_factor)
+        self.scale, self.every = 4.0 if scaled else 1.0, getattr(inner, "gradient_accumulation_steps", None) or 1
 
     def aim(self, mode, *args, rho=0.0, **kwargs):
         self.hold.bend({"kernel": mode})
@@ -74,7 +108,7 @@ class Bent:
         return self
 
     def apply(self, gradient):
-        self.optimizer.apply([ops.convert_to_tensor(gradient * np.float32(self.scale))], [self.kernel])
+        self.optimizer.apply_gradients([(ops.convert_to_tensor(gradient * np.float32(self.scale)), self.kernel)])
         return self.w
 
     @property
@@ -149,7 +183,7 @@ def test_weights_stay_on_few_values(name, mode):
     if mode == "through_values":
         bent.aim(mode, KERNEL - z, values=levels[:, None])
     else:
-        bent.aim(mode, (places + 1).astype("float32"), values=np.array([0, *(1 / counts)], "float32"))
+        bent.aim(mode, (places + 1).astype("float32"), values=np.array([[0], *(1 / counts)[:, None]], "float32"))
     weights.write(bent.kernel, z)
     bent.hold.renew_slots()
     for gradient in GRADIENTS:
@@ -187,7 +221,7 @@ def test_a_new_phase_leaves_the_weights_where_they_are(name):
     bent.hold.renew_slots()
     np.testing.assert_array_equal(bent.w, w)
     for _ in range(bent.every):
-        after = bent.apply(np.zeros_like(KERNEL) if name != "Adam, epsilon 0" else 1e-3 * GRADIENTS[0])
+        after = bent.apply(np.zeros_like(KERNEL) if "epsilon 0" not in name else 1e-3 * GRADIENTS[0])
     assert np.abs(after - w).max() < 0.02
 
 
