@@ -411,3 +411,58 @@ def test_the_environment_is_as_it_was_when_the_import_fails(tmp_path, monkeypatc
     with pytest.raises(ImportError, match="pip install tensorflow-model-optimization"):
         tfmot(text_net(), "pqat")
     assert "TF_USE_LEGACY_KERAS" not in os.environ
+
+
+class Twice(tf_keras.layers.Dense):
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
+class Nameless(tf_keras.layers.Layer):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+    def get_config(self):
+        return {"factor": self.factor}
+
+
+class Conv2D(tf_keras.layers.Conv2D):
+    """Of a name that tf_keras has."""
+
+
+class Head(layers.Dense):
+    pass
+
+
+def test_a_subclass_of_keras_is_quantized_as_what_it_computes():
+    aware = tfmot(compressed(keras.Sequential([keras.Input((6,)), Head(4, "relu"), layers.Dense(2)])), "pqat")
+    assert [type(layer.layer).__name__ for layer in aware.layers[2:]] == ["Dense", "Dense"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_own_layers_of_tf_keras_stay_float():
+    make = tf_keras.layers
+    model = compressed(tf_keras.Sequential([make.Input((6,)), Twice(4, name="twice"), make.Dense(2)]))
+    with pytest.warns(UserWarning, match=r"left float.*: twice \(Twice\)"):
+        aware = tfmot(model, "pqat", skip=True)
+    assert [type(layer).__name__ for layer in aware.layers] == ["Twice", "QuantizeWrapperV2"]
+
+
+@pytest.mark.parametrize(
+    "line, match",
+    [
+        (lambda make: [make.Input((6,)), Nameless(2.0), make.Dense(2)], "nameless.*get_config.. has no name"),
+        (lambda make: [make.Input((6, 6, 3)), Conv2D(2, 1, name="own"), make.Dense(2)], "own: .*another name"),
+        (lambda make: [make.Input((6,)), make.Dense(4, dtype="mixed_float16", name="half")], "half: .*mixed_float16"),
+        (lambda make: [make.Input((6,)), make.Dense(4, dtype="float16", name="half")], "half: .*Build .* in float32"),
+        (lambda make: [make.Input((None, 6), ragged=True, name="rows"), make.Dense(4)], "rows: .*ragged=True"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:sequential.* left float")
+def test_what_tfmot_would_fail_on_is_named(line, match):
+    with pytest.raises(ValueError, match=match):
+        tfmot(tf_keras.Sequential(line(tf_keras.layers)), "qat", skip=True)

@@ -457,7 +457,8 @@ def test_clone_has_the_same_outputs():
 
 
 class Own(layers.Dense):
-    pass
+    def call(self, inputs):
+        return 2 * super().call(inputs)
 
 
 class Subclassed(keras.Model):
@@ -589,3 +590,47 @@ def test_factors_of_lora_are_added_to_the_kernels():
     x = np.array([[1, 2, 8]])
     np.testing.assert_allclose(twin(x).numpy(), ops.convert_to_numpy(model(x)), rtol=1e-5)
     assert [len(layer.weights) for layer in twin.layers] == [0, 1, 2]
+
+
+class Wide(layers.Dense):
+    """Made in its own way, and with a method of its own, it computes as a Dense does."""
+
+    def __init__(self, factor=2, units=None, **kwargs):
+        super().__init__(units or 2 * factor, **{"activation": "relu", **kwargs})
+        self.factor = factor
+
+    def describe(self):
+        return self.name
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+class Conv(layers.Conv2D):
+    pass
+
+
+class Memory(layers.LSTM):
+    pass
+
+
+class DoublingKernel(layers.Conv2D):
+    @property
+    def kernel(self):
+        return 2 * self._kernel
+
+
+def test_a_subclass_that_computes_as_its_base_becomes_that():
+    line = [Conv(4, 3, padding="same"), layers.Reshape((4, 16)), Memory(3, return_sequences=True)]
+    model = keras.Sequential([keras.Input((4, 4, 3)), *line, layers.TimeDistributed(Wide(3, name="wide"))])
+    twin = to_tf_keras(randomized(model))
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
+    np.testing.assert_allclose(twin(x).numpy(), ops.convert_to_numpy(model(x)), rtol=1e-4, atol=1e-6)
+    assert [type(layer).__name__ for layer in twin.layers[1:]] == ["Conv2D", "Reshape", "LSTM", "TimeDistributed"]
+
+
+@pytest.mark.parametrize("layer, own", [(Own(4, name="own"), "call"), (DoublingKernel(4, 1, name="own"), "kernel")])
+def test_a_subclass_that_computes_in_its_own_way_is_named(layer, own):
+    model = keras.Sequential([keras.Input((4, 4, 3)), layer])
+    with pytest.raises(ValueError, match=rf"own .*it computes by {own} of its own.*skip=True"):
+        to_tf_keras(model)

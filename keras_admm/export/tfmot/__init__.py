@@ -3,7 +3,7 @@
 from keras_admm import checks
 from keras_admm.export.tfmot.held import check, hold, project
 from keras_admm.export.tfmot.plain import clone, flat, plain
-from keras_admm.export.tfmot.quantize import aware, check_taken, load
+from keras_admm.export.tfmot.quantize import aware, check_float32, check_taken, load
 from keras_admm.weights import check_model, is_tf_keras
 
 # What each scheme keeps, by TFMOT's names for pruning- and cluster-preserving quantization-aware training.
@@ -30,7 +30,9 @@ def tfmot(model, scheme=None, skip=False):
         scheme: None: the plain model, such as TFMOT's `strip_pruning` gives. `"qat"`: quantization-aware, but neither
             zeros nor clusters are held, and most of them are lost. `"pqat"`: zeros are held. `"cqat"`: weights of
             one tensor that are equal stay equal, also those at zero, which may move. `"pcqat"`: both.
-        skip: whether to leave layers float that TFMOT's scheme cannot quantize, with a warning that names them.
+        skip: whether to leave layers float that TFMOT's scheme cannot quantize, with a warning that names them. A
+            subclass of a layer of Keras 3 that computes as that does becomes that, and is quantized like it; a layer
+            that computes in its own way must be one of tf_keras, in a model of tf_keras.
 
     Returns:
         A tf_keras model, not compiled. With a scheme, `compile` and `fit` it, then
@@ -39,7 +41,7 @@ def tfmot(model, scheme=None, skip=False):
     Raises:
         TypeError: for what is not a model.
         ValueError: for an unknown scheme; a model that is not built, subclassed, or wrapped by TFMOT already; layers
-            that the scheme cannot quantize, all of them named; nothing to hold.
+            that the scheme cannot quantize, all of them named; half precision; nothing to hold.
         ImportError: without tf_keras, or with a scheme without TFMOT.
 
     Example:
@@ -63,6 +65,7 @@ def tfmot(model, scheme=None, skip=False):
     check(given, kept)
     load()
     graph = flat(given)
+    check_float32(graph)
     return hold(aware(graph, check_taken(graph, skip)), kept)
 
 

@@ -8,6 +8,7 @@ from keras_admm.errors import reason
 FLAG = "TF_USE_LEGACY_KERAS"
 # Layers that TFMOT takes apart before it asks its registry.
 SPLIT = ("SeparableConv1D", "SeparableConv2D")
+HALF = ("float16", "bfloat16")
 FOLDED = ("Conv2D", "DepthwiseConv2D", "Dense", *SPLIT)
 
 
@@ -59,6 +60,7 @@ def aware(model, left):
     """The model as TFMOT makes it for quantization-aware training. The layers of `model` are used up by it."""
     import tf_keras
 
+    _check_configs(left)
     tool, output_only = load().quantization.keras, _output_config()
     after_dense = {id(layer) for layer, before in _feeds(model) if _is_norm(layer) and _is_dense(before)}
 
@@ -82,6 +84,45 @@ def aware(model, left):
             f"{model.name}: TFMOT must be able to quantize the model. Received: its error, {reason(error)}. "
             "Quantize after training instead: keras_admm.export.litert with quantize='int8'."
         ) from error
+
+
+def check_float32(model):
+    """Refuses what TFMOT fails on: it emulates int8 between dense tensors of float32.
+
+    Raises:
+        ValueError: naming the layer.
+    """
+    wrong = {}
+    for x in model.inputs:
+        kind = next((k for k in ("sparse", "ragged") if k in type(x.type_spec).__name__.lower()), None)
+        if kind:
+            wrong[x.node.layer.name] = f"an input with {kind}=True. Build the model with a dense input"
+    for layer in model.layers:
+        if layer.compute_dtype in HALF or any(w.dtype.name in HALF for w in layer.weights):
+            wrong[layer.name] = (
+                f"the policy {layer.dtype_policy.name!r}. Build the model in float32, with these weights"
+            )
+    if wrong:
+        name, what = next(iter(wrong.items()))
+        raise ValueError(f"{name}: TFMOT quantizes dense tensors of float32. Received: {what}.")
+
+
+def _check_configs(left):
+    """Refuses own layers that would not come back from the config in which TFMOT writes all layers."""
+    import tf_keras
+
+    for layer in (x for x in left if not _is_of_tf_keras(x)):
+        kind = type(layer).__name__
+        if hasattr(tf_keras.layers, kind):
+            raise ValueError(
+                f"{layer.name}: TFMOT knows layers by the names of their classes. Received: a class {kind} of its own, "
+                "a name that tf_keras has too. Give the class another name."
+            )
+        if "name" not in layer.get_config():
+            raise ValueError(
+                f"{layer.name}: to stay float, a layer must come back from its config under its name. Received: a "
+                f"{kind} whose get_config() has no name. Add super().get_config() to it, and take **kwargs in __init__."
+            )
 
 
 def _refused(model):

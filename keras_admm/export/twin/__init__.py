@@ -14,6 +14,7 @@ def to_tf_keras(model, batch_size=None):
     The graph of the model is run once more with layers of tf_keras. Models inside the model become part of the
     graph; shared layers stay shared; inputs and outputs keep their structure, layers their names and `trainable`
     flags (tf_keras has none for a single variable); regularizers and constraints of Keras's own come along.
+    Subclasses of Keras's layers that compute as these do become these, with LoRA's factors added to the kernel;
     `keras_admm.layers.Masked` becomes the layer that it wraps, its weights multiplied by the masks.
 
     A file of the twin loads without Keras 3. Only where the model has an activation that tf_keras computes in

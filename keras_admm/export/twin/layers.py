@@ -29,6 +29,7 @@ REFUSED = {
     "RandomCrop": "at inference tf_keras crops and Keras does not. Crop before the model",
     "SpectralNormalization": "tf_keras's fails beside Keras 3. Use the layer in it: at inference it is the same",
 }
+MAKING = {"get_config", "from_config"}  # what a subclass may have of its own and compute as its base does
 LEFT_OUT = "Replace it by other layers, or leave it out of the model and apply it before or after"
 
 
@@ -42,8 +43,8 @@ def twin_layer(layer, make):
     Raises:
         NotImplementedError: with the reason and the remedy, when tf_keras has nothing that computes the same.
     """
-    kind = type(layer).__name__
     new = _twin_class(layer)
+    kind = new.__name__
     held = {key: _made(getattr(layer, name), make) for key, name in HELD.get(kind, {}).items()}
     options = _options(layer, new, held)
     try:
@@ -54,7 +55,7 @@ def twin_layer(layer, make):
 
 def held_pairs(layer, twin):
     """Pairs of the layers held in a layer and of those that its twin holds."""
-    for key, name in HELD.get(type(layer).__name__, {}).items():
+    for key, name in HELD.get(type(twin).__name__, {}).items():
         old, new = getattr(layer, name), getattr(twin, name if hasattr(twin, name) else key)
         yield from zip(old, new, strict=True) if isinstance(old, (list, tuple)) else [(old, new)]
 
@@ -62,9 +63,7 @@ def held_pairs(layer, twin):
 def _twin_class(layer):
     import tf_keras
 
-    kind = type(layer).__name__
-    if type(layer).__module__.split(".")[0] != "keras":
-        raise NotImplementedError("only layers of keras.layers have a counterpart in tf_keras. " + LEFT_OUT)
+    kind = _keras_class(layer).__name__
     if kind in REFUSED:
         raise NotImplementedError(REFUSED[kind])
     if not hasattr(tf_keras.layers, kind):
@@ -74,13 +73,28 @@ def _twin_class(layer):
     return getattr(tf_keras.layers, kind)
 
 
+def _keras_class(layer):
+    """The class of Keras by which a layer computes: a subclass may make it in another way, and have more methods."""
+    classes = type(layer).__mro__
+    base = next(c for c in classes if c.__module__.split(".")[0] == "keras")
+    own = [name for c in classes[: classes.index(base)] for name in vars(c) if hasattr(base, name)]
+    own = [name for name in own if name not in MAKING and (name == "__call__" or not name.startswith("__"))]
+    if base is keras.layers.Layer or own:
+        raise NotImplementedError(
+            f"it computes by {', '.join(own) or 'methods'} of its own, written for Keras 3. Write it for tf_keras, in "
+            "a model of tf_keras (which `tfmot` takes, with skip=True), or leave it out of the model and apply it "
+            "before or after"
+        )
+    return base
+
+
 def _made(held, make):
     return [make(each) for each in held] if isinstance(held, (list, tuple)) else make(held)
 
 
 def _options(layer, new, held):
-    kind, options = type(layer).__name__, {}
-    for key, value in {**layer.get_config(), **_state(layer)}.items():
+    kind, options = new.__name__, {}
+    for key, value in {**_keras_class(layer).get_config(layer), **_state(layer)}.items():
         key = RENAMED.get((kind, key), key)
         if key in held or key.endswith("initializer"):  # weights are copied: what they began as is of no account
             continue
