@@ -200,5 +200,5 @@ def test_macs_of_sequences_of_any_length():
     model = keras.Sequential([keras.Input((None, 3)), layers.Dense(2)])
     assert report(model).total.macs is None
     assert report(model, input_shape=(None, 5, 3)).total.macs == 5 * 6
-    with pytest.raises(ValueError, match="input_shape='x'"):
+    with pytest.raises(TypeError, match="input_shape='x'"):
         report(model, input_shape="x")

@@ -29,7 +29,7 @@ def unpacked(model):
     Example:
 
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6)])
-    >>> model.quantize("int4")
+    >>> model.layers[0].quantize("int4")
     >>> [array.shape for array in unpacked(model).values()]
     [(4, 6)]
     """
