@@ -14,6 +14,8 @@ from keras_admm.attach.judges import Judges as Judges
 from keras_admm.attach.optimizers import Optimizers as Optimizers
 from keras_admm.attach.optimizers import check_optimizer as check_optimizer
 from keras_admm.attach.optimizers import choose_optimizers as choose_optimizers
+from keras_admm.attach.roles import build_optimizers as build_optimizers
+from keras_admm.attach.roles import built_for as built_for
 from keras_admm.attach.roles import structural as structural
 from keras_admm.attach.roles import variables_by_role as variables_by_role
 from keras_admm.attach.slot import FREE as FREE

@@ -161,6 +161,18 @@ class KerasOptimizer:
         self._inner._variables[:] = [v for v in self._inner._variables if id(v) not in ours]
 
 
+def built_for(optimizer, variables):
+    """Those of the variables that an optimizer was built for, in the order in which it was."""
+    places, key = inner(optimizer)._trainable_variables_indices, inner(optimizer)._var_key
+    return sorted((v for v in variables if key(v) in places), key=lambda v: places[key(v)])
+
+
+def build(optimizer, model, variables):
+    """Build an optimizer for variables, as its first step would."""
+    with strategy_scope(model):
+        optimizer.build(variables)
+
+
 def check_free(model, optimizer, method):
     """Raises if another hook is there already."""
     if method in optimizer.__dict__:

@@ -3,6 +3,7 @@
 import re
 
 from keras_admm import weights
+from keras_admm.attach import keras_optimizer, tf_keras_optimizer
 
 # What Keras puts behind a name that it has given before: it counts the layers of a process, not those of a model.
 AUTOMATIC = re.compile(r"_\d+(?=[/_]|$)")
@@ -35,6 +36,28 @@ def variables_by_role(model, optimizers):
         for role, variable in zip(_numbered(roles), ours, strict=True):
             found[f"optimizer/{i}/{role}"] = variable
     return found
+
+
+def built_for(model, optimizers):
+    """The names of the variables that each optimizer was built for, in order: a list of lists of names by structure."""
+    named = weights.named(model)
+    keys = structural(named)
+    names = {id(variable): keys[name] for name, variable in named.items()}
+    return [[names[id(v)] for v in _library(model).built_for(o, named.values())] for o in optimizers]
+
+
+def build_optimizers(model, optimizers, names):
+    """Build the optimizers that are not yet, as those of a `train_step` in its first step, for such names."""
+    named = weights.named(model)
+    variables = {key: named[name] for name, key in structural(named).items()}
+    before = built_for(model, optimizers)
+    for optimizer, already, wanted in zip(optimizers, before, names, strict=False):
+        if wanted and not already and all(name in variables for name in wanted):
+            _library(model).build(optimizer, model, [variables[name] for name in wanted])
+
+
+def _library(model):
+    return tf_keras_optimizer if weights.is_tf_keras(model) else keras_optimizer
 
 
 def _role(path, by_structure):

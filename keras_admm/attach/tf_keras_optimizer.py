@@ -28,7 +28,7 @@ class TFKerasOptimizer:
                 self._inner.iterations  # noqa: B018, made when first read
         if optimizer is getattr(model, "optimizer", None):
             self._trained = list(model.trainable_variables)
-            _build(self._inner, model, self._trained)
+            build(self._inner, model, self._trained)
 
     @property
     def learning_rate(self):
@@ -100,7 +100,7 @@ class TFKerasOptimizer:
             return
         with strategy_scope(self._model):
             new = type(optimizer).from_config(optimizer.get_config())
-            _build(new, self._model, self._trained)
+            build(new, self._model, self._trained)
         rates = () if _is_legacy(optimizer) else (optimizer._learning_rate,)
         if ftrl.is_renewable(optimizer):
             values = [v.numpy() for v in new.variables()]
@@ -131,7 +131,17 @@ def set_constraint(variable, constraint):
         each._constraint = constraint
 
 
-def _build(optimizer, model, variables):
+def built_for(optimizer, variables):
+    """Those of the variables that an optimizer was built for, in the order in which it was."""
+    optimizer = inner(optimizer)
+    keys = optimizer._slots if _is_legacy(optimizer) else getattr(optimizer, "_index_dict", {})
+    places = {key: i for i, key in enumerate(keys)}
+    return sorted((v for v in variables if _key(v) in places), key=lambda v: places[_key(v)])
+
+
+def build(optimizer, model, variables):
+    """Build an optimizer for variables, as its first step would."""
+    optimizer = inner(optimizer)
     with strategy_scope(model):
         if _is_legacy(optimizer):
             optimizer.iterations  # noqa: B018, made when first read

@@ -1,5 +1,6 @@
 """The states of a run in `backup_dir`: saved after each epoch, and what a fit that is started again goes on from."""
 
+import json
 import warnings
 import weakref
 
@@ -44,8 +45,10 @@ class States:
     def save(self, epoch):
         """Write the state with which `epoch` begins, or warn that it cannot be written: no reason to stop training."""
         values = {key: weights.storable(variable) for key, variable in self._by_role().items()}
+        built = json.dumps(attach.built_for(self._run.model, self._optimizers))
+        ours = {"begins": np.array(epoch), "built": np.array(built), **self._run.engine.state_dict()}
         try:
-            self._backup.save(epoch, {"begins": np.array(epoch), **self._run.engine.state_dict(), **values})
+            self._backup.save(epoch, {**ours, **values})
         except OSError as error:
             newest = self._backup.newest()
             then = "begin anew" if newest is None else f"go on from epoch {newest}"
@@ -86,19 +89,24 @@ class States:
         return self._run.params["epochs"] - int(state["begins"]) + int(state["epoch"])
 
     def _by_role(self):
-        model = self._run.model
-        others = [o for o in self._run.engine.optimizers.all if o is not model.optimizer]
-        return attach.variables_by_role(model, [model.optimizer, *others])
+        return attach.variables_by_role(self._run.model, self._optimizers)
+
+    @property
+    def _optimizers(self):
+        """The compiled one, where there is one, and those that are named or found."""
+        all_of_them = (getattr(self._run.model, "optimizer", None), *self._run.engine.optimizers.all)
+        return list({id(o): o for o in all_of_them if o is not None}.values())
 
     def _check(self, state):
         """Raises the sentence that says why a state cannot be resumed by this fit, before it trains."""
         name = self._run.engine.name
-        if "plan" not in state or "begins" not in state:
+        if not {"plan", "begins", "built"} <= set(state):
             raise ValueError(
                 f"{name}: backup_dir must hold the states of this run alone. Received: {self._run.backup_dir} with a "
                 f"file of another program, whose arrays are {list(state)[:5]}. Choose another folder."
             )
         self._run.engine.check_state(state, self._epochs(state))
+        attach.build_optimizers(self._run.model, self._optimizers, json.loads(str(state["built"])))
         odd = [each for each in _differing(self._by_role(), state) if "learning_rate" not in each]
         if odd:
             raise ValueError(
