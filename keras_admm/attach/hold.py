@@ -79,7 +79,7 @@ class Hold:
         with self._undo as undo:
             self.slots = {name: self._slot(v, undo) for name, v in self._variables.items()}
             self._rules = {name: self._rule(name, "rest") for name in self._variables}
-            self._watch = Watch(self._variables, self._adapters)
+            self.watch = Watch(self._variables, self._adapters)
             if self._adapters:
                 self._hook(undo)
                 self._renew_train_function()
@@ -167,7 +167,7 @@ class Hold:
         what the projection took.
         """
         for adapter in self._adapters:
-            if self._watch.trains(adapter):
+            if self.watch.trains(adapter):
                 adapter.renew()
 
     def set_learning_rate(self, rate):
@@ -182,7 +182,7 @@ class Hold:
     @property
     def writes_averages(self):
         """Whether an optimizer writes averages over the weights, which know nothing of what is held."""
-        return any(adapter.uses_averages for adapter in self._adapters if self._watch.trains(adapter))
+        return any(adapter.uses_averages for adapter in self._adapters if self.watch.trains(adapter))
 
     @property
     def untrained(self):
@@ -192,11 +192,11 @@ class Hold:
     def check_handed(self, name):
         """Raises when the weights have not been trained by the optimizers that are hooked; see `Watch`."""
         if self._adapters:
-            self._watch.check_handed(name, self._expected)
+            self.watch.check_handed(name, self._expected)
 
     def check_current(self, name):
         """Raises when a step was used that was compiled for what no longer holds; see `Watch`."""
-        self._watch.check_current(name)
+        self.watch.check_current(name)
 
     def _hook(self, undo):
         names = [(v, n) for n, v in self._variables.items()]
@@ -230,7 +230,7 @@ class Hold:
     def _renew_steps(self):
         """What a step does has changed: those that `fit` compiles are compiled anew, others must be."""
         self.version += 1
-        self._watch.renew(self.version)
+        self.watch.renew(self.version)
         if self._adapters:
             self._renew_train_function()
 
@@ -273,7 +273,7 @@ class Hold:
 
     def _bent(self, adapter, gradient, variable, name, scale):
         """A gradient as it is by its variable's rule."""
-        self._watch.handed(adapter, name)
+        self.watch.handed(adapter, name)
         if name is None:
             self._note_other(variable)
             return gradient

@@ -2,11 +2,11 @@
 
 from keras import ops
 
+from keras_admm import weights
 from keras_admm.attach import factored, ftrl
 from keras_admm.attach.keras_optimizer import check_free, take_state, unknown_sentence
 from keras_admm.attach.optimizers import inner
 from keras_admm.attach.strategy import strategy_scope
-from keras_admm.weights import path
 
 # The optimizers whose `apply_gradients` runs: what stands in a variable's constraint slot is not told by which.
 _APPLYING = []
@@ -22,13 +22,11 @@ class TFKerasOptimizer:
         self._model = model
         self.optimizer = optimizer
         self._inner = inner(optimizer)
-        self._trained = []
         if _is_legacy(self._inner):
             with strategy_scope(model):
                 self._inner.iterations  # noqa: B018, made when first read
         if optimizer is getattr(model, "optimizer", None):
-            self._trained = list(model.trainable_variables)
-            build(self._inner, model, self._trained)
+            build(optimizer, model, list(model.trainable_variables))
 
     @property
     def learning_rate(self):
@@ -60,8 +58,6 @@ class TFKerasOptimizer:
         def bent_apply(grads_and_vars, *args, **kwargs):
             pairs = [(g, v, by_key.get(_key(v))) for g, v in grads_and_vars]
             self._check_known([v for _, v, _ in pairs])
-            known = {_key(v) for v in self._trained}
-            self._trained += [v for _, v, _ in pairs if _key(v) not in known]
             _APPLYING.append(self)
             try:
                 return apply([(bent(self, g, v, n, 1.0), v) for g, v, n in pairs], *args, **kwargs)
@@ -95,25 +91,25 @@ class TFKerasOptimizer:
         set_constraint(variable, own if after is None else constrained)
 
     def renew(self):
-        optimizer = self._inner
-        if not self._trained:
+        optimizer, trained = self._inner, built_for(self._inner, weights.named(self._model).values())
+        if not trained:
             return
         with strategy_scope(self._model):
             new = type(optimizer).from_config(optimizer.get_config())
-            build(new, self._model, self._trained)
+            build(new, self._model, trained)
         rates = () if _is_legacy(optimizer) else (optimizer._learning_rate,)
         if ftrl.is_renewable(optimizer):
             values = [v.numpy() for v in new.variables()]
             take_state(optimizer.variables(), values, but=(optimizer.iterations, *rates))
         if ftrl.is_ftrl(optimizer):
-            for variable in self._trained:
+            for variable in trained:
                 ftrl.follow(optimizer, self._ftrl_slots(variable), None, ops.convert_to_tensor(variable))
 
     def _check_known(self, variables):
         optimizer = self._inner
         if _is_legacy(optimizer) or not getattr(optimizer, "_built", False):
             return
-        unknown = [path(v) for v in variables if optimizer._var_key(v) not in optimizer._index_dict]
+        unknown = [weights.path(v) for v in variables if optimizer._var_key(v) not in optimizer._index_dict]
         if unknown:
             raise ValueError(unknown_sentence(self._model, self.optimizer, unknown))
 
@@ -140,9 +136,11 @@ def built_for(optimizer, variables):
 
 
 def build(optimizer, model, variables):
-    """Build an optimizer for variables, as its first step would."""
+    """Build an optimizer for variables, under the names that its first step would give."""
+    import tensorflow as tf
+
     optimizer = inner(optimizer)
-    with strategy_scope(model):
+    with strategy_scope(model), tf.name_scope(optimizer._name if _is_legacy(optimizer) else optimizer.name):
         if _is_legacy(optimizer):
             optimizer.iterations  # noqa: B018, made when first read
             optimizer._create_all_weights(variables)

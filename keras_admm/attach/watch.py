@@ -20,6 +20,7 @@ class Watch:
         self._variables = list(variables)
         self._adapters = adapters
         self._handed = {}
+        self._before = None
         self._start = self._counters()
         self.renew(0)
 
@@ -35,7 +36,18 @@ class Watch:
 
     def trains(self, adapter):
         """Whether an optimizer trains any of the variables, as far as is known."""
-        return not self._handed or any((adapter, name) in self._handed for name in self._variables)
+        if self._handed:
+            return any((adapter, name) in self._handed for name in self._variables)
+        return self._before is None or adapter in self._before
+
+    @property
+    def trained(self):
+        """A boolean for each optimizer: whether it trains any of the variables, for whoever resumes the run."""
+        return [self.trains(adapter) for adapter in self._adapters]
+
+    @trained.setter
+    def trained(self, those):
+        self._before = {adapter for adapter, one in zip(self._adapters, those, strict=True) if one}
 
     @property
     def still(self):

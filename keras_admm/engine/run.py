@@ -135,6 +135,11 @@ class Engine:
         return self._held
 
     @property
+    def identity(self):
+        """What identifies this run when another process resumes it: JSON of its plan and its weights' shapes."""
+        return self._identity.text
+
+    @property
     def released(self):
         """Whether the run is detached from the model."""
         return self._held is None or self._held.released
@@ -352,10 +357,10 @@ class Engine:
 
     def state_dict(self):
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
-        self._begun  # noqa: B018, raises
-        state = {"plan": np.array(self._identity.text), "epoch": np.array(self.epoch)}
+        state = {"plan": np.array(self.identity), "epoch": np.array(self.epoch)}
         state["pending"] = np.array(self._pending)
         state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
+        state["trains"] = np.array(self._begun.watch.trained)
         return {**state, **self._targets.state()}
 
     def load_state_dict(self, state, epochs=None):
@@ -376,6 +381,7 @@ class Engine:
         self._timeline = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
         self.attach()
         self._targets.load(state)
+        self._held.watch.trained = state["trains"]
         self._pending = bool(state["pending"])
         self.epoch, self._progress = int(state["epoch"]), Progress(*map(float, state["progress"]))
 

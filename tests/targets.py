@@ -1,0 +1,81 @@
+"""Every kind of target that a run may have; as a program it prints what identifies a run of each, in JSON."""
+
+import functools
+import json
+
+import keras
+import numpy as np
+
+import keras_admm as ka
+from keras_admm.constraints import Codebook, Joint, Levels, PowersOfTwo, Sparse, Support
+from keras_admm.engine import Engine
+
+
+def evenly(arrays, sparsity, least=1):
+    return {n: max(least, round((1 - sparsity) * a.size)) for n, a in arrays.items()}
+
+
+def halves(share):
+    """A target that has closed over its share."""
+    return lambda arrays, fraction: {n: Sparse(share * (1 + fraction)) for n in arrays}
+
+
+def supports(arrays, fraction):
+    return {n: Support(np.random.default_rng(0).random(a.shape) < 0.5) for n, a in arrays.items()}
+
+
+# What is pruned, and what comes to few values: these are retrained in one of three ways.
+SPARSE = {
+    "sparsity": lambda **k: ka.ADMMPrune(0.5, **k),
+    "list of sparsities": lambda **k: ka.ADMMPrune([0.5, 0.9], **k),
+    "geometric path": lambda **k: ka.ADMMPrune([0.5, 0.9], path="geometric", **k),
+    "cubic path": lambda **k: ka.ADMMPrune(0.9, path="cubic", **k),
+    "erk": lambda **k: ka.ADMMPrune([0.5, 0.8], allocation="erk", **k),
+    "lamp": lambda **k: ka.ADMMPrune([0.5, 0.8], allocation="lamp", **k),
+    "uniform blocks": lambda **k: ka.ADMMPrune(0.5, allocation="uniform", structure="block(1,2)", **k),
+    "allocation by patterns": lambda **k: ka.ADMMPrune(0.5, allocation={"*": 0.5, "head": 0.25}, **k),
+    "allocation by patterns, in another order": lambda **k: ka.ADMMPrune(0.5, allocation={"head": 0.25, "*": 0.5}, **k),
+    "allocation by a function": lambda **k: ka.ADMMPrune(0.5, allocation=evenly, **k),
+    "allocation by a partial": lambda **k: ka.ADMMPrune(0.5, allocation=functools.partial(evenly, least=2), **k),
+    "allocation by a lambda": lambda **k: ka.ADMMPrune(0.5, allocation=lambda a, s: evenly(a, s, 3), **k),
+    "one set for all": lambda **k: ka.ADMM(Sparse(0.5), **k),
+    "layers by a callable": lambda **k: ka.ADMMPrune(
+        0.5, layers=lambda v: "kernel" in v.path and "head" not in v.path, **k
+    ),
+    "a callable": lambda **k: ka.ADMM(ka.Step(supports), **k),
+    "closures": lambda **k: ka.ADMM([ka.Step(halves(0.25)), ka.Step(halves(0.4))], **k),
+    "biases": lambda **k: ka.ADMMPrune([0.5, 0.8], biases=True, **k),
+}
+VALUES = {
+    "bits": lambda **k: ka.ADMMQuantize(3, **k),
+    "binary": lambda **k: ka.ADMMQuantize(levels="binary", **k),
+    "ternary": lambda **k: ka.ADMMQuantize(levels="ternary", **k),
+    "powers of two": lambda **k: ka.ADMMQuantize(3, levels="power_of_two", **k),
+    "bits by channel": lambda **k: ka.ADMMQuantize(3, scope="channel", biases=True, **k),
+    "clusters": lambda **k: ka.ADMMCluster(4, **k),
+    "clusters in one step": lambda **k: ka.ADMMCluster(4, first_last="same", **k),
+    "joint": lambda **k: ka.ADMM([Joint(Sparse(0.5), Levels(3, zero=False)), Joint(Sparse(0.7), Codebook(3))], **k),
+    "sets by patterns": lambda **k: ka.ADMM({"*kernel": Codebook(4), "*bias": Levels(4)}, biases=True, **k),
+    "sets of steps": lambda **k: ka.ADMM([Sparse(0.5), {"*": Levels(3, zero=False), "head": PowersOfTwo(3)}], **k),
+}
+TARGETS = {**SPARSE, **VALUES}
+
+
+def model():
+    dense = keras.layers.Dense
+    hidden = [dense(10, activation="relu"), keras.layers.Dropout(0.2), dense(8, activation="relu")]
+    return keras.Sequential([keras.Input((8,)), *hidden, dense(6, name="head")])
+
+
+def identities():
+    """What identifies a run of each target, by name."""
+    found = {}
+    for name, make in TARGETS.items():
+        run = make()
+        engine = Engine(model(), run.plan, run.layers, run.exclude, optimizer=None, biases=run.biases)
+        found[name] = engine.identity
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(identities()))
