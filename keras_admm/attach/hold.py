@@ -187,7 +187,7 @@ class Hold:
     @property
     def untrained(self):
         """Whether there are optimizers, and none of them has taken a step."""
-        return bool(self._adapters) and self._watch.still
+        return bool(self._adapters) and self.watch.still
 
     def check_handed(self, name):
         """Raises when the weights have not been trained by the optimizers that are hooked; see `Watch`."""
