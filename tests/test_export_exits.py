@@ -5,7 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import keras_admm as ka
 from keras_admm import inference
@@ -218,3 +218,123 @@ def test_the_model_stays_and_its_inference_is_written(kind, tmp_path):
         with pytest.raises(ValueError, match="tolerance"):
             litert(model, tmp_path / "m.tflite", check_data=X, sparse=False, tolerance=-1.0)
     assert picture(model) == before
+
+
+def gru_from_a_state():
+    x, state = keras.Input((5, 3)), keras.Input((4,))
+    return keras.Model([x, state], layers.GRU(4, name="rolled")(x, initial_state=state)), [(5, 3), (4,)]
+
+
+def both_ways_from_states():
+    x, *states = keras.Input((5, 3)), keras.Input((4,)), keras.Input((4,))
+    y = layers.Bidirectional(layers.GRU(4))(x, initial_state=states)
+    return keras.Model([x, *states], y), [(5, 3), (4,), (4,)]
+
+
+def stateful():
+    x = keras.Input(batch_shape=(2, 5, 3))
+    return keras.Model(x, layers.LSTM(4, stateful=True, unroll=True, name="going_on")(x)), [(5, 3)]
+
+
+def named_outputs():
+    x = keras.Input((6,))
+    y = layers.Dense(4)(x)
+    return keras.Model(x, {"b": layers.Dense(2, name="z")(y), "a": layers.Dense(3, name="y")(y)}), [(6,)]
+
+
+def products():
+    x = keras.Input((4, 6))
+    y = layers.EinsumDense("btc,cd->btd", (None, 6))(x)
+    return keras.Model(x, ops.einsum("btc,bsc->bts", y, x)), [(4, 6)]
+
+
+def a_model_twice():
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(6, "relu"), layers.BatchNormalization()])
+    x = keras.Input((6,))
+    return keras.Model(x, layers.Dense(2)(inner(inner(x)))), [(6,)]
+
+
+def bound():
+    x = keras.Input(batch_shape=(2, 6))
+    return keras.Model(x, layers.Dense(2)(x)), [(6,)]
+
+
+def open_sizes():
+    x = keras.Input((None, None, 3))
+    return keras.Model(x, layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, padding="same")(x))), [(8, 6, 3)]
+
+
+def with_lora():
+    model = chain(layers.Dense(4, "relu"))
+    model.layers[1].enable_lora(2)
+    model.layers[1].lora_kernel_b.assign(RNG.normal(size=(2, 4)))
+    return model, [(6,)]
+
+
+def ragged():
+    x = keras.Input((None, 4), ragged=True, name="rows")
+    return keras.Model(x, layers.Dense(2)(x)), [(3, 4)]
+
+
+def without_kernels():
+    x = keras.Input((6,))
+    return keras.Model(x, layers.LayerNormalization()(x)), [(6,)]
+
+
+ZOO = [gru_from_a_state, both_ways_from_states, stateful, named_outputs, products, a_model_twice, bound, open_sizes]
+ZOO += [with_lora, ragged, without_kernels]
+
+
+@pytest.mark.parametrize("make", ZOO, ids=lambda make: make.__name__)
+def test_every_way_gives_the_same_model(make, tmp_path):
+    model, shapes = make()
+    for variable in model.trainable_variables:
+        variable.assign(RNG.normal(size=variable.shape) * (RNG.random(variable.shape) > 0.4))
+    x = [RNG.random((2, *shape)).astype("float32") for shape in shapes]
+    x = x[0] if len(x) == 1 else x
+    expected = flat(inference.call(model, x))
+    masked = ka.mask(model)
+    ka.save(model, tmp_path / "m.kadmm")
+    for new in (masked, ka.strip(masked), ka.load(tmp_path / "m.kadmm"), to_tf_keras(model)):
+        for ours, theirs in zip(expected, flat(inference.call(new, x)), strict=True):
+            np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
+    report = ka.report(model)
+    assert report.file is not None
+    assert report.macs_complete or "Pass `input_shape`" in report.notes
+    assert "cannot be told" not in report.notes
+
+
+def flat(outputs):
+    return [ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]
+
+
+@pytest.mark.parametrize(
+    "make, options, match",
+    [
+        (lambda: ragged()[0], {}, "rows: .*ragged=True"),
+        (lambda: stateful()[0], {}, "going_on: .*stateful=True.*initial_state"),
+        (lambda: to_tf_keras(stateful()[0]), {}, "going_on: .*stateful=True.*initial_state"),
+        (lambda: gru_from_a_state()[0], {}, "rolled: .*unroll=True, or translate"),
+        (lambda: to_tf_keras(gru_from_a_state()[0], 1), {"quantize": "int8"}, "rolled: .*or choose quantize="),
+    ],
+)
+def test_what_no_tflite_file_can_hold_is_named(make, options, match, tmp_path):
+    data = [RNG.random((2, *s)) for s in ((5, 3), (4,))] if options else None
+    with pytest.raises(ValueError, match=match):
+        litert(make(), tmp_path / "m.tflite", representative_data=data, **options)
+
+
+@pytest.mark.parametrize("way", [ka.mask, ka.strip, for_xnnpack, lambda model: ka.save(model, "none")])
+def test_ways_of_keras_3_name_models_of_tf_keras(way):
+    with pytest.raises(ValueError, match="must be a model of Keras 3. Received: sequential"):
+        way(of_tf_keras())
+
+
+def test_own_classes_in_nested_models_come_back_for_xnnpack():
+    class Own(layers.Dense):
+        pass
+
+    inner = keras.Sequential([keras.Input((6,)), Own(6)])
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, inner(inputs))
+    np.testing.assert_allclose(flat(for_xnnpack(model)(X))[0], flat(model(X))[0], rtol=1e-6)

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_admm.weights import check_model
+from keras_admm.errors import reason
+from keras_admm.weights import check_keras_3
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
 # What gives the turned result on a turned image; convolutions do with their kernels turned.
@@ -55,7 +56,7 @@ def for_xnnpack(model):
     Reference: the conditions in XNNPACK's `xnn_check_nchw_compatibility`; Elsen et al., "Fast Sparse ConvNets",
     arXiv:1911.09723.
     """
-    check_model("for_xnnpack", model)
+    check_keras_3("for_xnnpack", model, "Rebuild it in Keras 3.")
     if not getattr(model, "inputs", None):
         raise ValueError(
             f"{model.name}: the model must be a built Sequential or Functional one, whose layers can be called in "
@@ -74,7 +75,8 @@ class _Rewriting:
         self.turned = turned
         self.paddings = {}  # of the original layers by name, for their copies are changed
         self.images = {}  # turned inputs, by the id of the input, which the copy keeps alive
-        source = keras.Model(model.inputs, model.outputs, name=model.name)  # of a Sequential a Functional
+        graph = model._functional if isinstance(model, keras.Sequential) else model
+        source = keras.Model(graph._inputs_struct, graph._outputs_struct, name=model.name)
         self.model = keras.models.clone_model(source, clone_function=self._layer, call_function=self._call)
         for output in self.model.outputs if turned else ():
             if _is_image(output):
@@ -99,7 +101,15 @@ class _Rewriting:
             config["padding"] = "valid"
         if self.turned and isinstance(layer, layers.ZeroPadding2D):
             config["padding"] = [pair[::-1] for pair in layer.padding]
-        return type(layer).from_config(config)
+        own = {
+            type(x).__name__: type(x) for x in layer._flatten_layers() if not type(x).__module__.startswith("keras.")
+        }
+        try:
+            with keras.saving.custom_object_scope(own):
+                return type(layer).from_config(config)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            what = f"a {type(layer).__name__} that does not come back from its config: {reason(error)}"
+            _refuse(layer, what, "Give it a get_config() that names all arguments")
 
     def _call(self, layer, *args, **kwargs):
         images = [x for x in keras.tree.flatten(args) if _is_image(x)]

@@ -4,7 +4,7 @@ import keras
 
 from keras_admm.layers.copy import Copy
 from keras_admm.layers.masked import Masked, kernels_of
-from keras_admm.weights import check_model
+from keras_admm.weights import check_keras_3
 
 
 def mask(model):
@@ -36,7 +36,7 @@ def mask(model):
 
     Reference: as for `Masked`.
     """
-    check_model("mask", model)
+    check_keras_3("mask", model, "Train it with ADMMPrune in its own fit, or keep its zeros by export.tfmot.")
     return Copy(model, _wrapped).made()
 
 
@@ -62,7 +62,7 @@ def strip(model):
     >>> type(layer).__name__, keras.ops.convert_to_numpy(layer.kernel)[1]
     ('Dense', array([0.], dtype=float32))
     """
-    check_model("strip", model)
+    check_keras_3("strip", model, "What export.tfmot holds is taken off by keras_admm.export.strip.")
     return Copy(model, lambda layer, plain, own: plain).made()
 
 

@@ -191,11 +191,7 @@ def _bytes(path):
 
 
 def _check(model):
-    weights.check_model("save", model)
-    if weights.is_tf_keras(model):
-        raise ValueError(
-            f"{model.name}: a packed file holds a model of Keras 3. Received: a model of tf_keras. Use its own save()."
-        )
+    weights.check_keras_3("save", model, "Use its own save().")
     if not model.built:
         raise ValueError(
             f"{model.name}: the model must be built before it can be packed. Received: a model without weights. "

@@ -249,7 +249,7 @@ def _tf_keras_inputs(model):
     if spec is None or spec[1]:
         return None
     inputs = spec[0][0]
-    return tf.nest.map_structure(lambda s: tf.TensorSpec((1, *s.shape[1:]), s.dtype), inputs)
+    return tf.nest.map_structure(lambda s: tf.TensorSpec((s.shape[0] or 1, *s.shape[1:]), s.dtype), inputs)
 
 
 def _run(model, inputs, products):

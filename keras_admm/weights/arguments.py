@@ -21,6 +21,15 @@ def check_model(name, model, argument="model"):
         raise TypeError(checks.refused(name, argument, must, model, remedy or "Pass the model itself."))
 
 
+def check_keras_3(name, model, remedy):
+    """Raises unless this is a model of Keras 3."""
+    check_model(name, model)
+    if is_tf_keras(model):
+        raise ValueError(
+            f"{name}: `model` must be a model of Keras 3. Received: {model.name}, a model of tf_keras. {remedy}"
+        )
+
+
 def check_choice(name, argument, items):
     """Returns what is to be compressed or left out, or raises what is wrong with it that shows without a model."""
     for item in [] if items is None else listed(items):

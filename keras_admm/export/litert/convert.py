@@ -129,14 +129,23 @@ def check_recurrent(model, quantize):
     Raises:
         ValueError: naming the layer.
     """
+    stateful = next((x for x in layers(model) if getattr(x, "stateful", False) and hasattr(x, "unroll")), None)
+    if stateful is not None:
+        raise ValueError(
+            f"{stateful.name}: a .tflite file computes each call anew. Received: a {type(stateful).__name__} with "
+            "stateful=True, whose state would not go on there. Build it with stateful=False, and hand its state over "
+            "as inputs and outputs of the model, by `initial_state` and `return_state=True`."
+        )
     found = rolled(model)
     static = getattr(model, "inputs", None) and model.inputs[0].shape[0] is not None
     if is_tf_keras(model) and static:
         found = [layer for layer in found if quantize == "int8" and type(layer).__name__ == "GRU"]
     if found:
+        twin = is_tf_keras(model) and static
+        remedy = "Build it with unroll=True, or choose quantize='dynamic_int8'" if twin else REMEDY_RNN
         raise ValueError(
             f"{found[0].name}: LiteRT's own operations have no loop over time steps of this kind. Received: "
-            f"{type(found[0]).__name__}(unroll=False) with quantize={quantize!r}. {REMEDY_RNN}."
+            f"{type(found[0]).__name__}(unroll=False) with quantize={quantize!r}. {remedy}."
         )
 
 

@@ -223,8 +223,8 @@ def _made(model, folder, target, options, samples, learned, sparse=False):
         named = ", ".join(layer.name for layer in rolled(model))
         raise ValueError(
             f"{named}: TensorFlow's converter must be able to run the model to find its ranges. Received: a crash of "
-            f"it on the recurrent layers, in a child process made for that case ({error}). Call them without "
-            "`initial_state`, build them with unroll=True, or choose quantize='dynamic_int8'."
+            f"it on the recurrent layers, in a child process made for that case ({error}). Build them with "
+            "unroll=True, or choose quantize='dynamic_int8'."
         ) from error
     except ConverterError as error:
         raise ValueError(sentence(str(error), layers(model))) from error
