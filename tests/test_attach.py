@@ -282,6 +282,16 @@ def test_a_model_saved_afterwards_loads_without_a_warning(tmp_path):
     np.testing.assert_array_equal(weights.read(loaded.layers[0].kernel), weights.read(model.layers[0].kernel))
 
 
+def test_what_is_carried_is_carried_once():
+    model = model_of(keras.optimizers.Adam(), "mse")
+    own = type(model.optimizer._variables)
+    hold = Hold(model, weights.select(model), "gradient", model.optimizer)
+    variables = model.optimizer.variables
+    assert len(variables) == len({id(v) for v in variables})
+    hold.release()
+    assert type(model.optimizer._variables) is own
+
+
 def test_one_run_at_a_time():
     model = model_of(keras.optimizers.Adam(), "mse")
     chosen = weights.select(model)

@@ -243,3 +243,21 @@ def test_a_zero_row_and_a_zero_column_that_nobody_holds():
         assert np.isfinite(w).all()
         assert (w == KERNEL)[:, 2].all()
         assert (w != KERNEL)[~HELD].all()
+
+
+class WithoutConfig(keras.optimizers.SGD):
+    """An optimizer of one's own whose `get_config` nobody has written."""
+
+    def __init__(self, rate, extra):
+        super().__init__(rate)
+
+
+def test_an_optimizer_that_cannot_be_made_anew_is_told_before_training():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    for optimizer in (WithoutConfig(0.1, 2), keras.optimizers.LossScaleOptimizer(WithoutConfig(0.1, 2))):
+        model.compile(optimizer)
+        with pytest.raises(
+            ValueError, match=r"made from the config .*Received: WithoutConfig.*Have its get_config\(\)"
+        ):
+            Hold(model, {"kernel": model.layers[0].kernel}, "gradient", model.optimizer)
+        assert "apply" not in getattr(optimizer, "inner_optimizer", optimizer).__dict__

@@ -134,6 +134,63 @@ def test_one_optimizer_for_what_is_compressed():
     assert np.count_nonzero(weights.read(model.a.kernel)) == 18
 
 
+class TwoOfJax(keras.Model):
+    """Two optimizers, the second's variables among the model's own, as a `train_step` of JAX can carry them."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = keras.layers.Dense(6, name="a"), keras.layers.Dense(6, name="b")
+        self.second = SGD(0.5)
+
+    def call(self, x):
+        return self.b(self.a(x))
+
+    @property
+    def non_trainable_variables(self):
+        return list(self.second.variables)
+
+    def train_step(self, state, data):
+        import jax
+
+        trainable, rest, optimizer, metrics = state
+        x, y = data
+
+        def loss_of(trainable):
+            h = self.a.stateless_call(trainable[:2], [], x)[0]
+            return 0.0 * ops.mean(ops.square(self.b.stateless_call(trainable[2:], [], h)[0] - y))
+
+        loss, grads = jax.value_and_grad(loss_of)(trainable)
+        first, optimizer = self.optimizer.stateless_apply(optimizer, grads[:2], trainable[:2])
+        second, rest = self.second.stateless_apply(rest, grads[2:], trainable[2:])
+        return {"loss": loss}, ([*first, *second], rest, optimizer, metrics)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="state is handed on there")
+@pytest.mark.every_backend
+def test_two_optimizers_in_a_step_of_jax():
+    model = TwoOfJax()
+    model(X)
+    model.compile(SGD(0.5))
+    model.optimizer.build(model.trainable_variables[:2])
+    model.second.build(model.trainable_variables[2:])
+    model.fit(X, X, epochs=2, verbose=0, callbacks=[ka.ADMMPrune(0.5, allocation="uniform")])
+    assert [np.count_nonzero(weights.read(layer.kernel)) for layer in (model.a, model.b)] == [18, 18]
+
+
+@pytest.mark.parametrize("target", [ka.constraints.Sparse(0.5), ka.constraints.Levels(2)])
+@pytest.mark.every_backend
+def test_another_optimizer_in_the_middle_of_a_fit_is_an_error(target):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6)])
+    model.compile(SGD(0.5), "mse", jit_compile=False)
+    swap = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda e, logs: setattr(model, "optimizer", new) if e else None
+    )
+    new = keras.optimizers.Adam()
+    new.build(model.trainable_variables)
+    with pytest.raises(ValueError, match="until its end. Received: Adam 'adam.* in the place of SGD 'sgd"):
+        model.fit(X, X, epochs=4, verbose=0, callbacks=[ka.ADMM(target), swap])
+
+
 def test_what_optimizer_may_be():
     adam = keras.optimizers.Adam()
     for bad in (None, 0.1, "adam", [adam], object(), keras.optimizers.Adam):

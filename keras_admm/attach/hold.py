@@ -17,7 +17,7 @@ from keras import ops
 from keras_admm.attach.few import FEW, THROUGH, TIED, Few
 from keras_admm.attach.fit import has_own_train_step
 from keras_admm.attach.keras_optimizer import KerasOptimizer
-from keras_admm.attach.optimizers import Optimizers
+from keras_admm.attach.optimizers import Optimizers, said
 from keras_admm.attach.rules import (
     AnyOfThese,
     FewValues,
@@ -64,6 +64,7 @@ class Hold:
         self.watched = False
         # Called, while the first step is traced, for a variable that it has made.
         self.on_new_variable = lambda: None
+        self._compiled = getattr(model, "optimizer", None)
         self._paths = {path(v) for v in model.variables}
         self._variables = dict(variables)
         self._once = once or has_own_train_step(model)
@@ -196,6 +197,14 @@ class Hold:
 
     def check_current(self, name):
         """Raises when a step was used that was compiled for what no longer holds; see `Watch`."""
+        now = getattr(self.model, "optimizer", None)
+        if now is not self._compiled and any(a.optimizer is self._compiled for a in self._adapters):
+            raise ValueError(
+                f"{name}: the optimizer that a run begins with must train the model until its end. Received: "
+                f"{said(now)} in the place of {said(self._compiled)}, compiled or set in the middle. Do that before fit, "
+                "or after it for a fit of its own. The weights since then are not what they should be: go back to a "
+                "checkpoint."
+            )
         self.watch.check_current(name)
 
     def _hook(self, undo):

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_admm.attach import factored, ftrl
-from keras_admm.attach.optimizers import inner, said
+from keras_admm.attach.optimizers import inner, new_like, said
 from keras_admm.attach.strategy import strategy_scope
 from keras_admm.weights import path
 
@@ -63,7 +63,7 @@ class KerasOptimizer:
             compiled = getattr(self._model, "optimizer", None)
             for saveable in {id(o): o for o in (optimizer, self.optimizer, compiled)}.values():
                 self._save_without_ours(saveable, undo)
-        optimizer._variables += variables
+        optimizer._variables.extend(variables)  # in place: Keras would track what is assigned, and carry it twice
         self._carried += variables
 
     def hook(self, names, bent, after, undo):
@@ -78,6 +78,7 @@ class KerasOptimizer:
         """
         optimizer, apply, key = self._inner, self._inner.apply, self._inner._var_key
         check_free(self._model, optimizer, "apply")
+        new_like(self._model, optimizer)  # so that a phase does not end in what is wrong with it
         by_key = {key(v): name for v, name in names}
 
         def bent_apply(its, grads, trainable_variables=None):
@@ -107,7 +108,7 @@ class KerasOptimizer:
         if not optimizer.built:
             return
         with strategy_scope(self._model):
-            new = type(optimizer).from_config(optimizer.get_config())
+            new = new_like(self._model, optimizer)
             new.build(optimizer._trainable_variables)
         ours = {id(v) for v in self._carried}
         own = [v for v in optimizer._variables if id(v) not in ours]

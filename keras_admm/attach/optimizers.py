@@ -122,6 +122,22 @@ def inner(optimizer):
     return optimizer
 
 
+def new_like(model, optimizer):
+    """An optimizer that is like another one when it was new.
+
+    Raises:
+        ValueError: for one that cannot be made from its config.
+    """
+    try:
+        return type(optimizer).from_config(optimizer.get_config())
+    except Exception as error:  # of a class of the user's: whatever its __init__ says
+        raise ValueError(
+            f"{model.name}: each phase of a run begins with the state of a new optimizer, which is made from the config "
+            f"of the one there is. Received: {said(optimizer)}, of which none can be made so ({error}). Have its "
+            "get_config() return every argument of its __init__()."
+        ) from error
+
+
 def said(optimizer, moved=True):
     """An optimizer as error messages name it."""
     name = getattr(optimizer, "name", None) or getattr(optimizer, "_name", "")

@@ -5,7 +5,7 @@ from keras import ops
 from keras_admm import weights
 from keras_admm.attach import factored, ftrl
 from keras_admm.attach.keras_optimizer import check_free, take_state, unknown_sentence
-from keras_admm.attach.optimizers import inner
+from keras_admm.attach.optimizers import inner, new_like
 from keras_admm.attach.strategy import strategy_scope
 
 # The optimizers whose `apply_gradients` runs: what stands in a variable's constraint slot is not told by which.
@@ -53,6 +53,7 @@ class TFKerasOptimizer:
     def hook(self, names, bent, after, undo):
         optimizer, apply = self._inner, self._inner.apply_gradients
         check_free(self._model, optimizer, "apply_gradients")
+        new_like(self._model, optimizer)  # so that a phase does not end in what is wrong with it
         by_key = {_key(v): name for v, name in names}
 
         def bent_apply(grads_and_vars, *args, **kwargs):
@@ -95,7 +96,7 @@ class TFKerasOptimizer:
         if not trained:
             return
         with strategy_scope(self._model):
-            new = type(optimizer).from_config(optimizer.get_config())
+            new = new_like(self._model, optimizer)
             build(new, self._model, trained)
         rates = () if _is_legacy(optimizer) else (optimizer._learning_rate,)
         if ftrl.is_renewable(optimizer):

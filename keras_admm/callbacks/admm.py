@@ -268,9 +268,6 @@ class ADMM(keras.callbacks.Callback):
             engine.release()
             return
         self.model  # noqa: B018, on JAX it puts the weights of the last batch back into the variables
-        if engine.untrained:
-            engine.release()
-            return
         self._stop_early("a fit that was interrupted")
 
     def _stop_early(self, received):
@@ -280,7 +277,7 @@ class ADMM(keras.callbacks.Callback):
         except (FloatingPointError, RuntimeError, TypeError) as error:  # or a step of JAX took the weights with it
             warnings.warn(f"{engine.name}: nothing was projected at the end of {received}. {error}", stacklevel=2)
             return
-        if in_last_set:
+        if in_last_set or sparsity is None:
             return
         where = (
             f"in the {moment.phase} phase of step {moment.step + 1} of {len(self.engine.plan.steps)}" if moment else ""

@@ -145,11 +145,6 @@ class Engine:
         return self._held is None or self._held.released
 
     @property
-    def untrained(self):
-        """Whether no optimizer that is known has taken a step since the run was attached to the model."""
-        return self._held is not None and self._held.untrained
-
-    @property
     def slots(self):
         """The moving state, `{name: attach.Slot}`: its variables must be arguments of a step compiled by JAX."""
         return self._begun.slots
@@ -330,12 +325,14 @@ class Engine:
         """Project the weights on what the present phase aims at, and detach: for a run that ends before its time.
 
         Returns:
-            The share of zeros then.
+            The share of zeros then; None where no step was taken yet, and nothing was projected.
 
         Raises:
             FloatingPointError: when a weight is not finite. Nothing is projected then, and the model is detached.
         """
         try:
+            if self._held is not None and self._held.untrained:
+                return None
             self.advance()
             moment, arrays = self.moment, self._read()
             check_finite(self.name, arrays)
