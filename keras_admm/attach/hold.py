@@ -201,7 +201,7 @@ class Hold:
         if now is not self._compiled and any(a.optimizer is self._compiled for a in self._adapters):
             raise ValueError(
                 f"{name}: the optimizer that a run begins with must train the model until its end. Received: "
-                f"{said(now)} in the place of {said(self._compiled)}, compiled or set in the middle. Do that before fit, "
+                f"{said(now)} in the place of {said(self._compiled)}, compiled or set in the middle. Do so before fit, "
                 "or after it for a fit of its own. The weights since then are not what they should be: go back to a "
                 "checkpoint."
             )

@@ -132,7 +132,7 @@ def new_like(model, optimizer):
         return type(optimizer).from_config(optimizer.get_config())
     except Exception as error:  # of a class of the user's: whatever its __init__ says
         raise ValueError(
-            f"{model.name}: each phase of a run begins with the state of a new optimizer, which is made from the config "
+            f"{model.name}: each phase of a run begins with the state of a new optimizer, made from the config "
             f"of the one there is. Received: {said(optimizer)}, of which none can be made so ({error}). Have its "
             "get_config() return every argument of its __init__()."
         ) from error

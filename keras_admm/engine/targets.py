@@ -192,8 +192,9 @@ class Targets:
             self._held.needs_steps = (
                 f"{self.name}: retraining={self.plan.retraining!r} needs another training step in retraining, where "
                 f"{valued[0]} takes few values. Received: a step that is compiled once (tf.function, jax.jit, "
-                "torch.compile). Make it anew whenever engine.step_version changes: before each epoch, if engine.step_version != version: "
-                "version, step = engine.step_version, tf.function(train_step). Or use retraining='snap'."
+                "torch.compile). Make it anew whenever engine.step_version changes: before each epoch, if "
+                "engine.step_version != version: version, step = engine.step_version, tf.function(train_step). Or use "
+                "retraining='snap'."
             )
 
     def _hold_zeros(self, arrays, sets, later):
