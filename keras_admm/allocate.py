@@ -78,6 +78,28 @@ def _arrays(arrays):
     return {name: checks.array("allocate", f"arrays[{name!r}]", array) for name, array in arrays.items()}
 
 
+def starved(counts, sizes, min_keep):
+    """The names of tensors that a budget leaves with next to nothing.
+
+    Small tensors often keep `min_keep` as they may: of 200 weights at 95% an even share is ten. A tensor is starved
+    where its even share would be a hundred times as many; and also with somewhat more than `min_keep` where that is not
+    a thousandth of it, for two weights of two millions pass on as little as one.
+
+    Args:
+        counts: mapping of names to how many each keeps. Those that keep none were allowed to.
+        sizes: mapping of names to of how many.
+        min_keep: int, the least that `allocate` left to each.
+
+    Example:
+
+    >>> starved({"conv": 1, "head": 999}, {"conv": 9000, "head": 1000}, min_keep=1)
+    ['conv']
+    """
+    density = sum(counts.values()) / sum(sizes.values())
+    even = {name: density * size for name, size in sizes.items()}
+    return [n for n, kept in counts.items() if 0 < 100 * kept <= even[n] and kept <= max(min_keep, even[n] / 1000)]
+
+
 def _each(arrays, sparsities, least):
     return {n: max(least[n], round((1 - sparsities[n]) * array.size)) for n, array in arrays.items()}
 

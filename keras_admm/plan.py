@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_admm import checks
-from keras_admm.allocate import allocate, check_how, check_min_keep
+from keras_admm.allocate import allocate, check_how, check_min_keep, starved
 from keras_admm.attach import PENALTIES
 from keras_admm.constraints import Sparse, Support, check_structure, group_norms
 from keras_admm.constraints.sparse import check_sparsity
@@ -54,6 +54,11 @@ class Step(NamedTuple):
         """Whether the step has sets for any of these names, as its `constraints` may say by a method `taken`."""
         taken = getattr(self.constraints, "taken", None)
         return taken is None or bool(taken(names))
+
+    def starved(self, sets, arrays):
+        """What the step's `sets` leave with next to nothing, as its `constraints` may say by a method of that name."""
+        starved = getattr(self.constraints, "starved", None)
+        return {} if starved is None else starved(sets, arrays)
 
     @property
     def lasting(self):
@@ -115,6 +120,17 @@ class Pruning(NamedTuple):
         if callable(self.allocation):
             return fractions
         return fractions[-1:] if self.path is None else [fractions[0], fractions[-1]]
+
+    def starved(self, sets, arrays):
+        """`"kept of all"` of each tensor that is left with next to nothing by a way of dividing that is not the user's.
+
+        See `allocate.starved`.
+        """
+        kept = {n: s.kept(arrays[n].shape) for n, s in sets.items() if isinstance(s, Sparse)}
+        if not isinstance(self.allocation, str) or not kept:
+            return {}
+        counts, sizes = ({n: pair[i] for n, pair in kept.items()} for i in range(2))
+        return {n: f"{counts[n]:,} of {sizes[n]:,}" for n in starved(counts, sizes, self.min_keep)}
 
     def _groups(self, name, array):
         try:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_admm.allocate import allocate
+from keras_admm.allocate import allocate, starved
 
 ARRAYS = {
     "conv/kernel": np.array([[9.0, 1.0], [2.0, 3.0]]),
@@ -76,6 +76,21 @@ def test_a_layer_that_would_die_keeps_its_least():
     arrays = {"small": np.full(10, 1e-3), "large": np.arange(1.0, 91.0)}
     assert allocate(arrays, 0.9, "global", min_keep=0) == {"small": 0, "large": 10}
     assert allocate(arrays, 0.9, "global", min_keep=4) == {"small": 4, "large": 6}
+
+
+@pytest.mark.parametrize(
+    "counts, sizes, min_keep, names",
+    [
+        ([1, 999], [1000, 9000], 1, ["a"]),  # of 1000, an even share would be 100
+        ([1, 999], [990, 9010], 1, []),  # of 990, 99
+        ([2, 998], [9000, 1000], 1, []),
+        ([2, 99_998], [1_000_000, 9_000], 1, ["a"]),  # no thousandth of it
+        ([5, 995], [9000, 1000], 5, ["a"]),
+        ([0, 1000], [9000, 1000], 0, []),  # it was allowed to die
+    ],
+)
+def test_starved_by_hand(counts, sizes, min_keep, names):
+    assert starved(dict(zip("ab", counts, strict=True)), dict(zip("ab", sizes, strict=True)), min_keep) == names
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The same run in loops written by hand, one for each backend, and with a Keras optimizer in a loop."""
 
 import contextlib
+import re
+import warnings
 
 import keras
 import numpy as np
@@ -317,3 +319,47 @@ def test_a_run_ends_with_the_last_epoch_of_its_plan():
     with pytest.raises(ValueError, match="ends with the last epoch.*Received: one more, after 1. Call finish"):
         run.end_epoch()
     assert run.finish() and run.finish()
+
+
+def run_of(step, w):
+    """The texts of what is said by a run in which the weights of a layer become `w`."""
+    model = keras.Sequential([keras.Input((40,)), keras.layers.Dense(60, name="large"), keras.layers.Dense(9)])
+    model.layers[1].kernel.assign(np.arange(1.0, 541.0).reshape(60, 9))
+    engine = Engine(model, Plan((step,)), optimizer=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        engine.begin()
+        while not engine.done:
+            model.layers[0].kernel.assign(w)
+            engine.hold()
+            engine.end_epoch()
+        assert engine.finish()
+    return [str(w.message) for w in caught if w.category is UserWarning]
+
+
+SMALL, NONE = np.full((40, 60), 1e-3), np.zeros((40, 60))
+
+
+@pytest.mark.parametrize(
+    "step, w, said",
+    [
+        (Step(Pruning(0.9), 3, 2), SMALL, [r"large/kernel \(1 of 2,400\).*allocation='global'.*min_keep=1.*'erk' or"]),
+        (
+            Step(Pruning(0.9, structure="block(1,2)"), 3, 0),
+            SMALL,
+            [r"large/kernel \(1 of 1,200\).*Use allocation='erk'"],
+        ),
+        (Step(Pruning(0.9, path="cubic"), 3, 0), SMALL, [r"large/kernel \(1 of 2,400\)"]),
+        (Step(Pruning(0.9, allocation="erk"), 2, 0), SMALL, []),
+        (Step(Pruning(0.9, min_keep=0), 2, 0), SMALL, []),
+        (Step(Sparse(0.9), 2, 2), NONE, [r"large/kernel \(0 of 240\): the others are 0.*exclude="]),
+        (Step(Sparse(0.75, "block(2,4)"), 2, 0), NONE, [r"large/kernel \(0 of 75\)"]),
+        (Step(Sparse(0.9), 2, 0), SMALL * (np.arange(60) < 6), []),
+        (Step(Sparse(0.9), 2, 0), SMALL * (np.arange(60) < 5), [r"large/kernel \(200 of 240\)"]),
+    ],
+)
+def test_layers_that_keep_too_little_are_named_once(step, w, said):
+    found = run_of(step, w)
+    assert len(found) == len(said)
+    for text, pattern in zip(found, said, strict=True):
+        assert re.search(pattern, text)

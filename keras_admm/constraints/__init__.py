@@ -14,3 +14,4 @@ from keras_admm.constraints.sparse import Sparse as Sparse
 from keras_admm.constraints.sparse import Support as Support
 from keras_admm.constraints.views import check_structure as check_structure
 from keras_admm.constraints.views import group_norms as group_norms
+from keras_admm.constraints.views import living as living

@@ -1,5 +1,7 @@
 """Sets of tensors with few non-zeros."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -71,6 +73,11 @@ class Sparse(keras.constraints.Constraint):
         if on_host and self.structure == "element" and 0 < self._count(x.size) < x.size:
             return keep_largest(x, self._count(x.size))
         return _restrict(x, self._support(x))
+
+    def kept(self, shape):
+        """How many groups of a tensor of a shape stay, and of how many."""
+        groups = math.prod(view(self.structure, shape).grid)
+        return self._count(groups), groups
 
     def _count(self, groups):
         return round((1 - self.sparsity) * groups)

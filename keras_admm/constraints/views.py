@@ -106,5 +106,12 @@ def group_norms(array, structure):
     return norms_on_host(seen.fold(array)).reshape(seen.grid)
 
 
+def living(array, structure):
+    """How many groups of a NumPy array have a member that is not 0."""
+    if structure == "element":
+        return int(np.count_nonzero(array))
+    return int(np.count_nonzero(view(structure, array.shape).fold(array).any(axis=2)))
+
+
 def _library(x):
     return np if isinstance(x, np.ndarray) else ops

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_admm import attach, checks, weights
 from keras_admm.engine.identity import Identity
+from keras_admm.engine.scarcity import say_missing
 from keras_admm.engine.targets import Targets
 from keras_admm.plan import Plan
 from keras_admm.progress import Progress, check_finite, sparsity
@@ -317,6 +318,7 @@ class Engine:
                 stacklevel=3,
             )
             return False
+        say_missing(self.name, self._targets.missing(arrays, len(self.plan.steps) - 1))
         # Averages that the optimizer wrote back at the end know nothing of what is held.
         self._targets.settle(arrays, len(self.plan.steps) - 1)
         return True

@@ -7,7 +7,9 @@ import numpy as np
 from keras import ops
 
 from keras_admm import admm, attach, weights
+from keras_admm.constraints import Sparse, living
 from keras_admm.engine.places import Places
+from keras_admm.engine.scarcity import Scarcity
 from keras_admm.plan import check_sets
 from keras_admm.schedules import rho_factor
 
@@ -31,6 +33,8 @@ class Targets:
         self._holds_values = holds_values
         self._duals = {}
         self._lasting = {}
+        self._sparse = {}
+        self._scarcity = Scarcity(name, plan.steps)
         self.places = Places(plan, held)
 
     def sets(self, arrays, step, fraction):
@@ -69,6 +73,7 @@ class Targets:
         """One ADMM step of every weight that has a set: returns the relative residuals, and the rho in force."""
         # A set may span all tensors (one budget), so it is chosen by what is projected: W + U, not W.
         sets = self.sets({n: w + self._duals.get(n, 0) for n, w in arrays.items()}, step, fraction)
+        self._scarcity.look(step, sets, arrays, final=False)
         states, residuals = {}, []
         rho = float(ops.convert_to_numpy(self._held.slots[next(iter(sets))].rho))
         for name in sets:
@@ -86,6 +91,8 @@ class Targets:
     def project(self, arrays, step, epochs):
         """W <- P(W) where the set says what is zero, which is held from here on; others begin to be retrained."""
         sparse, _ = self._parted(arrays, step)
+        self._scarcity.look(step, sparse, arrays, final=True)
+        self._sparse = sparse
         self._held.bend(dict.fromkeys(sparse, "hold"))
         self._duals = {}
         for slot in self._held.slots.values():
@@ -113,6 +120,17 @@ class Targets:
         _, valued = self._parted(arrays, step) if self.places.taken else ({}, {})
         for name, w in arrays.items():
             weights.write(self.variables[name], valued[name](w) if name in valued else w)
+
+    def missing(self, arrays, step):
+        """`"kept of promised"` of the weights, or blocks, that a step lets be other than 0, where some are 0."""
+        sparse = self._sparse or self._parted(arrays, step)[0]
+        found = {}
+        for name, constraint in sparse.items():
+            if isinstance(constraint, Sparse):
+                promised = living(~self._held.zeroed(name), constraint.structure)
+                kept = living(self._held.put_back(name, arrays[name]), constraint.structure)
+                found |= {name: f"{kept:,} of {promised:,}"} if kept < promised else {}
+        return found
 
     def stop(self, arrays, step, fraction):
         """Write the weights in the sets of a step as they are at a fraction of it. Returns all arrays."""
