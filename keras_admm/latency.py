@@ -77,7 +77,7 @@ def latency(a, b, data, threads=1, runs=100):
         if isinstance(model, (str, os.PathLike)):
             checks.path("latency", argument, model)
         else:
-            check_model("latency", model, argument)
+            check_model("latency", model, argument, "a keras.Model, a model of tf_keras, or the path of a .tflite file")
     checks.arrays("latency", "data", data, "an array, or a list or dict of arrays")
     calls = [_call(model, data, threads) for model in (a, b)]
     with unchanged(a), unchanged(b):

@@ -68,7 +68,7 @@ def test_refused_in_a_sentence(arguments, match, model, path):
 
 
 def test_what_is_no_model(path, tmp_path):
-    with pytest.raises(TypeError, match="must be Keras models or paths"):
+    with pytest.raises(TypeError, match="must be a keras.Model.* or the path of a .tflite file"):
         latency(3, path, X)
     with pytest.raises(ValueError, match="which is none"):
         latency(path, tmp_path / "none.tflite", X)

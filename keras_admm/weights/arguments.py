@@ -8,7 +8,7 @@ from keras_admm import checks
 from keras_admm.weights.values import is_tf_keras
 
 
-def check_model(name, model, argument="model"):
+def check_model(name, model, argument="model", must="a keras.Model or a model of tf_keras"):
     """Raises unless this is a model of Keras 3 or of tf_keras, whose name error messages can then say."""
     if isinstance(model, keras.Model):
         return
@@ -17,7 +17,6 @@ def check_model(name, model, argument="model"):
         remedy = (
             "Open a file with keras.models.load_model(path) first." if isinstance(model, (str, os.PathLike)) else ""
         )
-        must = "a keras.Model or a model of tf_keras"
         raise TypeError(checks.refused(name, argument, must, model, remedy or "Pass the model itself."))
 
 
