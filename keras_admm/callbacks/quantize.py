@@ -61,7 +61,7 @@ class ADMMQuantize(ADMM):
         fit: how the scale of equal steps is found, `"least_squares"` or `"max"`; see `keras_admm.constraints.Levels`.
         first_last: when the weights of the first and the last layer are quantized: `"last"`, in a step of their own
             after the others, as the authors do (where no layer lies between, all in one step); `"same"`, with them;
-            or `"skip"`, not at all.
+            or `"skip"`, not at all (an error where no layer lies between).
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
 
     Raises:
@@ -108,7 +108,7 @@ class ADMMCluster(ADMM):
     Args:
         clusters: int >= 2, how many values the weights of a tensor have at most, zeros of a pruning aside.
         scope: `"tensor"`, or `"channel"`: so many values in each output channel, TFMOT's `cluster_per_channel`.
-        first_last: as in `ADMMQuantize`.
+        first_last: as in `ADMMQuantize`: with one or two layers all are clustered in one step.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
 
     Raises:
