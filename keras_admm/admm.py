@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_admm.constraints.summary import chunks
+
 
 class ADMMState(NamedTuple):
     """What ADMM remembers of one tensor between its steps.
@@ -75,9 +77,8 @@ def step(w, state, project, rescale=1.0):
     """
     shifted = w + state.u
     z = project(shifted)
-    residuals = Residuals(primal=norm(w - z), dual=norm(z - state.z))
-    shifted -= z
-    return rescaled(ADMMState(z=z, u=shifted), rescale), residuals
+    residuals = Residuals(primal=_distance(w, z), dual=_distance(z, state.z))
+    return rescaled(ADMMState(z=z, u=shifted - z), rescale), residuals  # not in place: z may be what was projected
 
 
 def rescaled(state, factor):
@@ -96,3 +97,9 @@ def norm(x):
     with np.errstate(over="ignore"):
         found = float(np.linalg.norm(x.ravel()))
     return found if 1e-15 < found < float("inf") else float(np.linalg.norm(x.ravel().astype("float64")))
+
+
+def _distance(x, y):
+    """`||x - y||`, part by part."""
+    parts = zip(chunks(x.reshape(-1)), chunks(y.reshape(-1)), strict=True)
+    return float(np.hypot.reduce([norm(a - b) for a, b in parts], initial=0.0))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from keras_admm import checks
+from keras_admm.constraints.magnitudes import reached_by
 from keras_admm.constraints.sparse import check_sparsity
 from keras_admm.names import idle, last_fitting
 
@@ -53,22 +54,27 @@ def allocate(arrays, sparsity, how="global", min_keep=1):
     check_how("allocate", how)
     check_min_keep("allocate", min_keep)
     sparsity = check_sparsity("allocate", sparsity)
-    least = {name: min(min_keep, array.size) for name, array in arrays.items()}
+    return divide(arrays, {name: array.size for name, array in arrays.items()}, sparsity, how, min_keep)
+
+
+def divide(arrays, sizes, sparsity, how, min_keep):
+    """`allocate` of arguments that are known to be good; the arrays may be made anew at each look at one of them."""
+    least = {name: min(min_keep, size) for name, size in sizes.items()}
     if isinstance(how, Mapping):
-        return _each(arrays, _by_pattern(list(arrays), how, sparsity), least)
+        return _each(sizes, _by_pattern(list(sizes), how, sparsity), least)
     if how == "uniform":
-        return _each(arrays, dict.fromkeys(arrays, sparsity), least)
+        return _each(sizes, dict.fromkeys(sizes, sparsity), least)
     if callable(how):
-        return _checked(arrays, how(arrays, sparsity))
-    budget = round((1 - sparsity) * sum(array.size for array in arrays.values()))
+        return _checked(sizes, how(arrays, sparsity))
+    budget = round((1 - sparsity) * sum(sizes.values()))
     if budget < sum(least.values()):
         raise ValueError(
             f"allocate: the budget must hold `min_keep` weights of each tensor. Received: sparsity={sparsity}, which "
-            f"leaves {budget} weights, fewer than min_keep={min_keep} for each of {len(arrays)} tensors. Lower the "
+            f"leaves {budget} weights, fewer than min_keep={min_keep} for each of {len(sizes)} tensors. Lower the "
             "sparsity or min_keep."
         )
-    divide = {"global": _by_magnitude, "lamp": _by_lamp, "erk": _by_shape}[how]
-    return _bounded(arrays, budget, least, divide)
+    shares = {"global": _by_magnitude, "lamp": _by_lamp, "erk": _by_shape}[how]
+    return _bounded(arrays, sizes, budget, least, shares)
 
 
 def _arrays(arrays):
@@ -100,29 +106,30 @@ def starved(counts, sizes, min_keep):
     return [n for n, kept in counts.items() if 0 < 100 * kept <= even[n] and kept <= max(min_keep, even[n] / 1000)]
 
 
-def _each(arrays, sparsities, least):
-    return {n: max(least[n], round((1 - sparsities[n]) * array.size)) for n, array in arrays.items()}
+def _each(sizes, sparsities, least):
+    return {n: max(least[n], round((1 - sparsities[n]) * size)) for n, size in sizes.items()}
 
 
-def _bounded(arrays, budget, least, divide):
+def _bounded(arrays, sizes, budget, least, shares):
     """Fix what falls below its bound at the bound, and divide the rest again."""
-    counts, free = {}, dict(arrays)
+    counts, free = {}, dict(sizes)
     while True:
-        shares = divide(free, budget - sum(counts.values()))
-        low = [name for name in free if shares[name] < least[name]]
+        found = shares(arrays, free, budget - sum(counts.values()))
+        low = [name for name in free if found[name] < least[name]]
         if not low:
-            return {name: counts[name] if name in counts else shares[name] for name in arrays}
+            return {name: counts[name] if name in counts else found[name] for name in sizes}
         for name in low:
             counts[name] = least[name]
             del free[name]
 
 
-def _by_magnitude(arrays, budget):
-    return _above_threshold({name: np.abs(a).ravel() for name, a in arrays.items()}, budget)
+def _by_magnitude(arrays, sizes, budget):
+    return _above_threshold(lambda name: np.abs(arrays[name]).ravel(), arrays, sizes, budget)
 
 
-def _by_lamp(arrays, budget):
-    return _above_threshold({name: _lamp_scores(a) for name, a in arrays.items()}, budget)
+def _by_lamp(arrays, sizes, budget):
+    scores = {name: _lamp_scores(arrays[name]) for name in sizes}
+    return _above_threshold(scores.get, scores, sizes, budget)
 
 
 def _lamp_scores(array):
@@ -132,28 +139,34 @@ def _lamp_scores(array):
     return np.divide(squares, sums, out=np.zeros_like(squares), where=sums > 0)
 
 
-def _above_threshold(scores, budget):
-    """How many of the `budget` largest scores each tensor holds; between equal ones the earlier tensor's stay."""
-    joined = np.concatenate(list(scores.values()))
-    if budget <= 0 or budget >= joined.size:
-        return {name: len(s) if budget > 0 else 0 for name, s in scores.items()}
-    joined.partition(joined.size - budget)
-    threshold = joined[joined.size - budget]
-    counts = {name: int(np.count_nonzero(s > threshold)) for name, s in scores.items()}
+def _above_threshold(scores, arrays, sizes, budget):
+    """How many of the `budget` largest scores each tensor holds; between equal ones the earlier tensor's stay.
+
+    Args:
+        scores: function of a name that returns a flat array, none of it negative; called anew for each look.
+        arrays: mapping of names to arrays of the scores' dtypes.
+        sizes: dict of names to ints.
+        budget: int.
+    """
+    if budget <= 0 or budget >= sum(sizes.values()):
+        return {name: size if budget > 0 else 0 for name, size in sizes.items()}
+    dtype = np.result_type("float32", *(arrays[name].dtype for name in sizes))
+    threshold = reached_by(lambda: (scores(name).astype(dtype, copy=False) for name in sizes), budget)
+    counts, ties = {}, {}
+    for name in sizes:
+        own = scores(name)
+        counts[name], ties[name] = (int(np.count_nonzero(x)) for x in (own > threshold, own == threshold))
     room = budget - sum(counts.values())
-    for name, s in scores.items():
-        if not room:
-            break
-        ties = min(room, int(np.count_nonzero(s == threshold)))
-        counts[name] += ties
-        room -= ties
+    for name, tied in ties.items():
+        taken = min(room, tied)
+        counts[name] += taken
+        room -= taken
     return counts
 
 
-def _by_shape(arrays, budget):
+def _by_shape(arrays, sizes, budget):
     """Erdos-Renyi-kernel: density in proportion to sum(shape) / prod(shape), full tensors set aside."""
-    sizes = {name: a.size for name, a in arrays.items()}
-    shares = {name: float(sum(a.shape)) for name, a in arrays.items()}
+    shares = {name: float(sum(arrays[name].shape)) for name in sizes}
     full = {}
     while True:
         rest = {name: s for name, s in shares.items() if name not in full}
@@ -185,17 +198,17 @@ def _by_pattern(names, patterns, otherwise):
     return dict.fromkeys(names, otherwise) | last_fitting(patterns, names)
 
 
-def _checked(arrays, counts):
+def _checked(sizes, counts):
     counts = counts if isinstance(counts, Mapping) else {"": counts}
     wrong = [
-        n for n, a in arrays.items() if not isinstance(counts.get(n), (int, np.integer)) or not 0 <= counts[n] <= a.size
+        n for n, size in sizes.items() if not isinstance(counts.get(n), (int, np.integer)) or not 0 <= counts[n] <= size
     ]
-    if wrong or len(counts) != len(arrays):
+    if wrong or len(counts) != len(sizes):
         raise ValueError(
             "allocate: the callable must return {name: count} with a whole number from 0 to the tensor's size for "
-            f"each of {list(arrays)}. Received: {checks.shown(dict(counts))}. Count what stays, not what goes."
+            f"each of {list(sizes)}. Received: {checks.shown(dict(counts))}. Count what stays, not what goes."
         )
-    return {name: int(counts[name]) for name in arrays}
+    return {name: int(counts[name]) for name in sizes}
 
 
 def check_how(name, how):

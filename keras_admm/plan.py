@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_admm import checks
-from keras_admm.allocate import allocate, check_how, check_min_keep, starved
+from keras_admm import checks, weights
+from keras_admm.allocate import check_how, check_min_keep, divide, starved
 from keras_admm.attach import PENALTIES
 from keras_admm.constraints import Sparse, Support, check_structure, group_norms
 from keras_admm.constraints.sparse import check_sparsity
@@ -46,9 +46,7 @@ class Step(NamedTuple):
         """Those of the fractions at which `sets` can fail where it does not at the others."""
         if hasattr(self.constraints, "decisive"):
             return self.constraints.decisive(fractions)
-        if isinstance(self.constraints, Mapping) or hasattr(self.constraints, "get_config"):
-            return fractions[:1]
-        return fractions
+        return fractions[:1] if self.fixed else fractions
 
     def takes(self, names):
         """Whether the step has sets for any of these names, as its `constraints` may say by a method `taken`."""
@@ -59,6 +57,11 @@ class Step(NamedTuple):
         """What the step's `sets` leave with next to nothing, as its `constraints` may say by a method of that name."""
         starved = getattr(self.constraints, "starved", None)
         return {} if starved is None else starved(sets, arrays)
+
+    @property
+    def fixed(self):
+        """Whether the sets are the same whatever the weights."""
+        return isinstance(self.constraints, Mapping) or hasattr(self.constraints, "get_config")
 
     @property
     def lasting(self):
@@ -108,11 +111,12 @@ class Pruning(NamedTuple):
         if isinstance(how, Mapping):
             how = {p: tighten(min(self.start, s), s, fraction, self.path) for p, s in how.items()}
         sparsity = tighten(self.start, self.sparsity, fraction, self.path)
-        groups = {n: self._groups(n, a) for n, a in arrays.items()}
-        counts = allocate(groups, sparsity, how, self.min_keep)
+        groups = weights.Lazy(arrays, lambda n: self._groups(n, arrays[n]))
+        sizes = {n: g.size for n, g in groups.items()}
+        counts = divide(groups, sizes, sparsity, how, self.min_keep)
         return {
-            n: Sparse(1 - counts[n] / g.size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
-            for n, g in groups.items()
+            n: Sparse(1 - counts[n] / size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
+            for n, size in sizes.items()
         }
 
     def decisive(self, fractions):

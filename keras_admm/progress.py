@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_admm.constraints.summary import chunks
+
 
 class Progress(NamedTuple):
     """The figures of one epoch, under the names in which they are logged.
@@ -26,7 +28,7 @@ class Progress(NamedTuple):
 def check_finite(name, arrays):
     """Raises a FloatingPointError that names the first array with a NaN or an infinity in it."""
     for weight, array in arrays.items():
-        if not np.isfinite(array).all():
+        if not all(np.isfinite(part).all() for part in chunks(array.reshape(-1))):
             raise FloatingPointError(
                 f"{name}: the weights must stay finite. Received: NaN or infinity in {weight}. "
                 "Lower the learning rate or rho, or clip the gradients."
@@ -35,5 +37,8 @@ def check_finite(name, arrays):
 
 def sparsity(arrays):
     """The share of exact zeros in a dict of arrays."""
-    size = sum(a.size for a in arrays.values())
-    return float(1 - sum(np.count_nonzero(a) for a in arrays.values()) / size)
+    size = zeros = 0
+    for array in arrays.values():
+        size += array.size
+        zeros += sum(np.count_nonzero(part == 0) for part in chunks(array.reshape(-1)))
+    return 1 - (size - zeros) / size

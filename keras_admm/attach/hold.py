@@ -31,9 +31,12 @@ from keras_admm.attach.slot import FIXED, FREE, HELD, Slot
 from keras_admm.attach.strategy import num_replicas, strategy_scope
 from keras_admm.attach.tf_keras_optimizer import TFKerasOptimizer
 from keras_admm.attach.watch import Watch, is_compiling
-from keras_admm.weights import is_tf_keras, path
+from keras_admm.constraints.summary import chunks
+from keras_admm.weights import is_tf_keras, path, view
 
 PENALTIES = ("gradient", "loss", "proximal")
+# Modes in which weights are held.
+HOLDING = ("hold", "both", "fix", *FEW)
 
 
 class Hold:
@@ -146,20 +149,29 @@ class Hold:
 
     def zeroed(self, name):
         """Booleans: the weights of a variable that are held at zero."""
-        target, mode = ops.convert_to_numpy(self.slots[name].target), self.modes[name]
-        return target == 0 if mode in ("fix", *TIED) else target == HELD
+        return view(self.slots[name].target) == self._at_zero(name)
 
     def put_back(self, name, w):
         """An array of the variable's weights with those that are held where they are held."""
         if self.modes[name] != "fix":
             return np.where(self.zeroed(name), np.float32(0), w)
-        target = ops.convert_to_numpy(self.slots[name].target)
+        target = view(self.slots[name].target)
         return np.where(target == FREE, w, target)
 
     def moved(self, arrays):
         """How many weights of each variable are not where they are held, by name, where any are not."""
-        counts = {n: int(np.count_nonzero(w != self.put_back(n, w))) for n, w in arrays.items()}
+        counts = {n: self._astray(n, arrays[n]) for n in arrays if self.modes[n] in HOLDING}
         return {name: count for name, count in counts.items() if count}
+
+    def _astray(self, name, w):
+        fixed, zero = self.modes[name] == "fix", self._at_zero(name)
+        parts = zip(chunks(w.reshape(-1)), chunks(view(self.slots[name].target).reshape(-1)), strict=True)
+        off = (((t != FREE) & (x != t)) if fixed else ((t == zero) & (x != 0)) for x, t in parts)
+        return sum(int(np.count_nonzero(part)) for part in off)
+
+    def _at_zero(self, name):
+        """What stands in the target of a variable for a weight that is held at zero."""
+        return np.float32(0) if self.modes[name] in ("fix", *TIED) else HELD
 
     def renew_slots(self):
         """Give the optimizers that train the variables the state of new ones, learning rate and step count aside.

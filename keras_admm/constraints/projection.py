@@ -60,7 +60,7 @@ def _threshold(magnitudes, count):
     """The magnitude that `count` of a flat array reach at least; the array may be reordered."""
     live = np.count_nonzero(magnitudes)
     if live <= count:
-        return np.float32(0)
+        return magnitudes.dtype.type(0)
     if live < magnitudes.size // 2:  # a selection is slow among many that are equal, as the zeros of a pruned tensor
         magnitudes = magnitudes[magnitudes != 0]
     magnitudes.partition(magnitudes.size - count)
@@ -84,8 +84,7 @@ def _largest_on_host(x, count):
     norms = np.abs(x[..., 0], dtype="float32") if single else norms_on_host(x)
     # Of single weights there are many: ordered where they are, and taken anew, they need no second buffer.
     ordered = norms if single else norms.copy()
-    ordered.partition(norms.shape[1] - count, axis=1)
-    thresholds = ordered[:, norms.shape[1] - count].copy()
+    thresholds = np.stack([_threshold(row, count) for row in ordered])
     if single:
         np.abs(x[..., 0], out=norms)
     keep = norms >= thresholds[:, None]

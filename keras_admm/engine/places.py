@@ -1,9 +1,12 @@
 """Few values for many weights: how weights whose set says what they are, not only which are zero, are retrained."""
 
+import itertools
+
 import numpy as np
 
 from keras_admm.attach import FEW, HELD
 from keras_admm.constraints import Sparse
+from keras_admm.constraints.summary import chunks
 
 
 class Places:
@@ -33,44 +36,44 @@ class Places:
             epochs: int, of how many. When all have, the weights are members of the sets and stay as they are.
 
         Returns:
-            A dict of the arrays that may have moved.
+            An iterator over the names and the arrays of the weights that may have moved, each placed as it is reached.
         """
         way = self._plan.retraining
         if way == "snap" or epoch == epochs:
             share = self._plan.snapped(epoch, epochs)
             same = 0 < epoch < epochs and share == self._plan.snapped(epoch - 1, epochs)
-            return {} if same else self._each(self._snap, "fix", arrays, sets, share)
+            return () if same else self._each(self._snap, "fix", arrays, sets, share)
         if epoch:
-            return {}
+            return ()
         place, mode = (self._through, "through") if way == "straight_through" else (self._tie, "tied")
         scaled = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "ladder")}
         others = {name: constraint for name, constraint in sets.items() if name not in scaled}
         scales = self._each(place, f"{mode}_scale", arrays, scaled)
-        return scales | self._each(place, f"{mode}_values", arrays, others)
+        return itertools.chain(scales, self._each(place, f"{mode}_values", arrays, others))
 
     def _each(self, place, mode, arrays, sets, *how):
         self._held.bend(dict.fromkeys(sets, mode))
-        return {name: place(name, arrays[name], constraint, *how) for name, constraint in sets.items()}
+        return ((name, place(name, arrays[name], constraint, *how)) for name, constraint in sets.items())
 
     def _snap(self, name, w, constraint, share):
         """The share that is nearest to its place goes there and is held; the rest trains on.
 
         The set is chosen anew each time, so its levels still move with the weights; a share of 1 takes all.
         """
-        z = np.asarray(constraint(w))
+        z = np.array(constraint(w))
         free = Sparse(share).support(np.abs(w - z)) & (w != z) if share < 1 else np.zeros(w.shape, bool)
         self._held.aim(name, z, free=free)
         return np.where(free, w, z)
 
     def _through(self, name, w, constraint):
         """All are in their places, and train on behind these, which the step then finds anew, and fits the values."""
-        z = np.asarray(constraint(w))
+        z = np.array(constraint(w))
         self._held.aim(name, w - z, z == 0 if _zeros_stay(constraint) else None, values=levels(z, constraint))
         return z
 
     def _tie(self, name, w, constraint):
         """Which weights are equal, or multiples of one scale, stays; the values and the scales train."""
-        z = np.asarray(constraint(w))
+        z = np.array(constraint(w))
         target, values = (multiples if hasattr(constraint, "ladder") else clusters)(z, constraint)
         self._held.aim(name, target, values=values)
         return z
@@ -79,9 +82,15 @@ class Places:
 def levels(z, constraint):
     """The distinct values of a member of a set, rising, a column for each channel; and up to a power of two `HELD`."""
     columns = z.reshape(-1, z.shape[-1]).T if _by_channel(z, constraint) else [z.reshape(-1)]
-    distinct = [np.unique(c[c != 0] if _zeros_stay(constraint) else c) for c in columns]
+    distinct = [_distinct(c) for c in columns]
+    distinct = [d[d != 0] for d in distinct] if _zeros_stay(constraint) else distinct
     count = 1 << (max(map(len, distinct)) - 1).bit_length()
     return np.stack([np.concatenate([d, np.repeat(HELD, count - d.size)]) for d in distinct], axis=1).astype("float32")
+
+
+def _distinct(x):
+    """The distinct values of a flat array of few, rising: part by part, for to sort a large one takes long."""
+    return np.unique(np.concatenate([np.unique(part) for part in chunks(x)]))
 
 
 def multiples(z, constraint):

@@ -231,10 +231,10 @@ class Engine:
         ended = moment.epoch + 1 == moment.epochs
         if moment.phase == "retrain":
             # Weights that take few values may move to others.
-            arrays = self._targets.retrain(arrays, moment.step, moment.epoch + 1, moment.epochs)
+            self._targets.retrain(arrays, moment.step, moment.epoch + 1, moment.epochs)
         elif ended:
             retrain = (m.epochs for m in self._timeline if m.step == moment.step and m.phase == "retrain")
-            arrays = self._targets.project(arrays, moment.step, next(retrain, 0))
+            self._targets.project(arrays, moment.step, next(retrain, 0))
         if ended and not self.done:
             self._enter(arrays)
         return ended and moment.phase == "admm"
@@ -340,7 +340,7 @@ class Engine:
             check_finite(self.name, arrays)
             if moment is not None:
                 fraction = self._fraction(moment, moment.epoch) if moment.phase == "admm" else 1.0
-                arrays = self._targets.stop(arrays, moment.step, fraction)
+                self._targets.stop(arrays, moment.step, fraction)
             return sparsity(arrays)
         finally:
             self.release()
@@ -399,7 +399,7 @@ class Engine:
         return [i / moves for i in range(moves + 1)]
 
     def _read(self):
-        return {name: weights.read(v) for name, v in self.variables.items()}
+        return weights.views(self.variables)
 
     def _enter(self, arrays):
         """Begin the phase of the epoch to come."""

@@ -45,7 +45,7 @@ class Targets:
         """Ask every step for its sets at each of the fractions at which it will be asked, before any training.
 
         Args:
-            arrays: dict of names to float32 arrays, the weights as they are.
+            arrays: mapping of names to float32 arrays, the weights as they are.
             fractions: a list for each step.
         """
         for step, shares in zip(self.plan.steps, fractions, strict=True):
@@ -72,25 +72,37 @@ class Targets:
     def move(self, arrays, step, fraction):
         """One ADMM step of every weight that has a set: returns the relative residuals, and the rho in force."""
         # A set may span all tensors (one budget), so it is chosen by what is projected: W + U, not W.
-        sets = self.sets({n: w + self._duals.get(n, 0) for n, w in arrays.items()}, step, fraction)
+        shifted = weights.Lazy(arrays, lambda name: arrays[name] + self._duals.get(name, np.float32(0)))
+        sets = self.sets(shifted, step, fraction)
         self._scarcity.look(step, sets, arrays, final=False)
-        states, residuals = {}, []
         rho = float(ops.convert_to_numpy(self._held.slots[next(iter(sets))].rho))
-        for name in sets:
-            states[name], residual = admm.step(arrays[name], self._state(name, arrays[name]), sets[name])
-            residuals.append(residual)
-        residuals = admm.total(residuals)
+        residuals = admm.total([self._move(name, arrays[name], sets[name]) for name in sets])
         factor = rho_factor(self.plan.rho_growth, rho, residuals)
         for name in sets:
-            state = admm.rescaled(states.pop(name), factor if self.plan.rescale_dual else 1.0)
             self._held.slots[name].rho.assign(rho * factor)
-            self._aim(name, state, self._held.zeroed(name), self._frees(sets[name]))
+            self._aim_at_z(name, factor if self.plan.rescale_dual else 1.0, self._frees(sets[name]))
         norm = float(np.hypot.reduce([admm.norm(arrays[name]) for name in sets])) or 1.0
         return residuals.primal / norm, rho * residuals.dual / norm, rho
 
+    def _move(self, name, w, constraint):
+        """Z and U of one weight; Z waits in the target, for its pull needs the factor that all residuals tell."""
+        held = self._held.zeroed(name)
+        state, residuals = admm.step(w, self._state(name, w), constraint)
+        self._duals[name] = state.u
+        self._held.slots[name].target.assign(np.where(held, attach.HELD, state.z))
+        return residuals
+
+    def _aim_at_z(self, name, factor, frees):
+        z = weights.view(self._held.slots[name].target)
+        state = admm.rescaled(admm.ADMMState(z, self._duals[name]), factor)
+        self._aim(name, state, z == attach.HELD, frees)
+
     def project(self, arrays, step, epochs):
         """W <- P(W) where the set says what is zero, which is held from here on; others begin to be retrained."""
-        sparse, _ = self._parted(arrays, step)
+        sets = self.sets(arrays, step, 1.0)
+        sparse, valued = _parted(sets)
+        # While the weights are retrained on their values, these are of the set that they were projected on.
+        self._lasting = {step: sets} if valued and not self.plan.steps[step].fixed else self._lasting
         self._scarcity.look(step, sparse, arrays, final=True)
         self._sparse = sparse
         self._held.bend(dict.fromkeys(sparse, "hold"))
@@ -98,32 +110,33 @@ class Targets:
         for slot in self._held.slots.values():
             slot.rho.assign(0.0)
         for name, constraint in sparse.items():
-            held = ~np.asarray(constraint.support(arrays[name]))
-            self._held.aim(name, np.zeros_like(arrays[name]), held)
-            arrays = {**arrays, name: constraint(arrays[name])}
-            weights.write(self.variables[name], arrays[name])
-        return self.retrain(arrays, step, 0, epochs)
+            w = arrays[name]
+            kept = np.asarray(constraint.support(w))
+            self._held.aim(name, np.zeros_like(w), ~kept)
+            weights.write(self.variables[name], np.where(kept, w, np.float32(0)))
+        self._write(self.places.enter(arrays, valued, 0, epochs))
 
     def retrain(self, arrays, step, epoch, epochs):
-        """Have the weights that take few values do so in the plan's way; see `Places.enter`. Returns all arrays."""
-        if epoch and not self.places.taken:
-            return arrays
-        _, valued = self._parted(arrays, step)
-        moved = self.places.enter(arrays, valued, epoch, epochs)
-        for name, w in moved.items():
-            weights.write(self.variables[name], w)
-        return {**arrays, **moved}
+        """Have the weights that take few values do so in the plan's way; see `Places.enter`."""
+        if self.places.taken:
+            _, valued = _parted(self.sets(arrays, step, 1.0))
+            self._write(self.places.enter(arrays, valued, epoch, epochs))
 
     def settle(self, arrays, step):
         """Write the weights that are held where they are held, whatever came after the last update."""
-        arrays = {name: self._held.put_back(name, w) for name, w in arrays.items()}
-        _, valued = self._parted(arrays, step) if self.places.taken else ({}, {})
-        for name, w in arrays.items():
-            weights.write(self.variables[name], valued[name](w) if name in valued else w)
+        _, valued = _parted(self.sets(arrays, step, 1.0)) if self.places.taken else ({}, {})
+        astray = self._held.moved(arrays)
+        for name in arrays:
+            w = self._held.put_back(name, arrays[name]) if name in astray else arrays[name]
+            on_values = self._held.modes[name] == "fix" and name not in astray
+            if name in valued and not on_values:
+                w = valued[name](w)
+            if name in astray or name in valued and not on_values:
+                weights.write(self.variables[name], w)
 
     def missing(self, arrays, step):
         """`"kept of promised"` of the weights, or blocks, that a step lets be other than 0, where some are 0."""
-        sparse = self._sparse or self._parted(arrays, step)[0]
+        sparse = self._sparse or _parted(self.sets(arrays, step, 1.0))[0]
         found = {}
         for name, constraint in sparse.items():
             if isinstance(constraint, Sparse):
@@ -133,19 +146,15 @@ class Targets:
         return found
 
     def stop(self, arrays, step, fraction):
-        """Write the weights in the sets of a step as they are at a fraction of it. Returns all arrays."""
-        arrays = {name: self._held.put_back(name, w) for name, w in arrays.items()}
+        """Write the weights in the sets of a step as they are at a fraction of it."""
+        for name in self._held.moved(arrays):
+            weights.write(self.variables[name], self._held.put_back(name, arrays[name]))
         sets = self.sets(arrays, step, fraction)
-        arrays = {name: sets[name](w) if name in sets else w for name, w in arrays.items()}
-        for name, w in arrays.items():
-            weights.write(self.variables[name], w)
-        return arrays
+        self._write((name, constraint(arrays[name])) for name, constraint in sets.items())
 
-    def _parted(self, arrays, step):
-        """The sets of a step, those that say what is zero and those that say what weights are."""
-        sets = self.sets(arrays, step, 1.0)
-        sparse = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "support")}
-        return sparse, {name: constraint for name, constraint in sets.items() if name not in sparse}
+    def _write(self, moved):
+        for name, w in moved:
+            weights.write(self.variables[name], w)
 
     def state(self):
         """All that `load` needs, a flat dict of NumPy arrays."""
@@ -238,6 +247,12 @@ class Targets:
 
     def _state(self, name, w):
         """Z is not kept beside U: it is the target plus U, 0 where the weight is held, the weight where it is free."""
-        target = ops.convert_to_numpy(self._held.slots[name].target)
+        target = weights.view(self._held.slots[name].target)
         z = np.where(target == attach.FREE, w, target + self._duals[name])
         return admm.ADMMState(z=np.where(target == attach.HELD, 0, z), u=self._duals[name])
+
+
+def _parted(sets):
+    """Those of the sets that say what is zero, and those that say what weights are."""
+    sparse = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "support")}
+    return sparse, {name: constraint for name, constraint in sets.items() if name not in sparse}

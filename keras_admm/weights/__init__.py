@@ -9,9 +9,12 @@ from keras_admm.weights.selection import choose as choose
 from keras_admm.weights.selection import fitting as fitting
 from keras_admm.weights.selection import left_out as left_out
 from keras_admm.weights.selection import select as select
+from keras_admm.weights.values import Lazy as Lazy
 from keras_admm.weights.values import is_tf_keras as is_tf_keras
 from keras_admm.weights.values import named as named
 from keras_admm.weights.values import path as path
 from keras_admm.weights.values import read as read
 from keras_admm.weights.values import storable as storable
+from keras_admm.weights.values import view as view
+from keras_admm.weights.values import views as views
 from keras_admm.weights.values import write as write

@@ -1,5 +1,7 @@
 """The variables of a model by name, their values, and the library that they are of."""
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 from keras import ops
@@ -27,6 +29,48 @@ def is_tf_keras(thing):
 def read(variable):
     """The variable's value as a new float32 NumPy array."""
     return np.array(ops.convert_to_numpy(ops.cast(ops.convert_to_tensor(variable), "float32")))
+
+
+def view(variable):
+    """The variable's value as a float32 NumPy array that cannot be written to: its own memory, where NumPy sees that.
+
+    For a look between two steps: a step may write into this memory, or keep a second copy of it while it is in use.
+    """
+    value = ops.cast(ops.convert_to_tensor(variable), "float32")
+    tensorflow = keras.backend.backend() == "tensorflow"
+    array = np.asarray(memoryview(value)) if tensorflow else ops.convert_to_numpy(value)
+    array = array.view()
+    array.flags.writeable = False
+    return array
+
+
+class Lazy(Mapping):
+    """A mapping whose values are made at each look and not kept, so that there is one of many large arrays at a time.
+
+    Args:
+        names: iterable of the keys.
+        make: function of a key that returns its value.
+    """
+
+    def __init__(self, names, make):
+        self._names = tuple(names)
+        self._make = make
+
+    def __getitem__(self, name):
+        if name not in self._names:
+            raise KeyError(name)
+        return self._make(name)
+
+    def __iter__(self):
+        return iter(self._names)
+
+    def __len__(self):
+        return len(self._names)
+
+
+def views(variables):
+    """The `view` of each of a dict of variables by name, as they are whenever one is looked at."""
+    return Lazy(variables, lambda name: view(variables[name]))
 
 
 def storable(variable):
