@@ -1,9 +1,17 @@
 """Budgets divided by hand."""
 
+import weakref
+
 import numpy as np
 import pytest
 
+<<<<<<< HEAD
 from keras_admm.allocate import allocate, starved
+=======
+from keras_admm.allocate import allocate, divide
+from keras_admm.constraints.magnitudes import reached_by
+from keras_admm.weights import Lazy
+>>>>>>> fce28dc (Budgets by counting: tests; a benchmark of the ends of epochs)
 
 ARRAYS = {
     "conv/kernel": np.array([[9.0, 1.0], [2.0, 3.0]]),
@@ -65,6 +73,29 @@ def test_global_is_one_threshold():
     counts = allocate(arrays, 0.9, "global", min_keep=0)
     joined = np.sort(np.abs(np.concatenate(list(arrays.values()))))[-50]
     assert counts == {n: int((np.abs(a) >= joined).sum()) for n, a in arrays.items()}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_threshold_is_found_by_counting(dtype):
+    rng = np.random.default_rng(0)
+    parts = [rng.exponential(size=size).astype(dtype) for size in (1, 500, 40)] + [np.array([1, 1, 0, 1e30], dtype)]
+    ordered = np.sort(np.concatenate(parts))[::-1]
+    for count in (1, 2, 300, ordered.size):
+        found = reached_by(lambda: parts, count)
+        assert found == ordered[count - 1] and found.dtype == dtype
+
+
+def test_arrays_may_be_made_at_each_look():
+    arrays = {"a": np.array([3.0, -1.0], "float32"), "b": np.array([2.0, 0.5], "float32")}
+    sizes, there = dict.fromkeys(arrays, 2), []
+
+    def make(name):
+        there.append(weakref.ref(made := arrays[name].copy()))
+        assert sum(ref() is not None for ref in there) <= 2
+        return made
+
+    assert divide(Lazy(arrays, make), sizes, 0.5, "global", 1) == {"a": 1, "b": 1}
+    assert len(there) > 4
 
 
 def test_ties_go_to_the_earlier_tensor():

@@ -2,8 +2,8 @@
 
 Prints, for the 25.5 million weights of ResNet-50's kernels in 54 arrays, the CPU seconds of the end of an ADMM epoch (Z
 and U move), of the one that also projects, and of a retraining epoch, and their ratios to `np.partition(np.abs(w), k)`
-of as many normal weights in the same process; and the memory that the run adds, in float32s for each weight: what it
-holds during ADMM epochs, and the most that any epoch's end took beside what was there. Each target runs in a process of
+of as many normal weights in the same process; and the most memory that the end of an epoch took beside what was there
+before it (the model, its optimizer, the target and U), in float32s for each weight. Each target runs in a process of
 its own. What is timed is all that happens between the last batch of an epoch and the first of the next, the callbacks
 of Keras included; the training itself is a step on a loss without data, which costs little. The marks are 1.5 s, 1.5 s,
 0.2 s and 2 floats.
@@ -97,12 +97,11 @@ class Ends(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self.seconds, self.peaks, self.before = [], [], []
+        self.seconds, self.peaks = [], []
         self.peak, self.began = Peak(), None
 
     def on_epoch_end(self, epoch, logs=None):
         gc.collect()
-        self.before.append(resident())
         self.peak.begin()
         self.began = time.process_time()
 
@@ -139,11 +138,10 @@ def measure(name):
         seconds.append(time.process_time() - began)
     weights, selection = w.size, float(np.median(seconds))
     del w
-    plain, ends = fitted([]), fitted([TARGETS[name]()])
+    ends = fitted([TARGETS[name]()])
     parts = [ends.seconds[1], ends.seconds[2], float(np.median(ends.seconds[3:5]))]
     times = "".join(f"{s:>8.2f} ({s / selection:>4.1f})" for s in parts)
-    held = (ends.before[1] - plain.before[1]) / 4 / weights
-    print(f"{name:<10}{times}{held:>10.1f}{max(ends.peaks) / 4 / weights:>8.1f}{1e3 * selection:>12.0f}", flush=True)
+    print(f"{name:<10}{times}{max(ends.peaks) / 4 / weights:>8.1f}{1e3 * selection:>12.0f}", flush=True)
 
 
 def main():
@@ -157,8 +155,8 @@ def main():
     weights = sum(int(np.prod(s)) for s in shapes())
     print(f"{machine('keras', keras.backend.backend(), 'numpy')}\n{shlex.join(sys.argv)}")
     print(f"load of the machine {os.getloadavg()[0]:.1f}; {weights:,} weights; CPU seconds (ratio to np.partition)\n")
-    head = ("ADMM epoch", "with projection", "retraining", "held", "peak", "partition ms")
-    print("{:<10}{:>15}{:>16}{:>14}{:>10}{:>8}{:>14}".format("", *head), flush=True)
+    head = ("ADMM epoch", "with projection", "retraining", "peak", "partition ms")
+    print("{:<10}{:>15}{:>16}{:>14}{:>8}{:>14}".format("", *head), flush=True)
     for name in args.targets:
         subprocess.run([sys.executable, __file__, "--one", name], check=True)
 
