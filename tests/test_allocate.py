@@ -5,13 +5,9 @@ import weakref
 import numpy as np
 import pytest
 
-<<<<<<< HEAD
-from keras_admm.allocate import allocate, starved
-=======
-from keras_admm.allocate import allocate, divide
+from keras_admm.allocate import allocate, divide, starved
 from keras_admm.constraints.magnitudes import reached_by
 from keras_admm.weights import Lazy
->>>>>>> fce28dc (Budgets by counting: tests; a benchmark of the ends of epochs)
 
 ARRAYS = {
     "conv/kernel": np.array([[9.0, 1.0], [2.0, 3.0]]),
