@@ -75,6 +75,8 @@ class _Rewriting:
         self.turned = turned
         self.paddings = {}  # of the original layers by name, for their copies are changed
         self.images = {}  # turned inputs, by the id of the input, which the copy keeps alive
+        classes = {type(x) for x in model._flatten_layers()}
+        self.own_classes = {c.__name__: c for c in classes if not c.__module__.startswith("keras.")}
         graph = model._functional if isinstance(model, keras.Sequential) else model
         source = keras.Model(graph._inputs_struct, graph._outputs_struct, name=model.name)
         self.model = keras.models.clone_model(source, clone_function=self._layer, call_function=self._call)
@@ -101,11 +103,8 @@ class _Rewriting:
             config["padding"] = "valid"
         if self.turned and isinstance(layer, layers.ZeroPadding2D):
             config["padding"] = [pair[::-1] for pair in layer.padding]
-        own = {
-            type(x).__name__: type(x) for x in layer._flatten_layers() if not type(x).__module__.startswith("keras.")
-        }
         try:
-            with keras.saving.custom_object_scope(own):
+            with keras.saving.custom_object_scope(self.own_classes):
                 return type(layer).from_config(config)
         except (TypeError, ValueError, NotImplementedError) as error:
             what = f"a {type(layer).__name__} that does not come back from its config: {reason(error)}"
