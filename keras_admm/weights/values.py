@@ -37,9 +37,12 @@ def view(variable):
     For a look between two steps: a step may write into this memory, or keep a second copy of it while it is in use.
     """
     value = ops.cast(ops.convert_to_tensor(variable), "float32")
-    tensorflow = keras.backend.backend() == "tensorflow"
-    array = np.asarray(memoryview(value)) if tensorflow else ops.convert_to_numpy(value)
-    array = array.view()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        array = np.asarray(memoryview(tf.convert_to_tensor(value)))  # of a variable of tf_keras its tensor
+    else:
+        array = ops.convert_to_numpy(value).view()
     array.flags.writeable = False
     return array
 
