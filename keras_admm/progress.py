@@ -37,8 +37,8 @@ def check_finite(name, arrays):
 
 def sparsity(arrays):
     """The share of exact zeros in a dict of arrays."""
-    size = zeros = 0
+    size = kept = 0
     for array in arrays.values():
         size += array.size
-        zeros += sum(np.count_nonzero(part == 0) for part in chunks(array.reshape(-1)))
-    return 1 - (size - zeros) / size
+        kept += sum(int(np.count_nonzero(part)) for part in chunks(array.reshape(-1)))
+    return 1 - kept / size
