@@ -31,7 +31,7 @@ def model(library):
     """Layers that are named, that Keras names, and that it names alike in a model within."""
     dense = library.layers.Dense
     inner = library.Sequential([library.Input((4,)), dense(4), library.layers.BatchNormalization()])
-    layers = [library.Input((4,)), dense(3, name="dense_7"), dense(4), inner, dense(4), library.layers.Dropout(0.1)]
+    layers = [library.Input((4,)), dense(3, name="dense_99"), dense(4), inner, dense(4), library.layers.Dropout(0.1)]
     return library.Sequential(layers)
 
 
