@@ -4,6 +4,7 @@ import contextlib
 import copy
 import functools
 import random
+import types
 import warnings
 
 import keras
@@ -39,6 +40,17 @@ def described(thing, layers):
     """
     with _set(SEEN, _Seen(map(id, layers))):
         return keras.saving.serialize_keras_object(thing)
+
+
+def at_hand(layers):
+    """Classes of the layers, and classes and functions of what they have, by name: registered or not."""
+    found = {}
+    for layer in layers:
+        for each in (layer, *vars(layer).values()):
+            named = each if isinstance(each, (types.FunctionType, type)) else type(each)
+            if named.__module__ != "builtins" and not named.__module__.startswith("keras."):
+                found[named.__name__] = named
+    return found
 
 
 def as_keras_reads(model):

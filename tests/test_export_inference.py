@@ -178,6 +178,14 @@ def test_a_reason_is_never_empty():
     assert reason(AssertionError()) == "AssertionError without a message"
 
 
+def test_a_reason_leaves_out_the_configs_of_keras():
+    told = "A. config={'x': 1}.\n\nException encountered: B.\n\nException encountered: No f. Full object config: {}"
+    assert reason(ValueError(told)) == "No f."
+    assert reason(ValueError("Could not interpret activation identifier: {'value': 1}")) == (
+        "Could not interpret activation"
+    )
+
+
 @pytest.mark.parametrize("product", ["matmul", "einsum", "unknown"])
 def test_macs_of_an_embedding_that_is_multiplied_too(product):
     import tensorflow as tf

@@ -430,6 +430,30 @@ def test_state_that_is_not_in_variables():
     assert_close(outputs(mask(model), x), outputs(model, x))
 
 
+def doubled(x):
+    return SCALE * x
+
+
+SCALE = 2.0
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        lambda: layers.Dense(2, activation=doubled, **ONES),
+        lambda: layers.Dense(2, kernel_constraint=doubled, **ONES),
+        lambda: layers.Lambda(doubled),
+        lambda: layers.Lambda(lambda x: SCALE * x),  # its code alone does not know what SCALE is
+    ],
+)
+def test_functions_of_ones_own_are_handed_over(own):
+    model = sequential(own(), layers.Dense(2, **ONES), shape=(3,))
+    x = np.ones((4, 3), "float32")
+    masked = mask(model)
+    assert_close(outputs(masked, x), outputs(model, x))
+    assert_close(outputs(strip(masked), x), outputs(model, x))
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has strings in a model")
 def test_vocabulary_is_copied():
     lookup = layers.StringLookup()
@@ -475,6 +499,7 @@ class Liar(Gated):
         return {**super().get_config(), "units": self.units + 1}
 
 
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
 def test_errors_are_sentences():
     with pytest.raises(TypeError, match="must be a keras.layers.Layer. Received: layer=3"):
         Masked(3)
@@ -492,6 +517,11 @@ def test_errors_are_sentences():
         mask(sequential(Liar(3, name="liar"), shape=(2,)))
     with pytest.raises(ValueError, match="thing: it must be possible to make a layer again .* Holder"):
         mask(sequential(Holder(layers.Dense(2), name="thing"), shape=(2,)))
+    nameless = sequential(layers.Dense(2, activation=lambda x: x, name="nameless"), shape=(2,))
+    with pytest.raises(
+        ValueError, match=r"^nameless: [^{]*\(Could not interpret activation [^{]* names to its functions"
+    ):
+        mask(nameless)
 
 
 def test_quantized_is_saved_stripped(tmp_path):

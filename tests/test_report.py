@@ -322,7 +322,7 @@ def test_a_model_that_cannot_be_packed_has_no_bytes_and_a_note_says_why():
     for row in (*report.rows, report.total):
         assert {getattr(row, name) for name in BYTES} == {None}
     assert str(report).splitlines()[1].split()[-6:] == ["-"] * 6
-    start = "Packed bytes cannot be known: the model cannot be packed (NotImplementedError: Object Given was created"
+    start = "Packed bytes cannot be known: the model cannot be packed (ValueError: given: a Given must"
     assert report.notes.startswith(start) and report.notes.endswith(")."), report.notes
     assert report.notes in str(report) and report.notes in report.to_markdown()
     told = json.loads(json.dumps(report.to_dict()))

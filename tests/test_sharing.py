@@ -267,6 +267,32 @@ def test_a_layer_that_does_not_come_back_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class Silent(layers.Layer):
+    """A layer that Keras cannot describe."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+@pytest.mark.parametrize(
+    "layer, words",
+    [
+        (lambda: layers.Dense(2, activation=lambda x: x, name="odd"), "Could not interpret activation"),
+        (lambda: Silent(lambda x: x, name="odd"), "non-serializable argument"),
+    ],
+)
+def test_the_layer_that_cannot_be_described_is_named(layer, words, tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2), keras.Sequential([layer()])])
+    with pytest.raises(ValueError, match=rf"^odd: a [^{{]*{words}[^{{]* have names"):
+        ka.save(model, tmp_path / "m.kadmm")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_save_moves_no_generator(tmp_path):
     import random
 

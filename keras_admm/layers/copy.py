@@ -7,8 +7,9 @@ import numpy as np
 from keras import ops
 from keras.src.models.functional import functional_like_constructor
 
+from keras_admm.errors import reason
 from keras_admm.layers.masked import Mask, Masked
-from keras_admm.serialization import described, one_object_each, tell_keras
+from keras_admm.serialization import at_hand, described, one_object_each, tell_keras
 from keras_admm.weights import storable, write
 
 
@@ -73,18 +74,21 @@ class Copy:
             layer = layer.layer
         if isinstance(layer, keras.Model) and graph_class(layer):
             _check_model(layer)
-        own = {type(layer).__name__: type(layer)}
+        parts = layer._flatten_layers() if isinstance(layer, keras.layers.Layer) else [layer]
+        own = at_hand(parts) | {type(layer).__name__: type(layer)}
         try:
             config = _unmasked(described(layer, self._layers))
             config.pop("build_config", None)
             config.pop("compile_config", None)  # or the copy is compiled too, which fails for an unregistered loss
             with one_object_each(self._by_mark):
-                return keras.saving.deserialize_keras_object(config, custom_objects=own, safe_mode=False)
+                new = keras.saving.deserialize_keras_object(config, custom_objects=own, safe_mode=False)
+                return _of_the_same_functions(layer, new)
         except Exception as error:
             raise ValueError(
                 f"{layer.name}: it must be possible to make a layer again from its config. Received: a "
-                f"{type(layer).__name__}, which fails ({error}). Give it a get_config() and register its classes with "
-                "keras.saving.register_keras_serializable, or use Masked in your own code."
+                f"{type(layer).__name__}, which fails ({reason(error)}). Give it a get_config(), and names to its "
+                "functions, and register these and its classes with keras.saving.register_keras_serializable, or use "
+                "Masked in your own code."
             ) from error
 
 
@@ -186,6 +190,13 @@ def _lost(model):
         f"class would be lost, and with it {', '.join(methods) or 'what it overrides'}. Mask "
         "keras.Model(model.input, model.output) where these are not needed, or use Masked in the class's own code."
     )
+
+
+def _of_the_same_functions(old, new):
+    """A config holds the code of a Lambda layer without the variables around it: its copy is given the function."""
+    if isinstance(old, keras.layers.Lambda):
+        new.function, new.mask = old.function, old.mask
+    return new
 
 
 def _clone_model(model, clone):

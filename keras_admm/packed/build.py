@@ -9,6 +9,7 @@ import keras
 from keras.src import backend
 
 from keras_admm import serialization
+from keras_admm.errors import reason
 from keras_admm.packed import codec, state
 from keras_admm.packed.codec import architecture
 from keras_admm.packed.codec.errors import malformed
@@ -44,7 +45,7 @@ def as_packed_file_error():
     except Exception as error:
         raise codec.PackedFileError(
             "packed file: Keras must be able to build the model from its description. Received: "
-            f"{type(error).__name__}: {str(error).strip()[:600]} Pass custom_objects for classes of your own."
+            f"{type(error).__name__}: {reason(error, 600)} Pass custom_objects for classes and functions of your own."
         ) from error
 
 

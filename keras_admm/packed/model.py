@@ -125,10 +125,11 @@ def pack(model):
         The bytes, and their `Sizes`.
 
     Raises:
-        ValueError: for an unbuilt model or one of tf_keras, or a dtype that the format does not know.
+        ValueError: for an unbuilt model or one of tf_keras, one that cannot be described, or a dtype that the format
+            does not know.
     """
     _check(model)
-    described = serialization.described(model, model._flatten_layers())
+    described = trial.described(model)
     described = json.loads(json.dumps(serialization.numbered(described)))
     described.pop("compile_config", None)
     slots = state.slots(model)

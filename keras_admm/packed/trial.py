@@ -1,13 +1,24 @@
 """A packed file tried before it is written: whether the same model comes back."""
 
-import types
-
 import keras
 
 from keras_admm import serialization
+from keras_admm.errors import reason
 from keras_admm.packed import build, codec
 
-UNKNOWN = ("Could not locate", "Could not interpret", "register_keras_serializable")  # Keras, of a name that it lacks
+UNKNOWN = ("Could not locate", " identifier: ", "register_keras_serializable")  # Keras, of a name that it lacks
+
+
+def described(model):
+    """The config of a model in which layers that occur twice are marked.
+
+    Raises:
+        ValueError: naming the first layer that has none.
+    """
+    try:
+        return serialization.described(model, model._flatten_layers())
+    except Exception as error:
+        raise _undescribed(model, error, {}) from error
 
 
 def check(model, data):
@@ -19,18 +30,34 @@ def check(model, data):
     Raises:
         ValueError: naming the first layer that comes back with other weights, or that shares others.
     """
+    own = serialization.at_hand(model._flatten_layers())
     try:
         with serialization.same_random_numbers():
-            again, _ = build.built(codec.open_bytes(data, codec.ANY_BYTES), _at_hand(model), False, codec.ANY_BYTES)
+            again, _ = build.built(codec.open_bytes(data, codec.ANY_BYTES), own, False, codec.ANY_BYTES)
     except codec.PackedFileError as error:
         if any(word in str(error) for word in UNKNOWN):
             return
-        raise ValueError(
-            f"{model.name}: a model must come back from its description to be saved. Received: one that does not "
-            f"({str(error.__cause__ or error).strip()[:600]}). Give its layers a get_config() and a build() that "
-            "make all of their weights."
-        ) from error
+        raise _undescribed(model, error.__cause__ or error, own) from error
     _compare(list(_states(model)), list(_states(again)))
+
+
+def _undescribed(model, error, own):
+    failing = _failing(model, own)
+    return ValueError(
+        f"{failing.name}: a {type(failing).__name__} must come back from its description to be saved. Received: one "
+        f"that does not ({reason(error)}). Give it a get_config(), a build() that makes all of its weights, and "
+        "functions that have names."
+    )
+
+
+def _failing(model, own):
+    """The first layer that does not come back from its config, those inside others first, or the model."""
+    for layer in sorted(model._flatten_layers(), key=lambda each: len(each._flatten_layers())):
+        try:
+            keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer), own, safe_mode=False)
+        except Exception:
+            return layer
+    return model
 
 
 def _compare(old, new):
@@ -62,14 +89,3 @@ def _states(model):
         own = [id(v) for v in store.values() if isinstance(v, keras.Variable)]
         if kinds:
             yield layer, kinds, [owners[v].name for v in own if owners.setdefault(v, layer) is not layer]
-
-
-def _at_hand(model):
-    """Classes of the layers, and classes and functions of what they have, by name."""
-    found = {}
-    for layer in model._flatten_layers():
-        for each in (layer, *vars(layer).values()):
-            named = each if isinstance(each, (types.FunctionType, type)) else type(each)
-            if named.__module__ != "builtins" and not named.__module__.startswith("keras."):
-                found[named.__name__] = named
-    return found

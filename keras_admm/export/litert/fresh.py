@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_admm.errors import reason
+from keras_admm.errors import cut, reason
 from keras_admm.export.litert.apart import environment
 from keras_admm.export.litert.report import LiteRTReport
 
@@ -39,8 +39,9 @@ def in_fresh_process(model, path, given, keys, options):
         if run.returncode:
             raise ValueError(
                 f"{model.name}: a model on {keras.backend.backend()} is rebuilt on TensorFlow to be exported, so that "
-                f"its layers must load there. Received: {_last(run)}. Register custom "
-                "layers, or build the model with KERAS_BACKEND=tensorflow."
+                f"its layers must load there, in a process that imports Keras alone. Received: {_last(run)}. Where "
+                "layers or functions are your own, save the model, and load and export it in a program of yours with "
+                "KERAS_BACKEND=tensorflow."
             )
         told = json.loads((folder / "answer.json").read_text())
     if "error" in told:
@@ -50,7 +51,7 @@ def in_fresh_process(model, path, given, keys, options):
 
 def _last(run):
     said = run.stderr.strip().splitlines()
-    return said[-1][:300] if said else f"a process that ended with status {run.returncode}"
+    return cut(said[-1])[:300] if said else f"a process that ended with status {run.returncode}"
 
 
 def answer(folder):
