@@ -10,6 +10,7 @@ from keras import layers
 
 import keras_admm as ka
 from keras_admm import weights
+from keras_admm.attach import HELD, sweeps
 from keras_admm.attach.few import Few
 from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Sparse, Ternary
 from keras_admm.engine.places import clusters, levels, multiples
@@ -302,6 +303,45 @@ def stepped(mode, constraint, unit):
 )
 def test_units_do_not_matter(mode, constraint, unit):
     np.testing.assert_allclose(stepped(mode, constraint, unit) / np.float32(unit), stepped(mode, constraint, 1), 1e-4)
+
+
+@pytest.mark.parametrize(
+    "mode, constraint",
+    [
+        ("through_scale", Levels(3)),
+        ("through_scale", Levels(3, scope="channel")),
+        ("through_values", Codebook(4)),
+        ("through_values", Codebook(3, scope="channel")),
+    ],
+)
+def test_size_does_not_matter(mode, constraint, monkeypatch):
+    """Large variables are compiled, or computed in parts."""
+    small = stepped(mode, constraint, 1)
+    monkeypatch.setattr(sweeps, "LARGE", 0)
+    monkeypatch.setattr(sweeps, "CACHED", 1)
+    np.testing.assert_allclose(stepped(mode, constraint, 1), small, rtol=1e-6)
+
+
+def held_step(mode, w, target, values):
+    """Weights, target and values after a step."""
+    state = ((target, "float32"), (values, "float32"), (0, "int32"))
+    few = Few(*(keras.Variable(value, dtype=dtype, trainable=False) for value, dtype in state))
+    new = getattr(few, mode)(keras.Variable(w, trainable=False))
+    return [keras.ops.convert_to_numpy(v) for v in (new, few.target, few.values)]
+
+
+@pytest.mark.parametrize("size", [3, 4, 100])
+@pytest.mark.parametrize("mode", ["through_scale", "through_values"])
+def test_held_weights_are_no_part_of_the_values(mode, size):
+    """With as many values as a power of two, and fewer; with so few that they are compared, and more."""
+    z = np.tile(np.linspace(-1, 2, size, dtype="float32"), 4).reshape(-1, 2)
+    behind, held = 1.01 * z, np.arange(len(z))[:, None] % 2 == [0]
+    values = levels(z, Codebook(size, keep_zeros=False))
+    alone = held_step(mode, z[1::2], (behind - z)[1::2], values)
+    among = held_step(mode, z, np.where(held, HELD, behind - z), values)
+    for one, other in zip(alone, (among[0][1::2], among[1][1::2], among[2]), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+    assert np.all(among[0][::2] == 0) and np.all(among[1][::2] == HELD)
 
 
 BAD = {

@@ -1,5 +1,7 @@
 """What weights that take few values become at each step, and how their gradients are shared."""
 
+import math
+from functools import partial
 from typing import NamedTuple
 
 import keras
@@ -7,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm.attach.slot import HELD
+from keras_admm.attach.sweeps import counted, in_one_sweep
 
 # Modes of a variable, by the methods of `Few`: places found anew at every step, or tied.
 THROUGH = ("through_values", "through_scale")
@@ -42,11 +45,11 @@ class Few(NamedTuple):
         trains them straight through the rounding. Each goes to the nearest of the `values`, which become the means of
         their own: of 16 values one at each step, of 4 all.
         """
-        return self._through(w, self._means)
+        return self._through(w, _means)
 
     def through_scale(self, w):
         """The same with values whose ratios stay: their scale becomes that of least squares."""
-        return self._through(w, self._rescaled)
+        return self._through(w, _rescaled)
 
     def tied_values(self, x):
         """`x` with the mean of its cluster for each: `target` numbers them by channel, `values` are 1 / their sizes."""
@@ -59,71 +62,100 @@ class Few(NamedTuple):
     def tied_scale(self, x):
         """The multiple of `target` that is nearest to `x`: `values` are 1 / its squares' sum, for all or by channel."""
         pattern = ops.convert_to_tensor(self.target)
-        scale = ops.sum(ops.cast(x, "float32") * pattern, axis=self._axes(self.values.shape[0], x)) * self.values
+        scale = ops.sum(ops.cast(x, "float32") * pattern, axis=_axes(self.values.shape[0], x)) * self.values
         return ops.cast(scale * pattern, x.dtype)
 
     def _through(self, w, fitted):
-        held = ops.equal(self.target, HELD)
-        trained = ops.cast(w, "float32") + ops.where(held, 0.0, ops.convert_to_tensor(self.target))
-        values, near = fitted(trained, ops.logical_not(held))
+        step = in_one_sweep(partial(_straight_through, fitted), size=math.prod(w.shape))
+        near, target, values = step(*map(ops.convert_to_tensor, (w, self.target, self.values, self.steps)))
+        self.target.assign(target)
         self.values.assign(values)
         self.steps.assign(self.steps + 1)
-        self.target.assign(ops.where(held, HELD, trained - near))
-        return ops.cast(ops.where(held, 0.0, near), w.dtype)
+        return near
 
-    def _means(self, trained, live):
-        """The values, some of which become, by turns, the means of their own weights; and the value of each weight.
 
-        All of many values at every step would be a pass over all weights for each, which costs more than the step.
-        """
-        values, middles = self._ladder()
-        count = values.shape[0]
-        fitted, at_once = values, max(REFITTED // count, 1)
-        for i in range(min(at_once, count)):
-            turn = ops.mod(ops.cast(self.steps, "int32") * at_once + i, count)
-            now = ops.expand_dims(ops.equal(ops.arange(count), turn), 1)
-            fitted = ops.where(now, self._mean(trained, live, values, middles, turn), fitted)
-        return fitted, nearest(trained, middles, fitted)
+def _straight_through(fitted, w, target, values, steps):
+    """What is in the weights' places, by how much they differ from that, and the values; all by tensors alone.
 
-    def _mean(self, trained, live, values, middles, turn):
-        """The mean of the weights that one of the values is the nearest to; of none, the value itself."""
-        edge = ops.full((1, values.shape[1]), np.inf, "float32")
-        above, upto = (ops.take(ops.concatenate(e), turn, axis=0) for e in ([-edge, middles], [middles, edge]))
-        own = ops.logical_and(live, ops.logical_and(ops.greater(trained, above), ops.less_equal(trained, upto)))
-        axes, value = self._axes(values.shape[1], trained), ops.take(values, turn, axis=0)
-        # Of the distances, for a sum of float32s is the more exact the smaller they are.
-        distance = ops.sum(ops.where(own, trained - value, 0.0), axis=axes)
-        return value + distance / ops.maximum(ops.sum(ops.cast(own, "float32"), axis=axes), 1.0)
+    A weight that is held is trained at `HELD` and its value is 0, so that nothing else looks for those.
+    """
+    trained = ops.where(ops.equal(target, HELD), HELD, ops.cast(w, "float32") + target)
+    near, fitted_values = fitted(trained, values, steps)
+    return ops.cast(near, w.dtype), trained - near, fitted_values
 
-    def _rescaled(self, trained, live):
-        """The values on the scale of least squares, and the value of each weight."""
-        values, middles = self._ladder()
-        near, axes = ops.where(live, nearest(trained, middles, values), 0.0), self._axes(values.shape[1], trained)
-        top = ops.max(ops.where(values < HELD, ops.abs(values), 0.0), axis=0)
-        unit = 1 / ops.where(top > 0, top, 1.0)  # in which the squares are numbers of float32
-        squares = ops.sum(ops.square(unit * near), axis=axes)
-        along = ops.sum(unit * trained * (unit * near), axis=axes)
-        scale = ops.where(squares > 0, along / ops.where(squares > 0, squares, 1.0), 1.0)
-        return ops.where(values < HELD, scale * values, values), scale * near
 
-    def _ladder(self):
-        """The values and the middles between them, along the first axis."""
-        values = ops.convert_to_tensor(self.values)
-        return values, (values[1:] + values[:-1]) / 2
+def _means(trained, values, steps):
+    """The value of each weight; and the values, some of which become, by turns, the means of their own weights.
 
-    @staticmethod
-    def _axes(channels, x):
-        """What is summed over for one scale, or for one in each channel."""
-        return tuple(range(len(x.shape) - 1)) if channels > 1 else None
+    All of many values at every step would be a pass over all weights for each, which costs more than the step.
+    """
+    count, middles, fitted = values.shape[0], _middles(values), values
+    at_once = max(REFITTED // count, 1)
+    for i in range(min(at_once, count)):
+        turn = ops.mod(ops.cast(steps, "int32") * at_once + i, count)
+        now = ops.expand_dims(ops.equal(ops.arange(count), turn), 1)
+        fitted = ops.where(now, _mean(trained, values, middles, turn), fitted)
+    return nearest(trained, middles, fitted), fitted
+
+
+def _mean(trained, values, middles, turn):
+    """The mean of the weights that one of the values is the nearest to; of none, the value itself."""
+    edges = ops.concatenate([ops.full((1, values.shape[1]), -np.inf, "float32"), middles])
+    above, upto, value = (ops.take(rows, turn, axis=0) for rows in (edges, middles, values))
+    own = ops.logical_and(ops.greater(trained, above), ops.less_equal(trained, upto))
+    own, channels = ops.cast(own, "float32"), values.shape[1]
+    # Of the distances, for a sum of float32s is the more exact the smaller they are.
+    distance = _product(own, ops.where(own > 0, trained - value, 0.0), channels)
+    return value + distance / ops.maximum(_product(own, own, channels), 1.0)
+
+
+def _rescaled(trained, values, steps):
+    """The value of each weight, on the scale of least squares, and the values on it."""
+    near, channels = nearest(trained, _middles(values), values), values.shape[1]
+    top = ops.max(ops.where(values < HELD, ops.abs(values), 0.0), axis=0)
+    unit = 1 / ops.where(top > 0, top, 1.0)  # in which the squares are numbers of float32
+    relative = unit * near
+    squares = _product(relative, relative, channels)
+    along = unit * _product(trained, relative, channels)
+    scale = ops.where(squares > 0, along / ops.where(squares > 0, squares, 1.0), 1.0)
+    return scale * near, ops.where(values < HELD, scale * values, values)
+
+
+def _product(x, y, channels):
+    """The sum of `x * y` over all weights, or over those of each channel.
+
+    Over all by a product, and on TensorFlow down the channels first: XLA sums in a core's lanes only so.
+    """
+    if channels > 1:
+        return ops.sum(x * y, axis=_axes(channels, x))
+    if keras.backend.backend() != "tensorflow":
+        return ops.dot(ops.reshape(x, (-1,)), ops.reshape(y, (-1,)))
+    sums = ops.sum(ops.reshape(x * y, (-1, x.shape[-1])), axis=0)
+    return ops.dot(sums, ops.ones_like(sums))
+
+
+def _axes(channels, x):
+    """What is summed over for one scale, or for one in each channel."""
+    return tuple(range(len(x.shape) - 1)) if channels > 1 else None
+
+
+def _middles(values):
+    """Between each of the values and the next; the last to what is held."""
+    return (values + ops.concatenate([values[1:], ops.full((1, values.shape[1]), HELD, "float32")])) / 2
 
 
 def nearest(x, middles, values):
-    """Of `values`, `(n, 1)` or `(n, channels)`, that of each of `x` by the `middles` that it is above."""
-    if values.shape[0] > COMPARED:
-        return ops.take(ops.reshape(values, (-1,)), _place(x, middles, *values.shape))
-    near = ops.broadcast_to(values[0], x.shape)
-    for i in range(values.shape[0] - 1):
-        near = ops.where(ops.greater(x, middles[i]), values[i + 1], near)
+    """Of `values`, `(n, 1)` or `(n, channels)`, that of each of `x` by the `middles` that it is above; 0 for `HELD`."""
+    count = values.shape[0]
+    table = ops.where(values < HELD, values, 0.0)
+    if count > COMPARED:
+        return ops.where(x < HELD, ops.take(ops.reshape(table, (-1,)), _place(x, middles, *values.shape)), 0.0)
+    table = ops.concatenate([table, ops.zeros((1, values.shape[1]), "float32")])
+    if keras.backend.backend() == "torch":
+        return counted(x, middles, table)
+    near = ops.broadcast_to(table[0], x.shape)
+    for i in range(count):
+        near = ops.where(ops.greater(x, middles[i]), table[i + 1], near)
     return near
 
 
