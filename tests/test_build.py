@@ -126,6 +126,34 @@ class Adversary(keras.Model):
         return {"loss": loss}
 
 
+class Generator(Adversary):
+    """Its `call` takes noise, its `train_step` the data."""
+
+    def call(self, noise):
+        return self.body(ops.reshape(noise, (-1, 5, 6))[:, 0])
+
+
+@tensorflow
+def test_a_model_whose_train_step_alone_knows_how_it_is_called():
+    model = Generator()
+    for layer in (model.body, model.late):
+        layer.build((None, 6))
+    model.compile("sgd")
+    pruned(model)
+    assert all(np.count_nonzero(weights.read(layer.kernel)) == 18 for layer in (model.body, model.late))
+
+
+def test_a_call_that_fails_is_told_as_fit_tells_it():
+    class Wrong(Auxiliary):
+        def call(self, x, training=False):
+            return ops.reshape(self.body(x), (-1, 5))
+
+    model = Wrong()
+    model.compile("adam", "mse")
+    with pytest.raises(ValueError, match="Wrong.call"):
+        pruned(model)
+
+
 @tensorflow
 def test_a_kernel_that_a_train_step_makes_is_named_unless_others_were_chosen():
     model = called(Adversary())

@@ -23,13 +23,24 @@ def build(model):
     if iterator is not None and (not model.built or not model.variables):
         inputs = keras.tree.map_structure(_symbolic_like, _first_inputs(iterator))
         iterator.reset()
-        keras.src.backend.compute_output_spec(model, inputs, training=False)
+        inputs = _called(model, inputs, lambda x: keras.src.backend.compute_output_spec(model, x, training=False))
     before = {id(v) for v in model.variables}
     if inputs is not None and _waits(model) and model._call_has_training_arg:
         keras.src.backend.compute_output_spec(model, inputs, training=True)
     if model.optimizer is not None:
         trained = model.trainable_variables
         check_known(model, model.optimizer, [v for v in trained if not (has_own_train_step(model) and id(v) in before)])
+
+
+def _called(model, inputs, call):
+    """The inputs, after a call of the model with them; None where its own `train_step` must call it with others."""
+    try:
+        call(inputs)
+    except Exception:
+        if not has_own_train_step(model):
+            raise  # as the first step would
+        return None
+    return inputs
 
 
 def _waits(model):
@@ -68,8 +79,8 @@ def _build_tf_keras(model):
     handler = fit_locals(model).get("data_handler")
     if handler is None:
         return
-    if not model.built:
-        model(_first_inputs_of_tf_keras(handler))
+    if not model.built and _called(model, _first_inputs_of_tf_keras(handler), model) is None:
+        return
     if _waits(model):
         import tensorflow as tf
 

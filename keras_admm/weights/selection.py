@@ -142,7 +142,8 @@ def _check_built(model, training):
     if not getattr(model, "built", False) or training and not model.variables:
         raise ValueError(
             f"{model.name}: the model must be built before its weights can be compressed. Received: a model without "
-            "variables. Call model.build(input_shape), or the model on a batch of data, first."
+            "variables. Call model.build(input_shape), or the model on a batch of data, first; where it has no call, "
+            "each of the models and layers in it."
         )
 
 
