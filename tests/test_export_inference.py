@@ -59,6 +59,14 @@ def test_half_precision_is_converted_in_float32_and_said(policy, tmp_path):
     assert report.relative < 1e-5
 
 
+def test_float64_is_refused_before_the_converter(tmp_path):
+    with pytest.raises(
+        ValueError, match="head: .* a Dense with weights in float64. Build the model with dtype='float32'"
+    ):
+        litert(half_net("float32", "float64"), tmp_path / "m.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_whole_model_in_half_precision(tmp_path):
     before = keras.config.floatx()
     keras.config.set_floatx("float16")

@@ -35,11 +35,12 @@ def check(model):
                 f"{type(layer).__name__} of the policy {_policy(layer).name!r}. Export the model as it was before "
                 "quantize(), with this function's `quantize`."
             )
-        half = [v for v in _own(layer) if _dtype(v) in HALF]
-        if is_tf_keras(model) and half:
+        refused = (*HALF, "float64") if is_tf_keras(model) else ("float64",)
+        other = [v for v in _own(layer) if _dtype(v) in refused]
+        if other:
             raise ValueError(
-                f"{layer.name}: LiteRT computes on float32 weights. Received: a tf_keras {type(layer).__name__} with "
-                f"weights in {_dtype(half[0])}. Build the model with dtype='float32' and give it these weights by "
+                f"{layer.name}: LiteRT computes on float32 weights. Received: a {type(layer).__name__} with weights in "
+                f"{_dtype(other[0])}. Build the model with dtype='float32' and give it these weights by "
                 "set_weights()."
             )
 
