@@ -3,9 +3,12 @@
 Prints the ratio of a step in the ADMM phase and in retraining to the plain step of the same Keras 3 model, and of
 a step under TFMOT's `prune_low_magnitude` to the plain step of the same model in tf_keras, which is all that TFMOT
 takes; and the memory that the engine adds. Each ratio stays within one library, for the plain steps differ too.
+Then the same for retraining straight through on 16 levels and in 16 clusters, of an embedding of 1.6 million weights:
+nearly all that its plain step does is Adam's, so that a pass over the weights weighs more than anywhere else. With
+`KERAS_BACKEND=jax` or `torch` that is all it prints. The mark for it is 2.
 
-The measure is CPU time of the process, with TensorFlow on one thread: wall time says little on a shared core. The
-variants take turns, some steps each, and a ratio is of one round's times, so that what slows a round slows both.
+The measure is CPU time of the process, with TensorFlow and torch on one thread: wall time says little on a shared core.
+The variants take turns, some steps each, and a ratio is of one round's times, so that what slows a round slows both.
 The train functions are called by themselves: tracing, epoch ends and projections are not in it, and neither is
 what `fit` adds to every step alike, which would only bring the ratios closer to 1. One round may or may not meet
 TFMOT's mask update of every 100th step: the column `all`, which divides the times of all rounds, has its share.
@@ -13,6 +16,7 @@ TFMOT's mask update of every 100th step: the column `all`, which divides the tim
 
 import argparse
 import gc
+import itertools
 import os
 import shlex
 import sys
@@ -21,13 +25,13 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras
 import numpy as np
-import tensorflow as tf
 from cifar_resnet20 import resnet20
 from mnist_lenet5 import lenet5
 from show import machine
@@ -37,7 +41,17 @@ import keras_admm as ka
 BATCH = 64
 SPARSITY = 0.9
 WARM_UP = 5
-PACKAGES = ("keras", "tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+TWINS = ("tf_keras", "tensorflow-model-optimization") if TENSORFLOW else ()
+PACKAGES = ("keras", keras.backend.backend(), *TWINS, "numpy")
+SPARSE = ka.constraints.Sparse(SPARSITY)
+# By name: the target, how many epochs have passed of which the first trains under ADMM, and the compressed layers.
+PRUNED = {"plain": None, "ADMM phase": (SPARSE, 0, None), "retraining": (SPARSE, 1, None)}
+VALUES = {
+    "plain": None,
+    "16 levels": (ka.constraints.Levels(4), 1, "embedding*"),
+    "16 clusters": (ka.constraints.Codebook(16), 1, "embedding*"),
+}
 
 
 class Network(NamedTuple):
@@ -46,7 +60,7 @@ class Network(NamedTuple):
     Attributes:
         name: for the print.
         build: function without arguments that makes the model.
-        shape: of one image.
+        inputs: function of a generator of random numbers that makes eight batches.
         optimizer: function of a library (keras or tf_keras) that makes the optimizer. The rates are low, so that
             hundreds of steps on a few random batches stay ordinary steps.
         steps: in a round, of each variant.
@@ -54,17 +68,38 @@ class Network(NamedTuple):
 
     name: str
     build: object
-    shape: tuple
+    inputs: object
     optimizer: object
     steps: int
 
 
+def images(*shape):
+    return lambda rng: rng.random((8, BATCH, *shape), dtype="float32")
+
+
+def sequences(rng):
+    return rng.integers(50_000, size=(8, BATCH, 64), dtype="int32")
+
+
+def embedding():
+    layers = [keras.layers.Embedding(50_000, 32), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input((64,), dtype="int32"), *layers], name="embedding_mean")
+
+
+def adam(library):
+    return library.optimizers.Adam(1e-4)
+
+
+def momentum(library):
+    return library.optimizers.SGD(1e-3, momentum=0.9)
+
+
 def networks(args):
-    all_of_them = [
-        Network("LeNet-5", lenet5, (28, 28, 1), lambda k: k.optimizers.Adam(1e-4), args.lenet_steps),
-        Network("ResNet-20", resnet20, (32, 32, 3), lambda k: k.optimizers.SGD(1e-3, momentum=0.9), args.resnet_steps),
+    both = [
+        Network("LeNet-5", lenet5, images(28, 28, 1), adam, args.lenet_steps),
+        Network("ResNet-20", resnet20, images(32, 32, 3), momentum, args.resnet_steps),
     ]
-    return [n for n in all_of_them if n.name in args.networks]
+    return [n for n in both if n.name in args.networks and TENSORFLOW]
 
 
 def compiled(network, library, seed, jit=False, wrap=lambda model: model):
@@ -79,35 +114,41 @@ def compiled(network, library, seed, jit=False, wrap=lambda model: model):
 
 def batches(network, seed):
     rng = np.random.default_rng(seed)
-    x = rng.random((8, BATCH, *network.shape), dtype="float32")
-    return x, rng.integers(10, size=(8, BATCH))
+    return network.inputs(rng), rng.integers(10, size=(8, BATCH))
 
 
 def stepper(model, data):
     """A function that trains by one step."""
+    if not TENSORFLOW:
+        turns = itertools.cycle(zip(*data, strict=True))
+        return lambda: model.train_on_batch(*next(turns))
+    import tensorflow as tf
+
     iterator = iter(tf.data.Dataset.from_tensor_slices(data).repeat())
     return lambda: model.train_function(iterator)
 
 
-def keras_variants(network, args, jit):
+def keras_variants(network, ways, args, jit):
     """The engines, which must be finished, and the steps by name."""
     data = batches(network, args.seed)
     engines, steps = [], {}
-    for name, epochs in [("plain", None), ("ADMM phase", 0), ("retraining", 1)]:
+    for name, way in ways.items():
         model = compiled(network, keras, args.seed, jit)
         # Builds metrics and optimizer, which the train function by itself does not.
         model.train_on_batch(data[0][0], data[1][0])
-        if epochs is not None:
-            engines.append(ka.Engine(model, plan(SPARSITY, penalty=args.penalty)))
+        if way is not None:
+            target, epochs, layers = way
+            engines.append(ka.Engine(model, plan(target, penalty=args.penalty), layers=layers))
             engines[-1].begin()
             for _ in range(epochs):
+                model.train_on_batch(data[0][0], data[1][0])
                 engines[-1].end_epoch()
         steps[name] = stepper(model, data)
     return engines, steps
 
 
-def plan(*sparsities, **kwargs):
-    return ka.Plan(tuple(ka.Step(ka.constraints.Sparse(s), 1, 1) for s in sparsities), **kwargs)
+def plan(*targets, **kwargs):
+    return ka.Plan(tuple(ka.Step(t, 1, 1) for t in targets), **kwargs)
 
 
 def tfmot_variants(network, seed):
@@ -177,8 +218,9 @@ def show_memory(network, seed):
     """Counts the bytes of the arrays that are there, at the start of each phase of two progressive steps."""
     model = compiled(network, keras, seed)
     model.optimizer.build(model.trainable_variables)
+    data = batches(network, seed)
     own = {id(v) for v in model.optimizer.variables}
-    engine = ka.Engine(model, plan(0.5, SPARSITY))
+    engine = ka.Engine(model, plan(ka.constraints.Sparse(0.5), SPARSE))
     engine.begin()
     weights = ka.report(model).total.weights
     print(f"\n{network.name}: memory that the engine adds, in float32s for each of {weights:,} compressed weights")
@@ -187,6 +229,7 @@ def show_memory(network, seed):
         host = {k: a.nbytes for k, a in engine.state_dict().items() if k.startswith(("u/", "support/"))}
         floats = [n / 4 / weights for n in (device, sum(host.values()), device + sum(host.values()))]
         print("{:<24}device {:.3f}  host {:.3f}  both {:.3f}".format(name, *floats))
+        model.train_on_batch(*(d[0] for d in data))
         engine.end_epoch()
     engine.finish()
 
@@ -194,32 +237,47 @@ def show_memory(network, seed):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ["LeNet-5", "ResNet-20"]
-    parser.add_argument("--networks", nargs="+", default=names, choices=names)
+    parser.add_argument("--networks", nargs="*", default=names, choices=names)
     parser.add_argument("--penalty", default="gradient", choices=["gradient", "proximal", "loss"])
     parser.add_argument("--jit", nargs="+", default=["off", "on"], choices=["off", "on"], help="XLA, for Keras 3")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--lenet-steps", type=int, default=25)
     parser.add_argument("--resnet-steps", type=int, default=5)
+    parser.add_argument("--embedding-steps", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
+def show_keras(network, ways, args, jit):
+    engines, steps = keras_variants(network, ways, args, {"on": True, "off": False}.get(jit, "auto"))
+    title = f"{network.name}, Keras 3, penalty {args.penalty!r}, jit_compile {jit}"
+    show(title, steps, network.steps, args)
+    for engine in engines:
+        engine.finish()
+
+
+def one_thread():
+    if TENSORFLOW:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def main():
     args = arguments()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    one_thread()
     print(f"{machine(*PACKAGES)}\nseed {args.seed}, batch {BATCH}, sparsity {SPARSITY}; {shlex.join(sys.argv)}")
     for network in networks(args):
         for jit in args.jit:
-            engines, steps = keras_variants(network, args, jit == "on")
-            title = f"{network.name}, Keras 3, penalty {args.penalty!r}, jit_compile {jit}"
-            show(title, steps, network.steps, args)
-            for engine in engines:
-                engine.finish()
+            show_keras(network, PRUNED, args, jit)
         # Enough for TFMOT's update of every 100th step to be among them.
         count = max(network.steps, -(-100 // args.rounds))
         show(f"{network.name}, tf_keras", tfmot_variants(network, args.seed), count, args)
         show_memory(network, args.seed)
+    embedded = Network("Embedding of 50000 x 32, straight through", embedding, sequences, adam, args.embedding_steps)
+    for jit in args.jit if TENSORFLOW else ["auto"]:
+        show_keras(embedded, VALUES, args, jit)
 
 
 if __name__ == "__main__":
