@@ -17,7 +17,7 @@ import mnist_lenet5
 import show
 
 import keras_admm as ka
-from keras_admm.plan import RETRAINING
+from keras_admm.retraining import NAMED
 
 PACKAGES = ("keras", "tensorflow", "numpy")
 
@@ -28,7 +28,7 @@ def options(argv=None):
     parser.add_argument("--dense-epochs", type=int, default=12)
     parser.add_argument("--admm-epochs", type=int, default=4)
     parser.add_argument("--retrain-epochs", type=int, default=26)
-    parser.add_argument("--retraining", default="straight_through", choices=RETRAINING)
+    parser.add_argument("--retraining", default="straight_through", choices=list(NAMED))
     parser.add_argument("--first-last", default="same", choices=["same", "last", "skip"])
     parser.add_argument("--rho", type=float, default=0.003)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -51,8 +51,7 @@ def binary(args, weights, train, validation):
         admm_epochs=args.admm_epochs,
         retrain_epochs=args.retrain_epochs,
         retraining=args.retraining,
-        penalty="proximal",
-        rho=args.rho,
+        penalty=ka.penalties.ProximalPenalty(rho=args.rho),
         learning_rate={"retrain": keras.optimizers.schedules.CosineDecay(args.learning_rate, args.retrain_epochs)},
         verbose=1,
     )

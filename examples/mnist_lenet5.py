@@ -78,10 +78,9 @@ def compress(args, network, weights, rate, admm_epochs, retrain_epochs, train, v
         path="geometric",
         admm_epochs=admm_epochs,
         retrain_epochs=retrain_epochs,
-        penalty=args.penalty,
-        pull_kept=args.pull_kept,
-        rho=args.rho,
-        rho_growth=args.rho_growth,
+        penalty=ka.penalties.NAMED[args.penalty](
+            rho=args.rho, rho_growth=args.rho_growth, penalize_kept=args.penalize_kept
+        ),
         learning_rate={"retrain": retrain},
         verbose=1,
     )
@@ -102,7 +101,7 @@ def options(argv=None, **defaults):
     parser.add_argument("--dense-epochs", type=int, default=12)
     parser.add_argument("--admm-epochs", type=int, nargs="+", default=[60, 25, 14], help="one for each rate")
     parser.add_argument("--retrain-epochs", type=int, nargs="+", default=[20, 12, 8], help="one for each rate")
-    parser.add_argument("--pull-kept", action="store_true", help="pull kept weights too, as the papers do")
+    parser.add_argument("--penalize-kept", action="store_true", help="pull kept weights too, as the papers do")
     parser.add_argument("--penalty", default="proximal", choices=["gradient", "proximal", "loss"])
     parser.add_argument("--rho", type=float, default=0.01)
     parser.add_argument("--rho-growth", type=float, default=1.0)
@@ -153,7 +152,7 @@ def main(network=lenet5, title="LeNet-5", **defaults):
         figures = accuracy(model, validation), accuracy(model, test), kept, time.time() - began
         print(f"{size / kept:.1f}x: validation {figures[0]:.2f}%, test {figures[1]:.2f}%", flush=True)
         lines.append((f"{size / kept:.1f}x", *figures))
-    kind = f"shifts of {args.shift}, penalty {args.penalty}, kept weights {'pulled' if args.pull_kept else 'free'}"
+    kind = f"shifts of {args.shift}, penalty {args.penalty}, kept weights {'pulled' if args.penalize_kept else 'free'}"
     print(f"{title} on MNIST, {keras.backend.backend()} backend, seed {args.seed}, {kind}")
     print(show.rates(lines))
 

@@ -19,7 +19,7 @@ import show
 
 import keras_admm as ka
 from keras_admm.constraints import Codebook, Levels
-from keras_admm.plan import RETRAINING
+from keras_admm.retraining import NAMED
 
 PACKAGES = ("keras", "tensorflow", "numpy", "constriction")
 PUBLISHED = [
@@ -33,7 +33,7 @@ def options(argv=None, **defaults):
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--clusters", type=int, default=5, help="values of a layer's weights, without 0")
     parser.add_argument("--bias-bits", type=int, default=4, help="levels of its biases, without 0, as a power of two")
-    parser.add_argument("--retraining", default="straight_through", choices=RETRAINING)
+    parser.add_argument("--retraining", default="straight_through", choices=list(NAMED))
     parser.add_argument("--few-admm-epochs", type=int, default=4, help="those towards few values")
     parser.add_argument("--few-retrain-epochs", type=int, default=16, help="those on few values")
     parser.add_argument("--few-rate", type=float, default=4e-4, help="learning rate of both")
@@ -67,8 +67,7 @@ def phases(args, retraining):
         "admm_epochs": args.few_admm_epochs,
         "retrain_epochs": args.few_retrain_epochs,
         "retraining": retraining,
-        "penalty": "proximal",
-        "rho": 0.003,
+        "penalty": ka.penalties.ProximalPenalty(rho=0.003),
         "learning_rate": {"retrain": keras.optimizers.schedules.CosineDecay(args.few_rate, args.few_retrain_epochs)},
     }
 

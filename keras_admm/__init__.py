@@ -7,6 +7,8 @@ from keras_admm import constraints as constraints
 from keras_admm import export as export
 from keras_admm import layers as layers
 from keras_admm import packed as packed
+from keras_admm import penalties as penalties
+from keras_admm import retraining as retraining
 from keras_admm.allocate import allocate as allocate
 from keras_admm.callbacks import ADMM as ADMM
 from keras_admm.callbacks import ADMMCluster as ADMMCluster
@@ -20,7 +22,9 @@ from keras_admm.packed import PackedFileError as PackedFileError
 from keras_admm.packed import load as load
 from keras_admm.packed import save as save
 from keras_admm.plan import Plan as Plan
+from keras_admm.plan import PruningTarget as PruningTarget
 from keras_admm.plan import Step as Step
+from keras_admm.plan import Target as Target
 from keras_admm.purify import purify as purify
 from keras_admm.regularizers import ADMMRegularizer as ADMMRegularizer
 from keras_admm.report import report as report

@@ -153,16 +153,19 @@ def _report(args):
 def _prune(args):
     from keras_admm.engine import Engine
     from keras_admm.files import load, save
-    from keras_admm.plan import Plan, pruning_steps
+    from keras_admm.plan import Plan, Step, pruning_targets
     from keras_admm.report import report
 
     try:
-        steps = pruning_steps("prune", args.sparsity, args.allocation, 1, "element", None, 1, 0)
+        steps = [
+            Step(target=target, admm_epochs=1, retrain_epochs=0)
+            for target in pruning_targets("prune", args.sparsity, allocation=args.allocation)
+        ]
     except ValueError as error:
         raise UsageError(str(error)) from error
     _check_output(args)
     model = load(args.model)
-    engine = Engine(model, Plan(steps), _names(args.layers), _names(args.exclude), optimizer=None, name="prune")
+    engine = Engine(model, Plan(steps=steps), _names(args.layers), _names(args.exclude), optimizer=None, name="prune")
     engine.project()
     save(model, args.output)
     print(report(model, _names(args.layers), _names(args.exclude)))

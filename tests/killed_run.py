@@ -80,7 +80,7 @@ def run(folder, keras=keras, die=kill, die_in_epoch=None, die_in_write=None, slo
         ka.ADMMPrune(
             [0.5, 0.9],
             path="geometric",
-            rho=0.01,
+            penalty=ka.penalties.GradientPenalty(rho=0.01),
             learning_rate={"retrain": 0.005},
             backup_dir=f"{folder}/admm",
         ),

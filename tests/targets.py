@@ -42,8 +42,8 @@ SPARSE = {
     "layers by a callable": lambda **k: ka.ADMMPrune(
         0.5, layers=lambda v: "kernel" in v.path and "head" not in v.path, **k
     ),
-    "a callable": lambda **k: ka.ADMM(ka.Step(supports), **k),
-    "closures": lambda **k: ka.ADMM([ka.Step(halves(0.25)), ka.Step(halves(0.4))], **k),
+    "a callable": lambda **k: ka.ADMM(supports, **k),
+    "closures": lambda **k: ka.ADMM([halves(0.25), halves(0.4)], **k),
     "biases": lambda **k: ka.ADMMPrune([0.5, 0.8], biases=True, **k),
 }
 VALUES = {

@@ -9,7 +9,7 @@ import pytest
 from cases import rows, some
 from keras import ops
 
-from keras_admm import attach, weights
+from keras_admm import attach, penalties, weights
 from keras_admm.attach import Hold
 
 pytestmark = pytest.mark.every_backend
@@ -44,7 +44,7 @@ class Pull(keras.callbacks.Callback):
         self.kernels = []
 
     def on_train_begin(self, logs=None):
-        self.hold = Hold(self.model, weights.select(self.model), self.penalty, self.model.optimizer)
+        self.hold = Hold(self.model, weights.select(self.model), penalties.get(self.penalty), self.model.optimizer)
         ((self.name, self.slot),) = self.hold.slots.items()
         self.hold.bend({self.name: self.mode or ("pull" if self.held is None else "both")})
 
@@ -285,7 +285,7 @@ def test_a_model_saved_afterwards_loads_without_a_warning(tmp_path):
 def test_what_is_carried_is_carried_once():
     model = model_of(keras.optimizers.Adam(), "mse")
     own = type(model.optimizer._variables)
-    hold = Hold(model, weights.select(model), "gradient", model.optimizer)
+    hold = Hold(model, weights.select(model), penalties.get("gradient"), model.optimizer)
     variables = model.optimizer.variables
     assert len(variables) == len({id(v) for v in variables})
     hold.release()
@@ -295,9 +295,9 @@ def test_what_is_carried_is_carried_once():
 def test_one_run_at_a_time():
     model = model_of(keras.optimizers.Adam(), "mse")
     chosen = weights.select(model)
-    hold = Hold(model, chosen, "gradient", model.optimizer)
+    hold = Hold(model, chosen, penalties.get("gradient"), model.optimizer)
     with pytest.raises(ValueError, match="one run at a time can hold a model's optimizer. Received: .*release"):
-        Hold(model, chosen, "gradient", model.optimizer)
+        Hold(model, chosen, penalties.get("gradient"), model.optimizer)
     hold.release()
     assert_clean(model)
 
@@ -308,7 +308,7 @@ def test_renewed_slots_are_those_of_a_new_optimizer(name):
     optimizer = model.optimizer
     new = OPTIMIZERS[name]()
     new.build(model.trainable_variables)
-    hold = Hold(model, weights.select(model), "gradient", optimizer)
+    hold = Hold(model, weights.select(model), penalties.get("gradient"), optimizer)
     iterations = int(optimizer.iterations)
     hold.renew_slots()
     hold.release()
@@ -322,7 +322,7 @@ def test_renewed_slots_are_those_of_a_new_optimizer(name):
 
 def test_the_learning_rate_is_lent():
     model = model_of(keras.optimizers.Adam(0.125), "mse")
-    hold = Hold(model, weights.select(model), "gradient", model.optimizer)
+    hold = Hold(model, weights.select(model), penalties.get("gradient"), model.optimizer)
     hold.set_learning_rate(0.5)
     hold.set_learning_rate(0.25)
     assert float(model.optimizer.learning_rate) == 0.25

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.every_backend
 
 BACKEND = keras.backend.backend()
 
+PULL = ka.penalties.GradientPenalty(rho=0.1)
+
 
 def dense_model(optimizer="adam", units=(10, 6), **compile_kwargs):
     model = keras.Sequential([keras.Input((8,)), *(keras.layers.Dense(u) for u in units)])
@@ -79,7 +81,7 @@ def test_every_kind_of_model_ends_exactly_sparse(kind):
     total = sum(sizes(model).values())
     zeros = Zeros()
     history = model.fit(
-        x, y, epochs=2, batch_size=8, verbose=0, callbacks=[ka.ADMMPrune(0.7, rho=0.1, backup_dir=None), zeros]
+        x, y, epochs=2, batch_size=8, verbose=0, callbacks=[ka.ADMMPrune(0.7, penalty=PULL, backup_dir=None), zeros]
     )
     assert sum(non_zeros(model).values()) == round((1 - 0.7) * total)
     assert zeros.counts[-2:] == [round((1 - 0.7) * total)] * 2
@@ -128,7 +130,9 @@ def test_progressive_steps(masked):
     """Each starts from the last; what is zero stays zero in the next ADMM phase only by choice."""
     model = dense_model(keras.optimizers.SGD(0.05))
     zeros = Zeros()
-    prune = ka.ADMMPrune([0.5, 0.9], masked_progressive=masked, rho=0.1)
+    first, second = (ka.PruningTarget(0.5), ka.PruningTarget(0.9, start=0.5))
+    steps = [ka.Step(target=first), ka.Step(target=second, keep_pruned=masked)]
+    prune = ka.ADMM(steps, penalty=PULL)
     history = model.fit(*batches(), epochs=8, verbose=0, callbacks=[prune, zeros]).history
     assert sum(non_zeros(model).values()) == 14
     assert history["sparsity"] == pytest.approx([0, 0, 0.5, 0.5, *[0.5 * masked] * 2, 0.9, 0.9])
@@ -181,7 +185,7 @@ def test_a_fit_that_begins_later_runs_all_phases():
     assert sum(non_zeros(model).values()) == 70
 
 
-def test_learning_rates_per_phase_and_restarts():
+def test_learning_rates_per_phase():
     rates = []
 
     class Rates(keras.callbacks.Callback):
@@ -193,12 +197,10 @@ def test_learning_rates_per_phase_and_restarts():
     prune = ka.ADMMPrune(
         0.5,
         admm_epochs=4,
-        update_every=2,
         learning_rate={"admm": falling, "retrain": 0.25},
-        restart_learning_rate=True,
     )
     model.fit(*batches(), epochs=5, verbose=0, callbacks=[prune, Rates()])
-    assert rates == pytest.approx([0.1, 0.01, 0.1, 0.01, 0.25])
+    assert rates == pytest.approx([0.1, 0.01, 0.001, 0.0001, 0.25])
     assert float(ops.convert_to_numpy(model.optimizer.learning_rate)) == 0.5
 
 
@@ -259,7 +261,7 @@ BAD = {
     "sparsity as text": (lambda: ka.ADMMPrune("0.9"), "must be a number.*Received: sparsity='0.9'. Pass"),
     "descending": (lambda: ka.ADMMPrune([0.9, 0.5]), r"must ascend.*Received: sparsity=\[0.9, 0.5\]. Sort"),
     "negative rho": (
-        lambda: ka.ADMMPrune(0.5, rho=-1.0),
+        lambda: ka.penalties.GradientPenalty(rho=-1.0),
         "finite number >= 0, the ADMM penalty. Received: rho=-1.0. Start",
     ),
     "rho_growth": (

@@ -17,6 +17,8 @@ from keras_admm import weights
 every_backend = pytest.mark.every_backend  # where the weights of an epoch are looked at
 SGD = keras.optimizers.SGD
 
+NO_PULL = ka.penalties.GradientPenalty(rho=0.0)
+
 
 def dense_model(*args, **kwargs):
     return test_callbacks.dense_model(*args, **EAGERLY, **kwargs)
@@ -66,7 +68,7 @@ RUNS = {
     "sparse": lambda **k: ka.ADMMPrune(0.9, **k),
     "two steps": lambda **k: ka.ADMMPrune([0.5, 0.9], **k),
     "levels": lambda **k: ka.ADMMQuantize(2, first_last="same", **k),
-    "clusters, tied": lambda **k: ka.ADMMCluster(3, first_last="same", retraining="centroids", **k),
+    "clusters, tied": lambda **k: ka.ADMMCluster(3, first_last="same", retraining="shared_values", **k),
     "levels, snap": lambda **k: ka.ADMMQuantize(2, first_last="same", retraining="snap", **k),
 }
 
@@ -120,7 +122,7 @@ def test_patience_is_counted_in_the_last_retraining():
     model = dense_model(SGD(0.0))
     plateau = keras.callbacks.ReduceLROnPlateau("val_loss", patience=3, factor=0.5)
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=2)
-    history = fit(model, stopping, plateau, ka.ADMMPrune([0.5, 0.9], rho=0.0), epochs=20)
+    history = fit(model, stopping, plateau, ka.ADMMPrune([0.5, 0.9], penalty=NO_PULL), epochs=20)
     # Four phases of five epochs: the last begins with epoch 16, whose figures nothing is better than.
     assert len(history["loss"]) == 18
     assert sum(non_zeros(model).values()) == 14
@@ -139,7 +141,7 @@ def test_subclasses_of_early_stopping_do_what_is_theirs():
             super().on_epoch_end(epoch, logs)
 
     mine = Mine("val_loss", patience=1)
-    fit(dense_model(SGD(0.0)), mine, ka.ADMMPrune(0.5, rho=0.0))
+    fit(dense_model(SGD(0.0)), mine, ka.ADMMPrune(0.5, penalty=NO_PULL))
     assert (mine.begun, mine.seen) == (1, 5)
     assert "on_epoch_end" not in vars(mine)
 
@@ -147,7 +149,7 @@ def test_subclasses_of_early_stopping_do_what_is_theirs():
 def test_a_threshold_stays_and_the_best_of_another_fit_goes(tmp_path):
     def saved(checkpoint):
         (tmp_path / "best.keras").unlink(missing_ok=True)
-        fit(dense_model(SGD(0.0)), ka.ADMMPrune(0.9, rho=0.0), checkpoint, epochs=2)
+        fit(dense_model(SGD(0.0)), ka.ADMMPrune(0.9, penalty=NO_PULL), checkpoint, epochs=2)
         return (tmp_path / "best.keras").exists()
 
     path = tmp_path / "best.keras"

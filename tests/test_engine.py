@@ -3,6 +3,7 @@
 import contextlib
 import re
 import warnings
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -11,12 +12,21 @@ from keras import ops
 
 from keras_admm import Engine, Plan, Step, weights
 from keras_admm.constraints import Sparse, Support
-from keras_admm.plan import Pruning
+from keras_admm.penalties import GradientPenalty
+from keras_admm.plan import PruningTarget
 
 pytestmark = pytest.mark.every_backend
 
 BACKEND = keras.backend.backend()
 RATE = 0.05
+
+
+def step(target, admm, retrain):
+    return Step(target=target, admm_epochs=admm, retrain_epochs=retrain)
+
+
+def one(target, admm, retrain, **how):
+    return Plan(steps=[step(target, admm, retrain)], **how)
 
 
 def model_and_data():
@@ -85,7 +95,13 @@ def torch_loop(model, engine, data):
 
 
 LOOPS = {"tensorflow": tensorflow_loop, "jax": jax_loop, "torch": torch_loop}
-PLAN = Plan((Step(Pruning(0.5), 2, 1), Step(Pruning(0.9, start=0.5), 2, 2)), rho=0.1)
+PLAN = Plan(
+    steps=[
+        Step(target=PruningTarget(0.5), admm_epochs=2, retrain_epochs=1),
+        Step(target=PruningTarget(0.9, start=0.5), admm_epochs=2, retrain_epochs=2),
+    ],
+    penalty=GradientPenalty(rho=0.1),
+)
 
 
 def fit(model, data, plan):
@@ -94,7 +110,7 @@ def fit(model, data, plan):
 
     model.compile(keras.optimizers.SGD(RATE), "mse", jit_compile=False)
     x, y = (np.concatenate(part) for part in zip(*data, strict=True))
-    callback = ka.ADMM(list(plan.steps), rho=plan.rho, penalty=plan.penalty)
+    callback = ka.ADMM(list(plan.steps), penalty=plan.penalty)
     return model.fit(x, y, batch_size=8, epochs=7, shuffle=False, verbose=0, callbacks=[callback]).history
 
 
@@ -166,14 +182,14 @@ def moves(plan, epochs=4):
 )
 def test_rho_moves(growth, expected):
     """Of weights that stand still the primal residual stays and the dual one is 0 at first, so balancing doubles."""
-    plan = Plan((Step(Sparse(0.5), retrain_epochs=0),), rho=0.1, rho_growth=growth)
+    plan = Plan(steps=[Step(target=Sparse(0.5), retrain_epochs=0)], penalty=GradientPenalty(rho=0.1, rho_growth=growth))
     assert moves(plan)[: len(expected)] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("rescale, factor", [(True, 0.5), (False, 1.0)])
 def test_the_dual_is_rescaled_by_choice(rescale, factor):
     model, _ = model_and_data()
-    plan = Plan((Step(Sparse(0.5), 3, 0),), rho_growth=2.0, rescale_dual=rescale)
+    plan = one(Sparse(0.5), 3, 0, penalty=GradientPenalty(rho_growth=2.0, rescale_dual=rescale))
     engine = Engine(model, plan, optimizer=None)
     engine.begin()
     w = weights.read(model.layers[0].kernel)
@@ -186,7 +202,7 @@ def test_the_dual_is_rescaled_by_choice(rescale, factor):
 
 def test_z_follows_kept_weights_by_choice():
     model, _ = model_and_data()
-    plan = Plan((Step(Sparse(0.5), 2, 0),), rho=1.0, pull_kept=False)
+    plan = one(Sparse(0.5), 2, 0, penalty=GradientPenalty(rho=1.0, penalize_kept=False))
     engine = Engine(model, plan, optimizer=None)
     engine.begin()
     (name, slot), *_ = engine.slots.items()
@@ -201,7 +217,7 @@ def test_z_follows_kept_weights_by_choice():
 
 def test_update_every_counts_epochs():
     model, _ = model_and_data()
-    plan = Plan((Step(Sparse(0.5), 5, 0),), rho=1.0, rho_growth=2.0, update_every=2)
+    plan = one(Sparse(0.5), 5, 0, penalty=GradientPenalty(rho=1.0, rho_growth=2.0), update_every=2)
     engine = Engine(model, plan, optimizer=None)
     engine.begin()
     seen = []
@@ -217,7 +233,7 @@ def test_other_sets_serve_as_well():
     model, _ = model_and_data()
     names = list(weights.select(model))
     masks = {n: np.random.default_rng(0).random(v.shape) < 0.5 for n, v in weights.select(model).items()}
-    engine = Engine(model, Plan((Step({n: Support(masks[n]) for n in names}, 1, 1),)), optimizer=None)
+    engine = Engine(model, one({n: Support(masks[n]) for n in names}, 1, 1), optimizer=None)
     engine.begin()
     engine.end_epoch(), engine.end_epoch()
     engine.finish()
@@ -241,7 +257,7 @@ def test_state_goes_on_where_it_stood():
     resumed = list(LOOPS[BACKEND](model, again, data))
     assert len(resumed) == 3 and resumed[-1] == pytest.approx(straight)
     with pytest.raises(ValueError, match="can only be resumed by the run that saved it. Received.*Give a fresh"):
-        Engine(model, PLAN._replace(rho=0.5), optimizer=None).load_state_dict(state)
+        Engine(model, replace(PLAN, penalty=GradientPenalty(rho=0.5)), optimizer=None).load_state_dict(state)
 
 
 class Own:
@@ -263,12 +279,12 @@ def counting():
 @pytest.mark.parametrize("make, warned", [(Own, True), (counting, False)])
 def test_targets_that_change_are_what_they_were_at_first(make, warned):
     model, _ = model_and_data()
-    engine = Engine(model, Plan((Step(make(), 2, 0),)), optimizer=None)
+    engine = Engine(model, one(make(), 2, 0), optimizer=None)
     engine.begin()
     engine.end_epoch()
     state = engine.state_dict()
     engine.release()
-    again = Engine(model, Plan((Step(make(), 2, 0),)), optimizer=None)
+    again = Engine(model, one(make(), 2, 0), optimizer=None)
     said = pytest.warns(UserWarning, match=r"Received: plan.steps\[0\].constraints \(Own\), of which only the class")
     with said if warned else contextlib.nullcontext():
         again.load_state_dict(state)
@@ -306,14 +322,14 @@ def test_an_uncompiled_model_gets_a_sentence():
     ],
 )
 def test_a_run_is_begun_before_it_is_asked(ask):
-    run = Engine(model_and_data()[0], Plan((Step(Sparse(0.5), 1, 1),)), optimizer=None)
+    run = Engine(model_and_data()[0], one(Sparse(0.5), 1, 1), optimizer=None)
     assert not run.finish()
     with pytest.raises(ValueError, match="must be begun before .*Received: an engine before `begin`.*Call begin"):
         ask(run)
 
 
 def test_a_run_ends_with_the_last_epoch_of_its_plan():
-    run = Engine(model_and_data()[0], Plan((Step(Sparse(0.5), 1, 0),)), optimizer=None)
+    run = Engine(model_and_data()[0], one(Sparse(0.5), 1, 0), optimizer=None)
     run.begin()
     run.end_epoch()
     with pytest.raises(ValueError, match="ends with the last epoch.*Received: one more, after 1. Call finish"):
@@ -325,7 +341,7 @@ def run_of(step, w):
     """The texts of what is said by a run in which the weights of a layer become `w`."""
     model = keras.Sequential([keras.Input((40,)), keras.layers.Dense(60, name="large"), keras.layers.Dense(9)])
     model.layers[1].kernel.assign(np.arange(1.0, 541.0).reshape(60, 9))
-    engine = Engine(model, Plan((step,)), optimizer=None)
+    engine = Engine(model, Plan(steps=[step]), optimizer=None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         engine.begin()
@@ -343,19 +359,23 @@ SMALL, NONE = np.full((40, 60), 1e-3), np.zeros((40, 60))
 @pytest.mark.parametrize(
     "step, w, said",
     [
-        (Step(Pruning(0.9), 3, 2), SMALL, [r"large/kernel \(1 of 2,400\).*allocation='global'.*min_keep=1.*'erk' or"]),
         (
-            Step(Pruning(0.9, structure="block(1,2)"), 3, 0),
+            step(PruningTarget(0.9), 3, 2),
+            SMALL,
+            [r"large/kernel \(1 of 2,400\).*allocation='global'.*min_keep=1.*'erk' or"],
+        ),
+        (
+            step(PruningTarget(0.9, structure="block(1,2)"), 3, 0),
             SMALL,
             [r"large/kernel \(1 of 1,200\).*Use allocation='erk'"],
         ),
-        (Step(Pruning(0.9, path="cubic"), 3, 0), SMALL, [r"large/kernel \(1 of 2,400\)"]),
-        (Step(Pruning(0.9, allocation="erk"), 2, 0), SMALL, []),
-        (Step(Pruning(0.9, min_keep=0), 2, 0), SMALL, []),
-        (Step(Sparse(0.9), 2, 2), NONE, [r"large/kernel \(0 of 240\): the others are 0.*exclude="]),
-        (Step(Sparse(0.75, "block(2,4)"), 2, 0), NONE, [r"large/kernel \(0 of 75\)"]),
-        (Step(Sparse(0.9), 2, 0), SMALL * (np.arange(60) < 6), []),
-        (Step(Sparse(0.9), 2, 0), SMALL * (np.arange(60) < 5), [r"large/kernel \(200 of 240\)"]),
+        (step(PruningTarget(0.9, path="cubic"), 3, 0), SMALL, [r"large/kernel \(1 of 2,400\)"]),
+        (step(PruningTarget(0.9, allocation="erk"), 2, 0), SMALL, []),
+        (step(PruningTarget(0.9, min_keep=0), 2, 0), SMALL, []),
+        (step(Sparse(0.9), 2, 2), NONE, [r"large/kernel \(0 of 240\): the others are 0.*exclude="]),
+        (step(Sparse(0.75, "block(2,4)"), 2, 0), NONE, [r"large/kernel \(0 of 75\)"]),
+        (step(Sparse(0.9), 2, 0), SMALL * (np.arange(60) < 6), []),
+        (step(Sparse(0.9), 2, 0), SMALL * (np.arange(60) < 5), [r"large/kernel \(200 of 240\)"]),
     ],
 )
 def test_layers_that_keep_too_little_are_named_once(step, w, said):

@@ -30,7 +30,7 @@ def test_the_last_pattern_that_fits_counts_everywhere():
     arrays = {"m/a/kernel": np.ones((4, 5), "float32"), "m/b/kernel": np.ones((4, 5), "float32")}
     for patterns, kept in [({"*": 0.5, "a": 0.9}, [2, 10]), ({"a": 0.9, "*": 0.5}, [10, 10])]:
         counts = allocate(arrays, 0.0, patterns)
-        sets = Step({p: Sparse(s) for p, s in patterns.items()}).sets(arrays, 1.0)
+        sets = Step(target={p: Sparse(s) for p, s in patterns.items()}).target.sets(arrays, 1.0)
         assert list(counts.values()) == kept == [np.count_nonzero(sets[n](w)) for n, w in arrays.items()]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_admm import weights
+from keras_admm import penalties, weights
 from keras_admm.attach import Hold
 
 adam = keras.optimizers.Adam
@@ -96,7 +96,8 @@ class Bent:
         self.model.compile(OPTIMIZERS[name]())
         self.optimizer, (self.kernel,) = self.model.optimizer, self.model.trainable_variables
         weights.write(self.kernel, KERNEL)
-        self.hold = Hold(self.model, {"kernel": self.kernel}, penalty, self.optimizer) if penalty else None
+        kernels = {"kernel": self.kernel}
+        self.hold = Hold(self.model, kernels, penalties.get(penalty), self.optimizer) if penalty else None
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         scaled = of is keras and (inner is not self.optimizer or inner.loss_scale_factor)
         self.scale, self.every = 4.0 if scaled else 1.0, getattr(inner, "gradient_accumulation_steps", None) or 1
@@ -259,5 +260,5 @@ def test_an_optimizer_that_cannot_be_made_anew_is_told_before_training():
         with pytest.raises(
             ValueError, match=r"made from the config .*Received: WithoutConfig.*Have its get_config\(\)"
         ):
-            Hold(model, {"kernel": model.layers[0].kernel}, "gradient", model.optimizer)
+            Hold(model, {"kernel": model.layers[0].kernel}, penalties.get("gradient"), model.optimizer)
         assert "apply" not in getattr(optimizer, "inner_optimizer", optimizer).__dict__

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from keras_admm.constraints import Sparse
-from keras_admm.plan import Plan, Pruning, Step
+from keras_admm.plan import Plan, PruningTarget, Step, as_target, sets_of
 
 
 def letters(lengths, epochs):
-    plan = Plan(tuple(Step(Sparse(0.5), admm, retrain) for admm, retrain in lengths))
+    plan = Plan(steps=[Step(target=Sparse(0.5), admm_epochs=a, retrain_epochs=r) for a, r in lengths])
     return "".join(f"{m.step}{m.phase[0]}" for m in plan.timeline("Test", epochs))
 
 
@@ -36,7 +36,7 @@ def test_timelines(lengths, epochs, expected):
         ([(None, None), (None, None)], 3, r"need at least 4 epochs .*Received: epochs=3. Fit for more"),
         ([(3, None)], 3, r"need at least 4 epochs .*Received: epochs=3. Fit for more"),
         ([(3, 1)], 3, r"need at least 4 epochs .*Received: epochs=3. Fit for more"),
-        ([(3, None)], None, "must be known. Received: .*None in a loop of your own. Give both"),
+        ([(3, None)], None, "must be known. Received: .*None in a custom training loop. Give both"),
     ],
 )
 def test_epochs_that_do_not_suffice_get_a_sentence(lengths, epochs, sentence):
@@ -44,21 +44,40 @@ def test_epochs_that_do_not_suffice_get_a_sentence(lengths, epochs, sentence):
         letters(lengths, epochs)
 
 
-def test_constraints_are_one_for_all_or_by_name_or_made():
-    one = Sparse(0.5)
+def test_a_target_is_one_set_or_sets_by_name_or_made():
+    one, other = Sparse(0.5), Sparse(0.25)
     arrays = {"a": None, "b": None}
-    assert Step(one).sets(arrays, 0.0) == {"a": one, "b": one}
-    assert Step({"a": one, "b": one}).sets(arrays, 0.0) == {"a": one, "b": one}
-    assert Step({"*": one, "b": None}).sets(arrays, 0.0) == {"a": one, "b": None}
+
+    def sets(target):
+        return Step(target=target).target.sets(arrays, 0.5)
+
+    assert sets(one) == sets({"a": one, "b": one}) == {"a": one, "b": one}
+    assert sets({"*": one, "b": other}) == {"a": one, "b": other}
     with pytest.raises(ValueError, match=r"Received: \['c'\], which fit none of \['a', 'b'\]"):
-        Step({"a": one, "c": one}).sets(arrays, 0.0)
-    assert Step(lambda arrays, fraction: {n: fraction for n in arrays}).sets(arrays, 0.5) == {"a": 0.5, "b": 0.5}
+        sets({"a": one, "c": one})
+    made = sets(lambda arrays, fraction: {n: Sparse(fraction) for n in arrays})
+    assert [each.sparsity for each in made.values()] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    "returned, error, sentence",
+    [
+        ([], TypeError, "a dict of names to constraints"),
+        ({}, ValueError, "Received: none"),
+        ({"c": Sparse(0.5)}, ValueError, r"some of \['a'\]. Received: \['c'\]"),
+        ({"a": 0.5}, ValueError, r"Received: \['a'\]"),
+        ({"a": None}, ValueError, r"Received: \['a'\]"),
+    ],
+)
+def test_what_a_target_returns_is_checked(returned, error, sentence):
+    with pytest.raises(error, match=sentence):
+        sets_of("me", as_target("me", lambda arrays, fraction: returned), {"a": None}, 0.0)
 
 
 def test_a_budget_of_blocks_is_counted_in_blocks():
     """Norms by hand: of the blocks of 2 inputs, a's are 5, 1 and b's 13, 0, 0, 2; three of the six stay."""
     arrays = {"a": np.array([[3, 0], [4, 1]]), "b": np.array([[5, 0, 0, 0], [12, 0, 0, 2]])}
-    sets = Pruning(0.5, structure="block(1,2)")(arrays, 1.0)
+    sets = PruningTarget(0.5, structure="block(1,2)").sets(arrays, 1.0)
     assert sets["a"](arrays["a"]).tolist() == [[3, 0], [4, 0]]
     assert sets["b"](arrays["b"]).tolist() == [[5, 0, 0, 0], [12, 0, 0, 2]]
 
@@ -70,11 +89,11 @@ def test_a_budget_of_blocks_counts_partial_ones(how, unit):
     rng = np.random.default_rng(0)
     arrays = {"a": rng.uniform(-1, 1, (3, 3, 2, 2)), "b": rng.uniform(-1, 1, (9, 2, 1))}
     arrays = {name: (unit * array).astype("float32") for name, array in arrays.items()}
-    sets = Pruning(0.75, allocation=how, structure="block(2,4)")(arrays, 1.0)
+    sets = PruningTarget(0.75, allocation=how, structure="block(2,4)").sets(arrays, 1.0)
     kept = [np.count_nonzero(sets[n](w).reshape(-1, *w.shape[-2:]).any(axis=(1, 2))) for n, w in arrays.items()]
     assert sum(kept) == round(0.25 * 18) if how != "uniform" else kept == [2, 2]
 
 
 def test_what_has_no_blocks_is_named():
     with pytest.raises(ValueError, match=r"head/bias: structure 'block\(1,4\)': .*Exclude it"):
-        Pruning(0.5, structure="block(1,4)")({"head/bias": np.ones(3)}, 0.0)
+        PruningTarget(0.5, structure="block(1,4)").sets({"head/bias": np.ones(3)}, 0.0)

@@ -13,13 +13,16 @@ from keras_admm import weights
 from keras_admm.attach import HELD, sweeps
 from keras_admm.attach.few import Few
 from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Sparse, Ternary
-from keras_admm.engine.places import clusters, levels, multiples
 from keras_admm.plan import Plan, Step
+from keras_admm.retraining import clusters, multiples, value_table
 
 pytestmark = pytest.mark.every_backend
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(32, 8)).astype("float32"), RNG.normal(size=(32, 3)).astype("float32")
+
+PULL = ka.penalties.GradientPenalty(rho=0.1)
+PROXIMAL = ka.penalties.ProximalPenalty(rho=0.05)
 
 
 def net(**how):
@@ -40,7 +43,7 @@ def kernels(model):
 BY_CHANNEL = Codebook(2, keep_zeros=False, scope="channel")
 # a callback; the set of each kernel, or None where it is left alone
 RUNS = {
-    "3 bits": (lambda: ka.ADMMQuantize(3, rho=0.1), [Levels(3)] * 3),
+    "3 bits": (lambda: ka.ADMMQuantize(3, penalty=PULL), [Levels(3)] * 3),
     "binary": (lambda: ka.ADMMQuantize(levels="binary"), [Binary()] * 3),
     "ternary, skip": (lambda: ka.ADMMQuantize(levels="ternary", first_last="skip"), [None, Ternary(), None]),
     "powers": (lambda: ka.ADMMQuantize(3, levels="power_of_two", first_last="same"), [PowersOfTwo(3)] * 3),
@@ -49,24 +52,27 @@ RUNS = {
     "clusters": (lambda: ka.ADMMCluster(5), [Codebook(5, keep_zeros=False)] * 3),
     "clusters, channels": (lambda: ka.ADMMCluster(2, scope="channel"), [BY_CHANNEL] * 3),
     "snap": (lambda: ka.ADMMQuantize(3, retraining="snap"), [Levels(3)] * 3),
-    "proximal": (lambda: ka.ADMMCluster(5, penalty="proximal", rho=0.05), [Codebook(5, keep_zeros=False)] * 3),
-    "at once": (lambda: ka.ADMMCluster(5, retraining="snap", snap=(1.0,)), [Codebook(5, keep_zeros=False)] * 3),
+    "proximal": (
+        lambda: ka.ADMMCluster(5, penalty=ka.penalties.ProximalPenalty(rho=0.05)),
+        [Codebook(5, keep_zeros=False)] * 3,
+    ),
+    "at once": (lambda: ka.ADMMCluster(5, retraining=ka.retraining.Snap((1.0,))), [Codebook(5, keep_zeros=False)] * 3),
     "no retraining": (lambda: ka.ADMMQuantize(3, retrain_epochs=0), [Levels(3)] * 3),
-    "scales": (lambda: ka.ADMMQuantize(levels="binary", retraining="centroids"), [Binary()] * 3),
+    "scales": (lambda: ka.ADMMQuantize(levels="binary", retraining="shared_values"), [Binary()] * 3),
     "scales, channels": (
-        lambda: ka.ADMMQuantize(3, scope="channel", first_last="same", retraining="centroids"),
+        lambda: ka.ADMMQuantize(3, scope="channel", first_last="same", retraining="shared_values"),
         [Levels(3, scope="channel")] * 3,
     ),
-    "centroids": (lambda: ka.ADMMCluster(5, retraining="centroids"), [Codebook(5, keep_zeros=False)] * 3),
-    "centroids, channels": (
-        lambda: ka.ADMMCluster(2, scope="channel", first_last="same", retraining="centroids"),
+    "shared_values": (lambda: ka.ADMMCluster(5, retraining="shared_values"), [Codebook(5, keep_zeros=False)] * 3),
+    "shared values, channels": (
+        lambda: ka.ADMMCluster(2, scope="channel", first_last="same", retraining="shared_values"),
         [BY_CHANNEL] * 3,
     ),
     "snap, channels": (lambda: ka.ADMMCluster(2, scope="channel", retraining="snap"), [BY_CHANNEL] * 3),
 }
 
 
-COMPILED = ("3 bits", "clusters", "snap", "scales, channels", "centroids, channels")  # and on every backend
+COMPILED = ("3 bits", "clusters", "snap", "scales, channels", "shared values, channels")  # and on every backend
 
 
 @pytest.mark.parametrize("run", some(RUNS, *COMPILED))
@@ -83,7 +89,7 @@ def test_every_weight_ends_in_its_place(run):
 
 def test_one_fit_prunes_then_quantizes():
     model = net()
-    history = fit(model, ka.ADMM([Sparse(0.75), Levels(2, zero=False)], rho=0.1), 12)
+    history = fit(model, ka.ADMM([Sparse(0.75), Levels(2, zero=False)], penalty=PULL), 12)
     for w in kernels(model):
         assert np.count_nonzero(w) == round(0.25 * w.size)
         assert len(np.unique(np.abs(w))) <= 3
@@ -92,7 +98,12 @@ def test_one_fit_prunes_then_quantizes():
 
 @pytest.mark.parametrize(
     "second, retraining",
-    [("bits", "snap"), ("ternary", "straight_through"), ("clusters", "straight_through"), ("clusters", "centroids")],
+    [
+        ("bits", "snap"),
+        ("ternary", "straight_through"),
+        ("clusters", "straight_through"),
+        ("clusters", "shared_values"),
+    ],
 )
 def test_zeros_of_an_earlier_fit_stay(second, retraining):
     model = net()
@@ -144,7 +155,7 @@ def test_what_is_in_its_place_stays_there_while_the_rest_trains():
     model, watch = net(), Watch()
     callback = ka.ADMMQuantize(3, first_last="same", admm_epochs=1, retrain_epochs=4, retraining="snap")
     fit(model, callback, 5, watch)
-    for epoch, share in enumerate(callback.plan.snap):
+    for epoch, share in enumerate(callback.plan.steps[-1].retraining.fractions):
         first, second = watch.seen[2 + 2 * epoch : 4 + 2 * epoch]
         still = sum(np.count_nonzero(a == b) for a, b in zip(first, second, strict=True))
         size = sum(a.size for a in first)
@@ -152,14 +163,14 @@ def test_what_is_in_its_place_stays_there_while_the_rest_trains():
 
 
 def test_shares_by_hand():
-    plan = Plan((Step(Levels(2)),), snap=(0.5, 0.75, 1.0))
-    assert [plan.snapped(e, 6) for e in range(7)] == [0.5, 0.5, 0.75, 0.75, 1.0, 1.0, 1.0]
-    assert [plan.snapped(e, 2) for e in range(3)] == [0.5, 0.75, 1.0]
-    assert plan.snapped(0, 0) == 1.0
+    snap = ka.retraining.Snap((0.5, 0.75, 1.0))
+    assert [snap.share(e, 6) for e in range(7)] == [0.5, 0.5, 0.75, 0.75, 1.0, 1.0, 1.0]
+    assert [snap.share(e, 2) for e in range(3)] == [0.5, 0.75, 1.0]
+    assert snap.share(0, 0) == 1.0
 
 
 @pytest.mark.filterwarnings("ignore:.*must pass its last projection:UserWarning")
-@pytest.mark.parametrize("retraining", some(["snap", "straight_through", "centroids"], "straight_through"))
+@pytest.mark.parametrize("retraining", some(["snap", "straight_through", "shared_values"], "straight_through"))
 def test_a_state_goes_on_where_it_was(tmp_path, retraining):
     """Also between two shares."""
 
@@ -221,7 +232,7 @@ def gradient(w):
 
 
 def at_once(cls, *args, **kwargs):
-    return cls(*args, first_last="same", rho=0.0, admm_epochs=1, **kwargs)
+    return cls(*args, first_last="same", penalty=ka.penalties.GradientPenalty(rho=0.0), admm_epochs=1, **kwargs)
 
 
 def test_straight_through_by_hand():
@@ -264,7 +275,7 @@ def test_centroids_by_hand(scope):
     for at in columns(before, scope):
         for value in np.unique(before[at]):
             wanted[at] = np.where(before[at] == value, wanted[at][before[at] == value].mean(), wanted[at])
-    after = descended(model, at_once(ka.ADMMCluster, 3, scope=scope, retraining="centroids"), 2)[0]
+    after = descended(model, at_once(ka.ADMMCluster, 3, scope=scope, retraining="shared_values"), 2)[0]
     np.testing.assert_allclose(after, wanted, rtol=1e-5)
 
 
@@ -273,7 +284,7 @@ def test_scales_by_hand():
     model = linear()
     before = Binary()(kernels(model)[0] - 0.1 * gradient(kernels(model)[0]))
     wanted = before - 0.1 * (gradient(before) * np.sign(before)).mean() * np.sign(before)
-    after = descended(model, at_once(ka.ADMMQuantize, 1, retraining="centroids"), 2)[0]
+    after = descended(model, at_once(ka.ADMMQuantize, 1, retraining="shared_values"), 2)[0]
     np.testing.assert_allclose(after, wanted, rtol=1e-5)
 
 
@@ -281,8 +292,8 @@ def stepped(mode, constraint, unit):
     """What becomes of weights that moved away from their places, in units of `unit`."""
     w = np.random.default_rng(1).normal(size=(6, 4)).astype("float32") * np.float32(unit)
     moved, z = np.roll(w, 1, axis=0) * np.float32(1.1), constraint(w)
-    tied = {"tied_scale": multiples, "tied_values": clusters}
-    target, values = tied[mode](z, constraint) if mode in tied else (moved - z, levels(z, constraint))
+    tied, codes = {"tied_scale": multiples, "tied_values": clusters}, constraint.codes(z)
+    target, values = tied[mode](codes) if mode in tied else (moved - z, value_table(codes))
     state = ((target, "float32"), (values, "float32"), (0, "int32"))
     few = Few(*(keras.Variable(value, dtype=dtype, trainable=False) for value, dtype in state))
     new = getattr(few, mode)(keras.Variable(moved if mode in tied else z, trainable=False))
@@ -359,9 +370,9 @@ BAD = {
     "a float of clusters": (lambda: ka.ADMMCluster(2.0), TypeError, "`clusters` must be an integer from 2"),
     "first_last": (lambda: ka.ADMMQuantize(3, first_last="first"), ValueError, "`first_last` must be one of"),
     "scope of clusters": (lambda: ka.ADMMCluster(2, scope="layer"), ValueError, "`scope` must be one of"),
-    "snap": (lambda: ka.ADMMQuantize(3, snap=(0.5, 0.4, 1)), ValueError, "`snap` must be rising shares"),
+    "snap": (lambda: ka.retraining.Snap((0.5, 0.4, 1)), ValueError, "`fractions` must be rising shares"),
     "retraining": (lambda: ka.ADMMQuantize(3, retraining="thaw"), ValueError, "`retraining` must be one of"),
-    "snap without an end": (lambda: ka.ADMMQuantize(3, snap=(0.5,)), ValueError, "the last of them 1"),
+    "snap without an end": (lambda: ka.retraining.Snap((0.5,)), ValueError, "the last of them 1"),
 }
 
 
@@ -372,7 +383,7 @@ def test_bad_input_gets_a_sentence(case):
         make()
 
 
-@pytest.mark.parametrize("retraining", ["straight_through", "centroids"])
+@pytest.mark.parametrize("retraining", ["straight_through", "shared_values"])
 def test_a_run_that_is_stopped_while_it_retrains_is_in_the_set(retraining):
     class Enough(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -408,6 +419,6 @@ def test_half_precision_cannot_hold_levels(constraints):
 
 
 def test_a_loop_with_another_optimizer_cannot_hold_levels():
-    engine = ka.Engine(net(), Plan((Step(Levels(3), 1, 1),)), optimizer=None)
+    engine = ka.Engine(net(), Plan(steps=[Step(target=Levels(3), admm_epochs=1, retrain_epochs=1)]), optimizer=None)
     with pytest.raises(ValueError, match="with a keras.Optimizer"):
         engine.begin()

@@ -21,10 +21,10 @@ pytestmark = [
 
 EPOCHS = 8
 PENALTIES = ("gradient", "proximal", "loss")
-RETRAININGS = ("straight_through", "snap", "centroids")
+RETRAININGS = ("straight_through", "snap", "shared_values")
 OTHERWISE = {
-    "free": {"pull_kept": False},
-    "balance": {"rho_growth": "balance", "masked_progressive": False, "rescale_dual": False},
+    "free": {"penalty": ka.penalties.GradientPenalty(penalize_kept=False)},
+    "balance": {"penalty": ka.penalties.GradientPenalty(rho_growth="balance", rescale_dual=False)},
     "every two": {"update_every": 2},
     "rates": {"learning_rate": {"admm": 0.02, "retrain": 0.005}},
 }
@@ -32,7 +32,7 @@ OTHERWISE = {
 WAYS = {(target, p): {"penalty": p} for target in TARGETS for p in PENALTIES}
 WAYS |= {(target, r): {"retraining": r} for target in VALUES for r in RETRAININGS}
 WAYS |= {(target, how): OTHERWISE[how] for target in ("list of sparsities", "bits", "clusters") for how in OTHERWISE}
-GATE = [("geometric path", "gradient"), ("bits", "straight_through"), ("clusters", "centroids"), ("joint", "snap")]
+GATE = [("geometric path", "gradient"), ("bits", "straight_through"), ("clusters", "shared_values"), ("joint", "snap")]
 
 
 class Killed(BaseException):

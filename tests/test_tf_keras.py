@@ -20,6 +20,11 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(32, 8)).astype("float32"), RNG.normal(size=(32, 3)).astype("float32")
 dense = tk.layers.Dense
 
+PULLS = {
+    "gradient": ka.penalties.GradientPenalty(rho=0.1),
+    "proximal": ka.penalties.ProximalPenalty(rho=0.1),
+}
+
 
 def sequential():
     return tk.Sequential([tk.Input((8,)), dense(6, activation="relu"), tk.layers.BatchNormalization(), dense(3)])
@@ -156,7 +161,7 @@ def test_every_optimizer(optimizer, penalty):
     model = built(sequential)
     model.compile(OPTIMIZERS[optimizer](), "mse")
     steps = [0.5, 0.8] if optimizer == "SGD" else [0.8]
-    prune = ka.ADMMPrune(steps, penalty=penalty, rho=0.1)
+    prune = ka.ADMMPrune(steps, penalty=PULLS[penalty])
     model.fit(X, Y, epochs=2 * len(steps), batch_size=16, verbose=0, callbacks=[prune])
     assert kept(model) == round(0.2 * size(model))
 
@@ -175,7 +180,7 @@ def test_every_way_to_compile(options):
     rows(
         lambda optimizer, retraining: optimizer == "SGD" or retraining == "straight_through",
         ["SGD", "legacy", "scaled"],
-        ["snap", "straight_through", "centroids"],
+        ["snap", "straight_through", "shared_values"],
     ),
 )
 def test_weights_end_on_levels(optimizer, retraining):
@@ -191,7 +196,7 @@ def test_the_pull_is_the_formula():
     model.compile(tk.optimizers.SGD(0.1), lambda y_true, y_pred: 0.0 * y_pred)
     start = np.array([[1.0, 0.1], [0.2, 2.0], [0.3, 3.0], [4.0, 0.4]], "float32")
     model.set_weights([start])
-    run = ka.ADMM(Sparse(0.5), admm_epochs=1, retrain_epochs=0, rho=0.5, pull_kept=True)
+    run = ka.ADMM(Sparse(0.5), admm_epochs=1, retrain_epochs=0, penalty=ka.penalties.GradientPenalty(rho=0.5))
     seen = []
     look = tk.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: seen.append(model.get_weights()[0]))
     model.fit(np.ones((8, 4)), np.ones((8, 2)), batch_size=4, epochs=1, verbose=0, callbacks=[run, look])

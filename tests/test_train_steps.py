@@ -46,6 +46,9 @@ class Two(keras.Model):
         return {"loss": loss}
 
 
+PULL = ka.penalties.GradientPenalty(rho=0.5)
+
+
 def whole(model):
     return [model.first, model.second]
 
@@ -82,7 +85,7 @@ def two(keep=whole, **kwargs):
 def pruned(model, **kwargs):
     """By how much the weights were pulled to zero in an epoch of one step, where Z has a zero."""
     before = [weights.read(layer.kernel) for layer in (model.a, model.b)]
-    prune = ka.ADMMPrune(0.5, allocation="uniform", rho=0.5, admm_epochs=1, retrain_epochs=0, **kwargs)
+    prune = ka.ADMMPrune(0.5, allocation="uniform", penalty=PULL, admm_epochs=1, retrain_epochs=0, **kwargs)
     after = []
     look = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: after.extend(weights.read(v) for v in (model.a.kernel, model.b.kernel))
@@ -208,8 +211,12 @@ def test_what_optimizer_may_be():
         attach.choose_optimizers("me", model, variables, {"c": adam, "*": adam})
 
 
-PRUNE = Plan((Step(ka.constraints.Sparse(0.75), admm_epochs=2, retrain_epochs=2),), rho=0.5)
-LEVELS = Plan((Step(ka.constraints.Levels(2), admm_epochs=1, retrain_epochs=2),), rho=0.5)
+PRUNE = Plan(steps=[Step(target=ka.constraints.Sparse(0.75), admm_epochs=2, retrain_epochs=2)], penalty=PULL)
+
+
+def levels(retraining):
+    step = Step(target=ka.constraints.Levels(2), admm_epochs=1, retrain_epochs=2, retraining=retraining)
+    return Plan(steps=[step], penalty=PULL)
 
 
 class Loop:
@@ -293,7 +300,7 @@ def test_a_step_compiled_once_follows_the_phases():
 
 @pytest.mark.every_backend
 def test_values_in_a_step_compiled_once_by_snap():
-    loop = Loop(LEVELS._replace(retraining="snap", snap=(0.5, 1.0)))
+    loop = Loop(levels(ka.retraining.Snap((0.5, 1.0))))
     loop.engine.begin()
     loop.run(loop.compiled())
     assert loop.engine.finish() is True
@@ -302,14 +309,14 @@ def test_values_in_a_step_compiled_once_by_snap():
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch compiles steps anew by itself")
 @pytest.mark.every_backend
-@pytest.mark.parametrize("retraining", ["straight_through", "centroids"])
+@pytest.mark.parametrize("retraining", ["straight_through", "shared_values"])
 def test_ways_of_retraining_that_need_another_step(retraining):
-    loop = Loop(LEVELS._replace(retraining=retraining))
+    loop = Loop(levels(retraining))
     loop.engine.begin()
     with pytest.raises(ValueError, match="needs another training step .*anew whenever engine.step_version changes"):
         loop.run(loop.compiled())
     loop.engine.release()
-    loop = Loop(LEVELS._replace(retraining=retraining))
+    loop = Loop(levels(retraining))
     loop.engine.begin()
     loop.run(loop.compiled)
     assert loop.engine.finish() is True
@@ -318,7 +325,7 @@ def test_ways_of_retraining_that_need_another_step(retraining):
 
 @tensorflow
 def test_a_step_that_was_not_compiled_again_is_an_error():
-    loop = Loop(LEVELS)
+    loop = Loop(levels("straight_through"))
     loop.engine.begin()
     assert loop.engine.step_version == 0  # looked at, and then forgotten
     with pytest.raises(ValueError, match="must be compiled again when .*step_version changes"):

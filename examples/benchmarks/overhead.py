@@ -148,7 +148,7 @@ def keras_variants(network, ways, args, jit):
 
 
 def plan(*targets, **kwargs):
-    return ka.Plan(tuple(ka.Step(t, 1, 1) for t in targets), **kwargs)
+    return ka.Plan(steps=[ka.Step(target=t, admm_epochs=1, retrain_epochs=1) for t in targets], **kwargs)
 
 
 def tfmot_variants(network, seed):

@@ -43,13 +43,13 @@ def main():
     dense = mnist_lenet5.dense_model(args, mnist_lenet5.lenet5, train, validation)
     (rate,), (admm,), (retrain,) = args.rate, args.admm_epochs, args.retrain_epochs
     rows = [("dense", "", "", "", *accuracies(dense, validation, test), "")]
-    for args.penalty, args.rho, args.rho_growth, args.pull_kept in SETTINGS:
+    for args.penalty, args.rho, args.rho_growth, args.penalize_kept in SETTINGS:
         keras.utils.set_random_seed(args.seed)
         began = time.time()
         model = mnist_lenet5.compress(
             args, mnist_lenet5.lenet5, dense.get_weights(), rate, admm, retrain, train, validation
         )
-        setting = args.penalty, f"{args.rho:g}", f"x{args.rho_growth:g}", "pulled" if args.pull_kept else "free"
+        setting = args.penalty, f"{args.rho:g}", f"x{args.rho_growth:g}", "pulled" if args.penalize_kept else "free"
         rows.append((*setting, *accuracies(model, validation, test), f"{(time.time() - began) / 60:.1f}"))
     lengths = f"{admm} epochs of ADMM and {retrain} of retraining"
     print(f"\n{machine(*PACKAGES)}\nseed {args.seed}, {len(train[0]):,} images, shifts of {args.shift}, {lengths}")

@@ -1,7 +1,7 @@
 """The ways of retraining on few values, compared on LeNet-5: `examples/benchmarks/retraining.py --data mnist.npz`.
 
 Every row starts from the same pruned weights, with the same images in the same order. `"snap"` puts weights in their
-places in shares, `"straight_through"` trains weights behind the rounded ones, `"centroids"` trains the values of what
+places in shares, `"straight_through"` trains weights behind the rounded ones, `"shared_values"` those of what
 is tied together. What is best is chosen by the validation accuracy.
 """
 
@@ -20,7 +20,7 @@ import mnist_lenet5_storage
 from show import machine, table
 
 import keras_admm as ka
-from keras_admm.plan import RETRAINING
+from keras_admm.retraining import NAMED
 
 PACKAGES = ("keras", "tensorflow", "numpy")
 SETS = {
@@ -39,7 +39,7 @@ def main():
     pruned = mnist_lenet5_storage.pruned_model(args, mnist_lenet5.lenet5, train, validation)
     rows = [("pruned", "", *accuracies(pruned, validation, test), "")]
     for name, make in SETS.items():
-        for retraining in RETRAINING:
+        for retraining in NAMED:
             keras.utils.set_random_seed(args.seed)
             began = time.time()
             how = {"first_last": "same", **mnist_lenet5_storage.phases(args, retraining)}

@@ -7,7 +7,6 @@ from keras_admm.attach.fit import is_running as is_running
 from keras_admm.attach.fit import resume_at as resume_at
 from keras_admm.attach.fit import running_callbacks as running_callbacks
 from keras_admm.attach.fit import validation_scores as validation_scores
-from keras_admm.attach.hold import PENALTIES as PENALTIES
 from keras_admm.attach.hold import Hold as Hold
 from keras_admm.attach.hold import optimizer_of as optimizer_of
 from keras_admm.attach.judges import Judges as Judges
@@ -18,6 +17,10 @@ from keras_admm.attach.roles import build_optimizers as build_optimizers
 from keras_admm.attach.roles import built_for as built_for
 from keras_admm.attach.roles import structural as structural
 from keras_admm.attach.roles import variables_by_role as variables_by_role
+from keras_admm.attach.rules import GradientPull as GradientPull
+from keras_admm.attach.rules import ProximalPull as ProximalPull
+from keras_admm.attach.rules import Rest as Rest
+from keras_admm.attach.rules import StepRule as StepRule
 from keras_admm.attach.slot import FREE as FREE
 from keras_admm.attach.slot import HELD as HELD
 from keras_admm.attach.slot import Slot as Slot

@@ -21,10 +21,8 @@ from keras_admm.attach.optimizers import Optimizers, said
 from keras_admm.attach.rules import (
     AnyOfThese,
     FewValues,
-    GradientPull,
     HeldAtValues,
     HeldAtZero,
-    ProximalPull,
     Rest,
 )
 from keras_admm.attach.slot import FIXED, FREE, HELD, Slot
@@ -34,7 +32,6 @@ from keras_admm.attach.watch import Watch, is_compiling
 from keras_admm.constraints.summary import chunks
 from keras_admm.weights import is_tf_keras, path, view
 
-PENALTIES = ("gradient", "loss", "proximal")
 # Modes in which weights are held.
 HOLDING = ("hold", "both", "fix", *FEW)
 
@@ -45,10 +42,9 @@ class Hold:
     Args:
         model: a built `keras.Model`, or a model of tf_keras.
         variables: dict of names to the variables that are bent.
-        penalty: how the pull enters. `"gradient"`: added to the gradient that the optimizer is given.
-            `"proximal"`: after each update, `w <- (w + rho * target) / (1 + rho)`, decoupled from the optimizer as
-            AdamW decouples its decay. `"loss"`: an `ADMMRegularizer` in the variable's regularizer slot, so that
-            it shows in `loss` (not on JAX, nor in tf_keras). `None`: not at all; the loop adds it itself.
+        penalty: a `keras_admm.penalties.Penalty`, whose `rule` says how the pull enters a training step; one that is
+            `in_loss` enters by an `ADMMRegularizer` in the variable's regularizer slot (not on JAX, nor in tf_keras).
+            None: not at all; the loop adds it itself.
         optimizers: the `Optimizers` to hook, or one optimizer, or None to leave all to the loop.
         once: bool, whether a training step is compiled once for all phases, as in loops of one's own, rather than
             by `fit` for each.
@@ -226,7 +222,7 @@ class Hold:
             adapter.hook(names, self._bent, self._after, undo)
         for name, variable in self._variables.items():
             self._set_after(name)
-            if self.penalty == "loss":
+            if self.penalty is not None and self.penalty.in_loss:
                 undo.callback(setattr, variable, "regularizer", variable.regularizer)
                 variable.regularizer = _in_loss(self.slots[name], variable.regularizer)
         undo.callback(self.model.make_train_function, force=True)
@@ -281,7 +277,7 @@ class Hold:
         if mode in FEW:
             return FewValues(slot, self.few.get(name), mode, mode in TIED)
         pull = slot.pull if mode == "both" or self._once else slot.regularizer.gradient
-        pulled = {"gradient": GradientPull(pull), "proximal": ProximalPull(slot, pull)}.get(self.penalty, Rest())
+        pulled = Rest() if self.penalty is None else self.penalty.rule(slot, pull)
         if self._once:
             return AnyOfThese(slot, pulled)
         rules = {"rest": Rest(), "pull": pulled, "both": HeldAtZero(slot, pulled), "hold": HeldAtZero(slot, Rest())}

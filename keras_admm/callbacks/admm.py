@@ -5,13 +5,14 @@ import warnings
 import keras
 import numpy as np
 
-from keras_admm import attach, checks, weights
+from keras_admm import attach, checks, penalties, weights
+from keras_admm import retraining as retrainings
 from keras_admm.callbacks.arguments import check_known, check_rate_is_settable, checked_rates
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.callbacks.states import States
 from keras_admm.engine import Engine
-from keras_admm.plan import Plan, Step, per_step
+from keras_admm.plan import Plan, Step, as_target, per_step
 
 
 class ADMM(keras.callbacks.Callback):
@@ -25,47 +26,30 @@ class ADMM(keras.callbacks.Callback):
 
     Args:
         constraints: the set: a `keras_admm.constraints` object for every compressed weight, or a
-            `keras_admm.plan.Step`, or a list of these for progressive steps.
+            `keras_admm.Target`, a mapping of name patterns to sets, a `keras_admm.Step`, or a list of these for
+            progressive steps. A `Step` says its own epochs and retraining.
         layers: what to compress: names, patterns, layers, variables, a callable `variable -> bool`, or a list of
             these. By default kernels and embeddings of rank 2 and more.
-        exclude: what to leave out, said in the same way.
+        exclude: what to leave out, same forms as `layers`.
         biases: bool, whether the biases of what is taken are compressed as well, each a tensor like the others.
         admm_epochs: int, epochs under the penalty, or a list with one for each step. By default the epochs of `fit`
             are divided evenly over the phases of all steps.
         retrain_epochs: int, epochs of retraining with the zeros held, or a list with one for each step. 0 ends
             with the projection. Epochs of `fit` that are left over extend the last retraining.
         update_every: int, epochs between two moves of Z and U.
-        rho: float, the penalty at the start of each step; with `penalty="proximal"` the share of the way to the
-            target that a weight is pulled after each update, `rho / (1 + rho)`.
-        rho_growth: float, the factor per update (1 holds rho; the authors use 1.3), or `"balance"`, which balances
-            the primal and dual residuals.
-        rescale_dual: bool, whether U shrinks as rho grows, as Boyd et al. have it. The ADMM pruning authors'
-            codes leave it: False.
-        masked_progressive: bool, whether what a step zeroed stays zero in the ADMM epochs of the next, as the
-            authors do, or may come back.
-        penalty: `"gradient"`: the pull is added to the gradient. `"proximal"`: it moves the weights after each
-            update, untouched by the optimizer's scaling. `"loss"`: it is a regularizer, so that it shows in `loss`
-            (TensorFlow and torch). The first two leave `loss` and `val_loss` the user's own.
-        pull_kept: bool, whether the weights that Z keeps are pulled to where Z has them, as in the papers, or are
-            free: Z then follows them between its moves, which for sparse sets is the exact projection on its support,
-            and lets them learn at full speed while the others are pulled to zero.
-        retraining: how weights are retrained whose set, of levels or clusters, says what they are, which leaves them no
-            room. `"straight_through"`: all are in their places from the start, and each batch's update goes to weights
-            kept behind them, which choose the places anew. `"snap"`: in shares they go to their places, the nearest
-            first, while the rest trains on, as the authors do. `"centroids"`: all stay in the cluster, or on the
-            multiple of the scale, that they start in; the clusters' values and the scales train.
-        snap: rising shares, the last 1, for `retraining="snap"`: how much of each weight goes to its place at the start
-            of each equal part of the retraining epochs.
+        penalty: how the pull towards the set enters training: `"gradient"`, `"proximal"`, `"loss"`, or an object of
+            `keras_admm.penalties` with its settings, such as `ProximalPenalty(rho=0.01)`.
+        retraining: how weights are retrained whose set, of levels or clusters, says which values they take:
+            `"straight_through"`, `"snap"`, `"shared_values"`, or an object of `keras_admm.retraining`, such as
+            `Snap((0.5, 1.0))`. Where the set says which weights are zero, these are held, and the others train.
         learning_rate: dict with `"admm"` and / or `"retrain"`: a float, or a `LearningRateSchedule` of the number
             of epochs since the phase began. The optimizer's own rate comes back at the end.
-        restart_learning_rate: bool, whether the ADMM schedule starts anew after every move of Z and U, as the
-            authors do (with `update_every` of a few epochs).
         optimizer: which optimizers apply the gradients of what is compressed, for models with a `train_step` and
             optimizers of their own. `"auto"`: those among the attributes of the model, in lists, dicts and models in
             it as well, the compiled one included. Or one optimizer; or a mapping of what is trained (names, patterns,
-            layers, models, said as for `layers`) to optimizers: `{"generator*": gan.g_optimizer}`. A weight that none
-            of them was handed by the end of the first epoch is an error. `learning_rate` sets the rates of all that
-            are named; with several, it needs them named.
+            layers, models: same forms as `layers`) to optimizers: `{"generator*": gan.g_optimizer}`. A weight that
+            none of them was handed by the end of the first epoch is an error. `learning_rate` sets the rates of all
+            that are named; with several, it needs them named.
         backup_dir: path of a folder for the state of the run. A fit that is killed and started again goes on from
             the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`. One run at a time has the
             folder. Where its disk is full a warning says so and training goes on: the states that are there stay.
@@ -109,16 +93,9 @@ class ADMM(keras.callbacks.Callback):
         admm_epochs=None,
         retrain_epochs=None,
         update_every=1,
-        rho=1e-3,
-        rho_growth=1.3,
-        rescale_dual=True,
-        masked_progressive=True,
         penalty="gradient",
-        pull_kept=True,
         retraining="straight_through",
-        snap=(0.5, 0.75, 0.9, 1.0),
         learning_rate=None,
-        restart_learning_rate=False,
         optimizer="auto",
         backup_dir=None,
         verbose=0,
@@ -127,33 +104,18 @@ class ADMM(keras.callbacks.Callback):
         super().__init__()
         name = type(self).__name__
         check_known(type(self), ADMM, unknown)
-        targets = (
-            constraints
-            if isinstance(constraints, (list, tuple)) and not isinstance(constraints, Step)
-            else [constraints]
-        )
+        targets = list(constraints) if isinstance(constraints, (list, tuple)) else [constraints]
         admm = per_step(name, "admm_epochs", admm_epochs, len(targets), least=1)
         retrain = per_step(name, "retrain_epochs", retrain_epochs, len(targets), least=0)
+        way = retrainings.get(retraining, name)
         each = zip(targets, admm, retrain, strict=True)
-        steps = tuple(t if isinstance(t, Step) else Step(t, a, r) for t, a, r in each)
-        how = (
-            update_every,
-            rho,
-            rho_growth,
-            rescale_dual,
-            masked_progressive,
-            penalty,
-            pull_kept,
-            tuple(snap) if isinstance(snap, list) else snap,
-            retraining,
-        )
-        self.plan = Plan(steps, *how)
-        self.plan.check(name)
+        steps = [_step(name, target, admm_epochs=a, retrain_epochs=r, retraining=way) for target, a, r in each]
+        checks.integer(name, "update_every", update_every, remedy="Use 1 to move Z and U after every epoch.")
+        self.plan = Plan(steps=steps, penalty=penalties.get(penalty, name), update_every=update_every)
         self.layers = weights.check_choice(name, "layers", layers)
         self.exclude = weights.check_choice(name, "exclude", exclude)
         self.biases = checks.boolean(name, "biases", biases)
         self.learning_rate = checked_rates(name, learning_rate)
-        self.restart_learning_rate = checks.boolean(name, "restart_learning_rate", restart_learning_rate)
         attach.check_optimizer(name, optimizer)
         self.optimizer = optimizer
         self.backup_dir = None if backup_dir is None else checks.path(name, "backup_dir", backup_dir)
@@ -328,8 +290,6 @@ class ADMM(keras.callbacks.Callback):
         if moment is None or moment.phase not in self.learning_rate:
             return
         rate, epoch = self.learning_rate[moment.phase], moment.epoch
-        if self.restart_learning_rate and moment.phase == "admm":
-            epoch %= self.plan.update_every
         self.engine.set_learning_rate(float(rate(epoch)) if callable(rate) else rate)
 
     def _say(self, epoch, before, logs):
@@ -341,3 +301,7 @@ class ADMM(keras.callbacks.Callback):
                 f"\n{self.engine.name}: step {before.step + 1} of {steps}, {before.phase} ended after "
                 f"epoch {epoch + 1} at sparsity {logs['sparsity']:.4f}; next: {then}"
             )
+
+
+def _step(name, target, **how):
+    return target if isinstance(target, Step) else Step(target=as_target(name, target), **how)

@@ -15,7 +15,7 @@ def say_what_others_miss(run, callbacks, timeline):
     Args:
         run: the `keras_admm.ADMM` among the callbacks.
         callbacks: list of all callbacks of the fit.
-        timeline: list of `plan.Moment`s, one for each epoch.
+        timeline: list of `plan.EpochInfo`s, one for each epoch.
     """
     name = run.engine.name
     for sentence in [*_order(callbacks[: callbacks.index(run)]), *_savers(callbacks, timeline, run.backup_dir)]:

@@ -1,7 +1,7 @@
 """ADMM whose sets are sparse."""
 
 from keras_admm.callbacks.admm import ADMM
-from keras_admm.plan import pruning_steps
+from keras_admm.plan import pruning_targets
 
 
 class ADMMPrune(ADMM):
@@ -52,7 +52,12 @@ class ADMMPrune(ADMM):
         retrain_epochs=None,
         **kwargs,
     ):
-        steps = pruning_steps(
-            type(self).__name__, sparsity, allocation, min_keep, structure, path, admm_epochs, retrain_epochs
+        targets = pruning_targets(
+            type(self).__name__,
+            sparsity,
+            allocation=allocation,
+            structure=structure,
+            min_keep=min_keep,
+            path=path,
         )
-        super().__init__(list(steps), **kwargs)
+        super().__init__(targets, admm_epochs=admm_epochs, retrain_epochs=retrain_epochs, **kwargs)

@@ -1,36 +1,35 @@
 """ADMM whose sets are few levels."""
 
-from typing import NamedTuple
-
 from keras_admm import checks
 from keras_admm.callbacks.admm import ADMM
 from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Ternary
-from keras_admm.plan import Step, per_step
+from keras_admm.plan import Target
 
 FIRST_LAST = ("last", "same", "skip")
 
 
-class Placed(NamedTuple):
-    """The `constraints` of a step that takes some of the tensors, by their place among all.
+class PlacedTarget(Target):
+    """Two sets, for pruned tensors and for others, and a choice of the tensors by their place among all.
 
-    Attributes:
+    Args:
         dense: the set of a tensor without zeros.
         pruned: the set of one with zeros, which it keeps.
         places: `"all"`; `"inner"`: all but those of the first and the last layer; or `"inner or all"` and `"outer or
             none"`: the same and these, or all in the first step where no layer lies between.
     """
 
-    dense: object
-    pruned: object
-    places: str = "all"
     # Whether a tensor is a pruned one shows when the step begins; later 0 may be one of its levels.
-    lasting = True
+    fixed_at_start = True
 
-    def __call__(self, arrays, fraction):
-        return {name: self.dense if (arrays[name] != 0).all() else self.pruned for name in self.taken(list(arrays))}
+    def __init__(self, dense, pruned, places="all"):
+        self.dense = dense
+        self.pruned = pruned
+        self.places = places
 
-    def taken(self, names):
-        """Those of the names of all tensors that this step takes."""
+    def sets(self, arrays, fraction):
+        return {name: self.dense if (arrays[name] != 0).all() else self.pruned for name in self.takes(list(arrays))}
+
+    def takes(self, names):
         layers = [name.rpartition("/")[0] for name in names]
         outer = [name for name, layer in zip(names, layers, strict=True) if layer in (layers[0], layers[-1])]
         inner = [name for name in names if name not in outer]
@@ -42,8 +41,11 @@ class Placed(NamedTuple):
         alone = (names, []) if not inner else (inner, outer)
         return {"all": names, "inner": inner, "inner or all": alone[0], "outer or none": alone[1]}[self.places]
 
-    def __repr__(self):
-        return repr((self.dense.get_config(), self.pruned.get_config(), self.places))
+    def decisive(self, fractions):
+        return fractions[:1]
+
+    def get_config(self):
+        return {"dense": self.dense, "pruned": self.pruned, "places": self.places}
 
 
 class ADMMQuantize(ADMM):
@@ -95,7 +97,8 @@ class ADMMQuantize(ADMM):
     ):
         name = type(self).__name__
         sets = _sets(name, bits, levels, scope, fit)
-        super().__init__(placed_steps(name, *sets, first_last, admm_epochs, retrain_epochs), **kwargs)
+        targets = placed_targets(name, *sets, first_last)
+        super().__init__(targets, admm_epochs=admm_epochs, retrain_epochs=retrain_epochs, **kwargs)
 
 
 class ADMMCluster(ADMM):
@@ -130,16 +133,15 @@ class ADMMCluster(ADMM):
     def __init__(self, clusters, *, scope="tensor", first_last="last", admm_epochs=None, retrain_epochs=None, **kwargs):
         checks.integer(type(self).__name__, "clusters", clusters, 2, 65536, "Pass 16 for four bits a weight.")
         sets = Codebook(clusters, keep_zeros=False, scope=scope), Codebook(clusters, scope=scope)
-        super().__init__(placed_steps(type(self).__name__, *sets, first_last, admm_epochs, retrain_epochs), **kwargs)
+        targets = placed_targets(type(self).__name__, *sets, first_last)
+        super().__init__(targets, admm_epochs=admm_epochs, retrain_epochs=retrain_epochs, **kwargs)
 
 
-def placed_steps(name, dense, pruned, first_last, admm_epochs, retrain_epochs):
-    """The steps of a quantization: one, or one for the inner weights and one for the first and the last."""
+def placed_targets(name, dense, pruned, first_last):
+    """The targets of a quantization: one, or one for the inner weights and one for the first and the last."""
     checks.choice(name, "first_last", first_last, FIRST_LAST)
     places = {"last": ("inner or all", "outer or none"), "same": ("all",), "skip": ("inner",)}[first_last]
-    admm = per_step(name, "admm_epochs", admm_epochs, len(places), least=1)
-    retrain = per_step(name, "retrain_epochs", retrain_epochs, len(places), least=0)
-    return [Step(Placed(dense, pruned, p), a, r) for p, a, r in zip(places, admm, retrain, strict=True)]
+    return [PlacedTarget(dense, pruned, place) for place in places]
 
 
 def _sets(name, bits, levels, scope, fit):

@@ -4,6 +4,10 @@ Each is a `keras.constraints.Constraint`: called with a tensor it returns the ne
 same shape and dtype. It serves ADMM as its projection, and any Keras layer as a `kernel_constraint`.
 """
 
+from keras_admm.constraints.base import Codes as Codes
+from keras_admm.constraints.base import Foreign as Foreign
+from keras_admm.constraints.base import Set as Set
+from keras_admm.constraints.base import as_set as as_set
 from keras_admm.constraints.codebook import Codebook as Codebook
 from keras_admm.constraints.joint import Joint as Joint
 from keras_admm.constraints.levels import Levels as Levels

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_admm import checks
 from keras_admm.constraints import floats
+from keras_admm.constraints.base import Codes, Set
 from keras_admm.constraints.clusters import optimal_clusters, settled
 from keras_admm.constraints.summary import chunks, summarize
 
@@ -18,7 +19,7 @@ PREFIX = 4096  # weights that tell at once that a tensor has many values
 
 
 @keras.saving.register_keras_serializable("keras_admm")
-class Codebook(keras.constraints.Constraint):
+class Codebook(Set):
     """Tensors, or output channels, of no more than `size` distinct values, zeros apart.
 
     Called with `x` it returns the nearest member, `argmin_{c, a} ||c[a] - x||` over codebooks `c` of `size` values and
@@ -72,6 +73,10 @@ class Codebook(keras.constraints.Constraint):
 
     def __call__(self, x):
         return floats.on_host("Codebook", self._project, x)
+
+    def codes(self, z):
+        by_channel = self.scope == "channel" and z.ndim > 1
+        return Codes(z, by_channel, scaled=False, zeros_stay=self.keep_zeros)
 
     def get_config(self):
         return {"size": self.size, "keep_zeros": self.keep_zeros, "scope": self.scope}

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_admm import checks
 from keras_admm.constraints import floats
+from keras_admm.constraints.base import Set
 from keras_admm.constraints.clusters import optimal_ends
 from keras_admm.constraints.codebook import Codebook, few_values, nearest_mean
 from keras_admm.constraints.levels import OnLevels
@@ -14,7 +15,7 @@ EXACT = 100_000  # kept weights up to which the nearest sparse and clustered ten
 
 
 @keras.saving.register_keras_serializable("keras_admm")
-class Joint(keras.constraints.Constraint):
+class Joint(Set):
     """Tensors in two sets at once: few non-zeros, and these on levels or in clusters.
 
     Called with `x` it returns the nearest member, `argmin ||y - x||` over `y` in both. That is proved, and else
@@ -58,6 +59,9 @@ class Joint(keras.constraints.Constraint):
         if isinstance(self.sparse, Sparse) and isinstance(self.levels, Codebook):
             return floats.on_host("Joint", self._sparse_clusters, x)
         return self.levels(self.sparse(x))
+
+    def codes(self, z):
+        return self.levels.codes(z)._replace(zeros_stay=True)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_admm import checks
 from keras_admm.constraints import floats
+from keras_admm.constraints.base import Codes, Set
 from keras_admm.constraints.scale import best_scale
 from keras_admm.constraints.summary import chunks, summarize
 
@@ -18,7 +19,7 @@ BITS = "One bit holds two levels, such as those of Binary(); with 0 among the le
 SAMPLE = 64  # weights that are looked at before all of them are
 
 
-class OnLevels(keras.constraints.Constraint, abc.ABC):
+class OnLevels(Set):
     """Tensors whose weights are a scale times members of a fixed ladder, or minus that.
 
     The scale is rounded to so few binary digits that every level is a number of the tensor's dtype, exactly: levels
@@ -44,6 +45,10 @@ class OnLevels(keras.constraints.Constraint, abc.ABC):
 
     def __call__(self, x):
         return floats.on_host(type(self).__name__, self._project, x, self.in_step)
+
+    def codes(self, z):
+        by_channel = self.scope == "channel" and z.ndim > 1
+        return Codes(z, by_channel, scaled=True, zeros_stay=self.keep_zeros)
 
     @property
     def in_step(self):

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_admm import checks
 from keras_admm.constraints import floats
+from keras_admm.constraints.base import Set
 from keras_admm.constraints.projection import keep_largest, largest, restrict
 from keras_admm.constraints.views import check_structure, view
 
@@ -19,7 +20,7 @@ def check_sparsity(name, sparsity):
 
 
 @keras.saving.register_keras_serializable("keras_admm")
-class Sparse(keras.constraints.Constraint):
+class Sparse(Set):
     """Tensors of which a share of `sparsity` is zero.
 
     Called with `x` it returns the nearest member, `argmin ||y - x||` over `y` with exactly
@@ -87,7 +88,7 @@ class Sparse(keras.constraints.Constraint):
 
 
 @keras.saving.register_keras_serializable("keras_admm")
-class Support(keras.constraints.Constraint):
+class Support(Set):
     """Tensors that are zero wherever `mask` is.
 
     Called with `x` it returns the nearest member, `argmin ||y - x||` over `y` with `y = 0` where `mask` is

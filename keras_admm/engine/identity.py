@@ -1,5 +1,6 @@
 """What identifies a run when it is resumed by another process: JSON of configs, and where two of them differ."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -95,8 +96,8 @@ class _Description:
             return thing.tolist() if thing.size * 20 < LONG else _hash(str(thing.shape).encode(), thing.tobytes())
         if isinstance(thing, Mapping):
             return self._mapping(thing)
-        if isinstance(thing, tuple) and hasattr(thing, "_asdict"):
-            return {"class": type(thing).__qualname__, **self._items(thing._asdict())}
+        if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+            return {"class": type(thing).__qualname__, **self._items(thing.get_config())}
         if isinstance(thing, Set):
             return self._short(sorted((self.of(each) for each in thing), key=json.dumps))
         if isinstance(thing, (list, tuple)):

@@ -57,7 +57,8 @@ class Engine:
     >>> from keras_admm.plan import Plan, Step
     >>> from keras_admm.constraints import Sparse
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    >>> engine = Engine(model, Plan((Step(Sparse(0.5), admm_epochs=1, retrain_epochs=1),)), optimizer=None)
+    >>> plan = Plan(steps=[Step(target=Sparse(0.5), admm_epochs=1, retrain_epochs=1)])
+    >>> engine = Engine(model, plan, optimizer=None)
     >>> engine.begin()
     >>> for epoch in range(2):
     ...     pass  # each batch: minimise loss + engine.penalty(), then engine.hold()
@@ -74,8 +75,9 @@ class Engine:
         checks.text("Engine", "name", name)
         weights.check_model(name, model)
         if not isinstance(plan, Plan):
-            raise TypeError(checks.refused(name, "plan", "a keras_admm.Plan", plan, "Pass Plan((Step(Sparse(0.9)),))."))
-        plan.check(name)
+            raise TypeError(
+                checks.refused(name, "plan", "a keras_admm.Plan", plan, "Pass Plan(steps=[Step(target=Sparse(0.9))]).")
+            )
         checks.boolean(name, "biases", biases)
         checks.boolean(name, "in_fit", in_fit)
         self.model = model
@@ -83,11 +85,11 @@ class Engine:
         self.name = name
         self._choice = layers, exclude, biases
         self.variables = weights.select(model, *self._choice)
-        self.plan = plan._replace(steps=tuple(step for step in plan.steps if step.takes(list(self.variables))))
+        self.plan = plan.of(self.variables)
         self.optimizers = (
             None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
         )
-        if plan.penalty == "loss" and self.optimizers is not None:
+        if plan.penalty.in_loss and self.optimizers is not None:
             _check_loss_takes_penalty(name, model)
         # Before anything is called that the plan brings, which may change what it has closed over.
         self._identity = Identity(name, self.plan, self.variables)
@@ -246,7 +248,7 @@ class Engine:
 
     @property
     def moment(self):
-        """The `plan.Moment` of the epoch to come, or None when all have passed."""
+        """The `plan.EpochInfo` of the epoch to come, or None when all have passed."""
         return None if self.done else self._timeline[self.epoch]
 
     @property
@@ -256,8 +258,7 @@ class Engine:
             return True
         moment = self.moment
         retrains = moment.step == len(self.plan.steps) - 1 and moment.phase == "retrain"
-        snaps = self.plan.retraining == "snap" and self._targets.places.taken
-        return retrains and (not snaps or self.plan.snapped(moment.epoch, moment.epochs) == 1)
+        return retrains and self._targets.settled(moment.step, moment.epoch, moment.epochs)
 
     def finish(self):
         """Detach from the model. Returns whether it holds the promised set; if so, exactly.
@@ -349,7 +350,7 @@ class Engine:
         """Project the weights on the steps' sets as they are: for a run that was stopped before its end."""
         arrays = self._read()
         for i, step in enumerate(self.plan.steps):
-            sets = self._targets.sets(arrays, i, 1.0) if self._targets else step.sets(arrays, 1.0)
+            sets = self._targets.sets(arrays, i, 1.0) if self._targets else step.target.sets(arrays, 1.0)
             arrays = {name: sets[name](w) if name in sets else w for name, w in arrays.items()}
         for name, w in arrays.items():
             weights.write(self.variables[name], w)

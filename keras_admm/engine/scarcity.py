@@ -33,11 +33,11 @@ class Scarcity:
         """
         if self._told and not final:
             return
-        found = self._steps[step].starved(sets, arrays)
+        found = self._steps[step].target.starved(sets, arrays)
         found = {name: kept for name, kept in found.items() if name not in self._told}
         self._told.update(found)
         if found:
-            pruning = self._steps[step].constraints
+            pruning = self._steps[step].target
             warnings.warn(
                 f"{self._name}: every layer should keep enough weights for a model to learn. Received: "
                 f"{_listed(found)}, which is what allocation={pruning.allocation!r} leaves with "

@@ -8,9 +8,9 @@ from keras import ops
 
 from keras_admm import admm, attach, weights
 from keras_admm.constraints import Sparse, living
-from keras_admm.engine.places import Places
 from keras_admm.engine.scarcity import Scarcity
-from keras_admm.plan import check_sets
+from keras_admm.plan import sets_of
+from keras_admm.retraining import retraining_of
 from keras_admm.schedules import rho_factor
 
 
@@ -35,11 +35,10 @@ class Targets:
         self._lasting = {}
         self._sparse = {}
         self._scarcity = Scarcity(name, plan.steps)
-        self.places = Places(plan, held)
 
     def sets(self, arrays, step, fraction):
         """The sets of a step: those that it began with, unless they move with the weights and the time."""
-        return self._lasting.get(step) or self.plan.steps[step].sets(arrays, fraction)
+        return self._lasting.get(step) or sets_of(self.name, self.plan.steps[step].target, arrays, fraction)
 
     def check(self, arrays, fractions):
         """Ask every step for its sets at each of the fractions at which it will be asked, before any training.
@@ -49,24 +48,25 @@ class Targets:
             fractions: a list for each step.
         """
         for step, shares in zip(self.plan.steps, fractions, strict=True):
-            for share in step.decisive(shares):
-                check_sets(self.name, step.sets(arrays, share), arrays)
+            for share in step.target.decisive(shares):
+                sets_of(self.name, step.target, arrays, share)
 
     def begin(self, arrays, step):
         """Z0 = P(W), U0 = 0 for the weights that the step has sets for."""
-        sets = self.plan.steps[step].sets(arrays, 0.0)
-        self._lasting = {step: sets} if self.plan.steps[step].lasting else {}
+        target = self.plan.steps[step].target
+        sets = sets_of(self.name, target, arrays, 0.0)
+        self._lasting = {step: sets} if target.fixed_at_start else {}
         if step == 0:
-            later = [each.sets(arrays, 0.0) for each in self.plan.steps[1:]]
-            for each in (sets, *later):
-                self._check_can_hold(each)
-                self._expect_steps(each)
+            later = [each.target.sets(arrays, 0.0) for each in self.plan.steps[1:]]
+            for each, these in zip(self.plan.steps, (sets, *later), strict=True):
+                self._check_can_hold(each, these)
+                self._expect_steps(each, these)
             self._hold_zeros(arrays, sets, later)
         held = {name: self._kept_zero(name, arrays[name], sets[name], step) for name in sets}
         both = {name: held[name] is not None or self._frees(sets[name]) for name in sets}
         self._held.bend({name: "both" if both[name] else "pull" for name in sets})
         for name in sets:
-            self._held.slots[name].rho.assign(self.plan.rho)
+            self._held.slots[name].rho.assign(self.plan.penalty.rho)
             self._aim(name, admm.start(arrays[name], sets[name]), held[name], self._frees(sets[name]))
 
     def move(self, arrays, step, fraction):
@@ -77,10 +77,10 @@ class Targets:
         self._scarcity.look(step, sets, arrays, final=False)
         rho = float(ops.convert_to_numpy(self._held.slots[next(iter(sets))].rho))
         residuals = admm.total([self._move(name, arrays[name], sets[name]) for name in sets])
-        factor = rho_factor(self.plan.rho_growth, rho, residuals)
+        factor = rho_factor(self.plan.penalty.rho_growth, rho, residuals)
         for name in sets:
             self._held.slots[name].rho.assign(rho * factor)
-            self._aim_at_z(name, factor if self.plan.rescale_dual else 1.0, self._frees(sets[name]))
+            self._aim_at_z(name, factor if self.plan.penalty.rescale_dual else 1.0, self._frees(sets[name]))
         norm = float(np.hypot.reduce([admm.norm(arrays[name]) for name in sets])) or 1.0
         return residuals.primal / norm, rho * residuals.dual / norm, rho
 
@@ -98,33 +98,44 @@ class Targets:
         self._aim(name, state, z == attach.HELD, frees)
 
     def project(self, arrays, step, epochs):
-        """W <- P(W) where the set says what is zero, which is held from here on; others begin to be retrained."""
+        """W <- P(W), and the beginning of retraining: each weight in the way that goes with its set."""
         sets = self.sets(arrays, step, 1.0)
-        sparse, valued = _parted(sets)
-        # While the weights are retrained on their values, these are of the set that they were projected on.
-        self._lasting = {step: sets} if valued and not self.plan.steps[step].fixed else self._lasting
-        self._scarcity.look(step, sparse, arrays, final=True)
-        self._sparse = sparse
-        self._held.bend(dict.fromkeys(sparse, "hold"))
+        # While weights are retrained on their values, these are of the set that they were projected on.
+        if not all(each.says_support for each in sets.values()) and not self.plan.steps[step].target.fixed:
+            self._lasting = {step: sets}
+        self._sparse = {name: each for name, each in sets.items() if each.says_support}
+        self._scarcity.look(step, self._sparse, arrays, final=True)
         self._duals = {}
         for slot in self._held.slots.values():
             slot.rho.assign(0.0)
-        for name, constraint in sparse.items():
-            w = arrays[name]
-            kept = np.asarray(constraint.support(w))
-            self._held.aim(name, np.zeros_like(w), ~kept)
-            weights.write(self.variables[name], np.where(kept, w, np.float32(0)))
-        self._write(self.places.enter(arrays, valued, 0, epochs))
+        self._enter(arrays, sets, step, 0, epochs)
 
     def retrain(self, arrays, step, epoch, epochs):
-        """Have the weights that take few values do so in the plan's way; see `Places.enter`."""
-        if self.places.taken:
-            _, valued = _parted(self.sets(arrays, step, 1.0))
-            self._write(self.places.enter(arrays, valued, epoch, epochs))
+        """Go on after an epoch of retraining, with the weights of which more is kept than their zeros."""
+        self._enter(arrays, self._beyond_zeros(step), step, epoch, epochs)
+
+    def settled(self, step, epoch, epochs):
+        """Whether the weights are members of the sets of a step, after so many of its epochs of retraining."""
+        ways = {retraining_of(each, self.plan.steps[step].retraining) for each in self._beyond_zeros(step).values()}
+        return all(way.settled(epoch, epochs) for way in ways)
+
+    def _beyond_zeros(self, step):
+        """The sets of a step that is being retrained which say more than what is zero; nothing is computed for it."""
+        target = self.plan.steps[step].target
+        sets = target.sets(self.variables, 1.0) if target.fixed else self._lasting.get(step, {})
+        return {name: each for name, each in sets.items() if not each.says_support}
+
+    def _enter(self, arrays, sets, step, epoch, epochs):
+        ways = {}
+        for name, each in sets.items():
+            ways.setdefault(retraining_of(each, self.plan.steps[step].retraining), {})[name] = each
+        for way, these in ways.items():
+            for name, w in way.enter(self._held, arrays, these, epoch, epochs):
+                weights.write(self.variables[name], w)
 
     def settle(self, arrays, step):
         """Write the weights that are held where they are held, whatever came after the last update."""
-        _, valued = _parted(self.sets(arrays, step, 1.0)) if self.places.taken else ({}, {})
+        valued = self._beyond_zeros(step)
         astray = self._held.moved(arrays)
         for name in arrays:
             w = self._held.put_back(name, arrays[name]) if name in astray else arrays[name]
@@ -136,7 +147,7 @@ class Targets:
 
     def missing(self, arrays, step):
         """`"kept of promised"` of the weights, or blocks, that a step lets be other than 0, where some are 0."""
-        sparse = self._sparse or _parted(self.sets(arrays, step, 1.0))[0]
+        sparse = self._sparse or self.sets(arrays, step, 1.0)
         found = {}
         for name, constraint in sparse.items():
             if isinstance(constraint, Sparse):
@@ -194,14 +205,14 @@ class Targets:
             slot.rho.assign(state[f"rho/{keys[name]}"])
         self._duals = {n: state[f"u/{key}"] for n, key in keys.items() if f"u/{key}" in state}
 
-    def _check_can_hold(self, sets):
+    def _check_can_hold(self, step, sets):
         for name, constraint in sets.items():
-            if hasattr(constraint, "support"):
+            if not constraint.says_codes:
                 continue
             kind, dtype = type(constraint).__name__, keras.backend.standardize_dtype(self.variables[name].dtype)
-            if not self._holds_values and self.plan.retraining != "snap":
+            if not self._holds_values and step.retraining.changes_step:
                 raise ValueError(
-                    f"{self.name}: retraining={self.plan.retraining!r} is done by a Keras optimizer. Received: "
+                    f"{self.name}: retraining={step.retraining!r} is done by a Keras optimizer. Received: "
                     f"optimizer=None and {kind} for {name}. Apply the gradients with a keras.Optimizer, or use "
                     "retraining='snap'."
                 )
@@ -212,12 +223,12 @@ class Targets:
                     f"policy such as 'mixed_{dtype}', whose variables are float32, or exclude the layer."
                 )
 
-    def _expect_steps(self, sets):
+    def _expect_steps(self, step, sets):
         """Say what a loop must do whose step is compiled once, where a way of retraining needs another."""
-        valued = [name for name, constraint in sets.items() if not hasattr(constraint, "support")]
-        if valued and self.plan.retraining != "snap":
+        valued = [name for name, constraint in sets.items() if constraint.says_codes]
+        if valued and step.retraining.changes_step:
             self._held.needs_steps = (
-                f"{self.name}: retraining={self.plan.retraining!r} needs another training step in retraining, where "
+                f"{self.name}: retraining={step.retraining!r} needs another training step in retraining, where "
                 f"{valued[0]} takes few values. Received: a step that is compiled once (tf.function, jax.jit, "
                 "torch.compile). Make it anew whenever engine.step_version changes: before each epoch, if "
                 "engine.step_version != version: version, step = engine.step_version, tf.function(train_step). Or use "
@@ -226,20 +237,20 @@ class Targets:
 
     def _hold_zeros(self, arrays, sets, later):
         """Hold the zeros of weights that come to a set that keeps them in a later step only."""
-        waiting = {n for each in later for n in each if getattr(each[n], "keep_zeros", False)} - set(sets)
+        waiting = {n for each in later for n in each if each[n].keep_zeros} - set(sets)
         self._held.bend(dict.fromkeys(waiting, "hold"))
         for name in waiting:
             self._held.aim(name, np.zeros_like(arrays[name]), held=arrays[name] == 0)
 
     def _kept_zero(self, name, w, constraint, step):
         """Booleans: what must stay zero while the weight is trained to the set, or None."""
-        if getattr(constraint, "keep_zeros", False):
+        if constraint.keep_zeros:
             return w == 0
-        return self._held.zeroed(name) if step > 0 and self.plan.masked_progressive else None
+        return self._held.zeroed(name) if step > 0 and self.plan.steps[step].keep_pruned else None
 
     def _frees(self, constraint):
         """Whether Z follows the weights that it keeps: where to keep a weight is not to set its value."""
-        return not self.plan.pull_kept and hasattr(constraint, "support")
+        return not self.plan.penalty.penalize_kept and constraint.says_support
 
     def _aim(self, name, state, held, frees):
         self._duals[name] = state.u
@@ -250,9 +261,3 @@ class Targets:
         target = weights.view(self._held.slots[name].target)
         z = np.where(target == attach.FREE, w, target + self._duals[name])
         return admm.ADMMState(z=np.where(target == attach.HELD, 0, z), u=self._duals[name])
-
-
-def _parted(sets):
-    """Those of the sets that say what is zero, and those that say what weights are."""
-    sparse = {name: constraint for name, constraint in sets.items() if hasattr(constraint, "support")}
-    return sparse, {name: constraint for name, constraint in sets.items() if name not in sparse}

@@ -1,0 +1,125 @@
+"""`Set`: what every constraint tells of itself, and the adapter that makes one of any other Keras constraint."""
+
+import abc
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_admm.constraints.summary import chunks
+
+
+class Codes(NamedTuple):
+    """The values that the weights of a quantized or clustered tensor take, and which of them each weight takes.
+
+    Attributes:
+        z: float32 array, the tensor.
+        by_channel: bool, whether each output channel (index of the last axis) has values of its own.
+        scaled: bool, whether the values are multiples of one scale (of each channel), which alone can be trained
+            without leaving the set; else each value can.
+        zeros_stay: bool, whether weights that are 0 stay so, and take none of the values.
+    """
+
+    z: np.ndarray
+    by_channel: bool
+    scaled: bool
+    zeros_stay: bool
+
+    @property
+    def rows(self):
+        """The weights, a row for all of them, or one for each output channel."""
+        return self.z.reshape(-1, self.z.shape[-1]).T if self.by_channel else self.z.reshape(1, -1)
+
+    @property
+    def values(self):
+        """List of float32 arrays: the values of each row, rising, without the zero that stays."""
+        found = [_distinct(row) for row in self.rows]
+        return [values[values != 0] for values in found] if self.zeros_stay else found
+
+
+class Set(keras.constraints.Constraint, abc.ABC):
+    """A set of tensors that a weight can be projected on. Base class of all constraints of keras_admm.
+
+    Called with a tensor it returns the nearest member, `argmin_{y in S} ||y - x||`, of the same shape and dtype. What
+    else ADMM and the retraining behind it need to know of the set is asked by the methods below; a new set overrides
+    those whose answers differ.
+
+    Attributes:
+        keep_zeros: bool, whether weights that are exactly 0 stay 0 from the start of training to the set, as those of a
+            pruned tensor must.
+
+    Example, a set of non-negative tensors:
+
+    >>> from keras import ops
+    >>> class NonNegative(Set):
+    ...     def __call__(self, x):
+    ...         return ops.relu(x)
+    >>> NonNegative()(np.array([-1.0, 2.0], "float32"))
+    array([0., 2.], dtype=float32)
+    """
+
+    keep_zeros = False
+
+    @abc.abstractmethod
+    def __call__(self, x):
+        """The nearest member of the set."""
+
+    def support(self, x):
+        """Where the nearest member of `x` may be non-zero: booleans of its shape.
+
+        Retraining then holds the rest at zero, and the weights on the support train freely. None where the set says
+        something else than which weights are zero.
+        """
+        return None
+
+    def codes(self, z):
+        """The `Codes` of a member `z` of the set, or None where weights may take any number of values."""
+        return None
+
+    @property
+    def says_support(self):
+        """Whether the set is given by which weights are zero: whether it has a `support`."""
+        return type(self).support is not Set.support
+
+    @property
+    def says_codes(self):
+        """Whether the set is given by how few values weights take: whether it has `codes`."""
+        return type(self).codes is not Set.codes
+
+    def get_config(self):
+        return {}
+
+
+@keras.saving.register_keras_serializable("keras_admm")
+class Foreign(Set):
+    """Another library's constraint as a `Set`: it projects, and says nothing of zeros or values.
+
+    Weights are pulled to it by ADMM, and projected on it again at the end of each epoch of retraining.
+
+    Args:
+        constraint: a `keras.constraints.Constraint`, or one of tf_keras.
+    """
+
+    def __init__(self, constraint):
+        self.constraint = constraint
+
+    def __call__(self, x):
+        y = self.constraint(x)
+        return keras.ops.convert_to_numpy(y).astype(x.dtype, copy=False) if isinstance(x, np.ndarray) else y
+
+    def get_config(self):
+        return {"constraint": keras.saving.serialize_keras_object(self.constraint)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["constraint"]))
+
+
+def _distinct(x):
+    """The distinct values of a flat array of few, rising: part by part, for to sort a large one takes long."""
+    return np.unique(np.concatenate([np.unique(part) for part in chunks(x)]))
+
+
+def as_set(constraint):
+    """A constraint as a `Set`: itself, or in the adapter."""
+    return constraint if isinstance(constraint, Set) else Foreign(constraint)

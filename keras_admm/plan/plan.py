@@ -1,0 +1,171 @@
+"""What a run does and when: steps, each of ADMM epochs and retraining epochs, laid over the epochs of a run."""
+
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_admm import checks, penalties, retraining
+from keras_admm.penalties import Penalty
+from keras_admm.plan.target import Target, as_target
+from keras_admm.retraining import Retraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One target and the epochs that lead to it.
+
+    Args:
+        target: what to aim at: a `Target`; a `keras_admm.constraints` object for every weight; a mapping of names or
+            patterns to such objects (the last that fits counts); or a callable `(arrays, fraction) -> {name:
+            constraint}` given the float32 weights by name and the share of the step's moves that have passed, in
+            `[0, 1]`. Weights that have no set stay as they are in this step.
+        admm_epochs: int >= 1, epochs under the penalty; None shares out the epochs of the run.
+        retrain_epochs: int >= 0, epochs of retraining in the set; None shares them out, 0 ends with the projection.
+        retraining: how weights on few values are retrained: `"straight_through"`, `"snap"`, `"shared_values"`, or a
+            `keras_admm.retraining` object.
+        keep_pruned: bool, whether what the step before zeroed stays zero in the ADMM epochs of this one, as the authors
+            do, or may come back.
+
+    Raises:
+        ValueError, TypeError: for anything else.
+    """
+
+    target: Target
+    admm_epochs: int | None = None
+    retrain_epochs: int | None = None
+    retraining: Retraining = "straight_through"
+    keep_pruned: bool = True
+
+    def __post_init__(self):
+        (admm,) = per_step("Step", "admm_epochs", self.admm_epochs, 1, least=1)
+        (retrain,) = per_step("Step", "retrain_epochs", self.retrain_epochs, 1, least=0)
+        checks.boolean("Step", "keep_pruned", self.keep_pruned)
+        _set(self, target=as_target("Step", self.target), admm_epochs=admm, retrain_epochs=retrain)
+        _set(self, retraining=retraining.get(self.retraining, "Step"))
+
+    def get_config(self):
+        return _config(self)
+
+
+class EpochInfo(NamedTuple):
+    """One epoch of a run.
+
+    Attributes:
+        step: int, which step, from 0.
+        phase: `"admm"` or `"retrain"`.
+        epoch: int, which epoch of this phase, from 0.
+        epochs: int, how many epochs this phase has.
+    """
+
+    step: int
+    phase: str
+    epoch: int
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A whole run.
+
+    Args:
+        steps: tuple of `Step`s, each starting from where the last one ended.
+        penalty: `"gradient"`, `"proximal"`, `"loss"`, or a `keras_admm.penalties` object.
+        update_every: int >= 1, epochs between two moves of Z and U.
+
+    Raises:
+        ValueError, TypeError: for anything else.
+
+    Example:
+
+    >>> from keras_admm.constraints import Sparse
+    >>> plan = Plan(steps=(Step(target=Sparse(0.9), admm_epochs=2, retrain_epochs=1),))
+    >>> [(epoch.phase, epoch.epoch) for epoch in plan.timeline("plan")]
+    [('admm', 0), ('admm', 1), ('retrain', 0)]
+    """
+
+    steps: tuple
+    penalty: Penalty = "gradient"
+    update_every: int = 1
+
+    def __post_init__(self):
+        steps = self.steps
+        if not isinstance(steps, (list, tuple)) or not all(isinstance(step, Step) for step in steps):
+            must = "a tuple of keras_admm.Step objects"
+            raise TypeError(checks.refused("Plan", "steps", must, steps, "Pass (Step(target=Sparse(0.9)),)."))
+        if not steps:
+            raise ValueError(
+                "Plan: a run must have at least one step. Received: none. Give one constraint or sparsity."
+            )
+        remedy = "Use 1 to move Z and U after every epoch."
+        checks.integer("Plan", "update_every", self.update_every, remedy=remedy)
+        _set(self, steps=tuple(steps), penalty=penalties.get(self.penalty, "Plan"))
+
+    def of(self, names):
+        """The plan without the steps that have no sets for any of these names."""
+        return replace(self, steps=tuple(step for step in self.steps if step.target.takes(list(names))))
+
+    def get_config(self):
+        return _config(self)
+
+    def timeline(self, name, epochs=None, more=0):
+        """The `EpochInfo` of every epoch.
+
+        Args:
+            name: str, name used in error messages.
+            epochs: int, how many epochs the run has. None: as many as the steps say, which must all say it.
+            more: int, epochs that the last retraining has beyond these.
+
+        Raises:
+            ValueError: when the epochs do not suffice, or are not known.
+        """
+        lengths = self._lengths(name, epochs)
+        lengths[-1] = lengths[-1][0], lengths[-1][1] + more
+        timeline = []
+        for i, (admm, retrain) in enumerate(lengths):
+            timeline += [EpochInfo(i, "admm", e, admm) for e in range(admm)]
+            timeline += [EpochInfo(i, "retrain", e, retrain) for e in range(retrain)]
+        return timeline
+
+    def _lengths(self, name, epochs):
+        asked = [n for s in self.steps for n in (s.admm_epochs, s.retrain_epochs)]
+        fixed = sum(n for n in asked if n is not None)
+        unknown = asked.count(None)
+        if epochs is None and unknown:
+            raise ValueError(
+                f"{name}: the number of epochs must be known. Received: admm_epochs or retrain_epochs of None in "
+                "a custom training loop. Give both in every step."
+            )
+        epochs = fixed if epochs is None else epochs
+        spare = epochs - fixed
+        if spare < unknown:
+            raise ValueError(
+                f"{name}: the {len(self.steps)} step(s) need at least {fixed + unknown} epochs (one for each ADMM "
+                f"and each retraining phase not given). Received: epochs={epochs}. Fit for more epochs, or give "
+                "fewer steps, admm_epochs or retrain_epochs."
+            )
+        shares = [spare // unknown + (i < spare % unknown) for i in range(unknown)] if unknown else []
+        lengths = [shares.pop(0) if n is None else n for n in asked]
+        lengths[-1] += epochs - sum(lengths)
+        return list(zip(lengths[::2], lengths[1::2], strict=True))
+
+
+def per_step(name, argument, epochs, count, least):
+    """The epochs of each step, from one number for all or a list; raises the sentence that says what is wrong."""
+    values = list(epochs) if isinstance(epochs, (list, tuple)) else [epochs] * count
+    good = all(e is None or (isinstance(e, (int, np.integer)) and type(e) is not bool and e >= least) for e in values)
+    if not good or len(values) != count:
+        raise ValueError(
+            f"{name}: `{argument}` must be an integer >= {least}, or a list of one for each of the {count} step(s). "
+            f"Received: {argument}={checks.shown(epochs)}. Leave it out to have the epochs of fit divided."
+        )
+    return [None if e is None else int(e) for e in values]
+
+
+def _set(frozen, **values):
+    for field, value in values.items():
+        object.__setattr__(frozen, field, value)
+
+
+def _config(thing):
+    return {field.name: getattr(thing, field.name) for field in fields(thing)}

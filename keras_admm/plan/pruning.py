@@ -1,0 +1,117 @@
+"""The target of pruning: a budget of non-zeros, divided over the weights anew at every move."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from keras_admm import checks, weights
+from keras_admm.allocate import check_how, check_min_keep, divide, starved
+from keras_admm.constraints import Sparse, Support, check_structure, group_norms
+from keras_admm.constraints.sparse import check_sparsity
+from keras_admm.plan.target import Target
+from keras_admm.schedules import check_path, tighten
+
+
+class PruningTarget(Target):
+    """A budget of non-zeros for all weights, divided over them anew at every move of Z and U.
+
+    Args:
+        sparsity: float in `[0, 1)`, the share of zeros where the step ends.
+        start: float in `[0, 1)`, the share where it begins.
+        allocation, min_keep, structure, path: see `keras_admm.ADMMPrune`.
+        name: str, name used in error messages.
+
+    Raises:
+        ValueError, TypeError: for values out of their range.
+
+    Example:
+
+    >>> sets = PruningTarget(0.5).sets({"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}, 1.0)
+    >>> {name: each.sparsity for name, each in sets.items()}["b"]
+    0.0
+    """
+
+    def __init__(
+        self,
+        sparsity,
+        *,
+        start=0.0,
+        allocation="global",
+        min_keep=1,
+        structure="element",
+        path=None,
+        name="PruningTarget",
+    ):
+        self.sparsity = check_sparsity(name, sparsity)
+        self.start = check_sparsity(name, start)
+        check_how(name, allocation)
+        check_path(name, path)
+        self.allocation = allocation
+        self.min_keep = check_min_keep(name, min_keep)
+        self.structure = check_structure(name, structure)
+        self.path = path
+
+    def sets(self, arrays, fraction):
+        how = self.allocation
+        if isinstance(how, Mapping):
+            how = {p: tighten(min(self.start, s), s, fraction, self.path) for p, s in how.items()}
+        sparsity = tighten(self.start, self.sparsity, fraction, self.path)
+        groups = weights.Lazy(arrays, lambda n: self._groups(n, arrays[n]))
+        sizes = {n: g.size for n, g in groups.items()}
+        counts = divide(groups, sizes, sparsity, how, self.min_keep)
+        return {
+            n: Sparse(1 - counts[n] / size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
+            for n, size in sizes.items()
+        }
+
+    def decisive(self, fractions):
+        """The ends of a path, for what a budget leaves only falls on the way; all, where a callable divides it."""
+        if callable(self.allocation):
+            return fractions
+        return fractions[-1:] if self.path is None else [fractions[0], fractions[-1]]
+
+    def starved(self, sets, arrays):
+        """`"kept of all"` of each tensor that is left with next to nothing by a way of dividing that is not the user's.
+
+        See `allocate.starved`.
+        """
+        kept = {n: s.kept(arrays[n].shape) for n, s in sets.items() if isinstance(s, Sparse)}
+        if not isinstance(self.allocation, str) or not kept:
+            return {}
+        counts, sizes = ({n: pair[i] for n, pair in kept.items()} for i in range(2))
+        return {n: f"{counts[n]:,} of {sizes[n]:,}" for n in starved(counts, sizes, self.min_keep)}
+
+    def get_config(self):
+        names = ("sparsity", "start", "allocation", "min_keep", "structure", "path")
+        return {name: getattr(self, name) for name in names}
+
+    def _groups(self, name, array):
+        try:
+            return group_norms(array, self.structure)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+
+def pruning_targets(name, sparsity, **arguments):
+    """The targets of progressive pruning: one for each sparsity, each starting at the one before.
+
+    Args:
+        name: str, name used in error messages.
+        sparsity: float, or a list of ascending ones.
+        **arguments: of `PruningTarget`.
+    """
+    sparsities = _ascending(name, sparsity)
+    starts = [0.0, *sparsities[:-1]]
+    return [
+        PruningTarget(end, start=start, name=name, **arguments) for start, end in zip(starts, sparsities, strict=True)
+    ]
+
+
+def _ascending(name, sparsity):
+    sparsities = [check_sparsity(name, s) for s in (sparsity if isinstance(sparsity, (list, tuple)) else [sparsity])]
+    if not sparsities or any(a >= b for a, b in zip(sparsities, sparsities[1:], strict=False)):
+        raise ValueError(
+            f"{name}: a list of sparsities must ascend, each step starting from the last. "
+            f"Received: sparsity={checks.shown(sparsity)}. Sort it and drop what is equal."
+        )
+    return sparsities

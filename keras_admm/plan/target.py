@@ -1,0 +1,189 @@
+"""`Target`: what a step aims at, the set of each weight; and the forms that a target may be given in."""
+
+import abc
+from collections.abc import Mapping
+
+from keras_admm import checks
+from keras_admm.constraints import Foreign, Set, as_set
+from keras_admm.names import idle, last_fitting
+
+A_SET = "a keras_admm.constraints object such as Sparse(0.9)"
+
+
+class Target(abc.ABC):
+    """What a step aims at: the set of each weight, for the weights as they are and the share of the step that has
+    passed.
+
+    Attributes:
+        fixed_at_start: bool, whether the sets stay those that the step began with.
+        fixed: bool, whether they are the same whatever the weights.
+
+    Example, a target that keeps all positive weights:
+
+    >>> import numpy as np
+    >>> from keras_admm.constraints import Support
+    >>> class Positive(Target):
+    ...     def sets(self, arrays, fraction):
+    ...         return {name: Support(w > 0) for name, w in arrays.items()}
+    ...     def get_config(self):
+    ...         return {}
+    >>> Positive().sets({"a": np.array([1.0, -1.0])}, 0.0)["a"].mask.tolist()
+    [True, False]
+    """
+
+    fixed_at_start = False
+    fixed = False
+
+    @abc.abstractmethod
+    def sets(self, arrays, fraction):
+        """The set of each weight.
+
+        Args:
+            arrays: dict of names to float32 arrays, the weights.
+            fraction: float in `[0, 1]`, the share of the step's moves of Z and U that have passed.
+
+        Returns:
+            A dict of names to `keras_admm.constraints.Set`s. Weights that are not in it stay as they are in this step.
+        """
+
+    def takes(self, names):
+        """The names, of those of all weights, that `sets` will have sets for."""
+        return list(names)
+
+    def decisive(self, fractions):
+        """Those of the fractions at which `sets` can fail where it does not at the others: they are tried first."""
+        return fractions[:1] if self.fixed else list(fractions)
+
+    def starved(self, sets, arrays):
+        """What the sets leave with next to nothing though nobody asked for it: `{name: "kept of all"}`."""
+        return {}
+
+    @abc.abstractmethod
+    def get_config(self):
+        """What the target was made with, by which a run that is resumed is known."""
+
+
+class OneSet(Target):
+    """One set for every weight.
+
+    Args:
+        constraint: a `keras_admm.constraints.Set`.
+    """
+
+    fixed = True
+
+    def __init__(self, constraint):
+        self.constraint = constraint
+
+    def sets(self, arrays, fraction):
+        return dict.fromkeys(arrays, self.constraint)
+
+    def get_config(self):
+        return {"constraint": self.constraint}
+
+
+class Patterns(Target):
+    """A set for each name pattern; of several that fit a name the last counts.
+
+    Args:
+        patterns: dict of names or patterns to `keras_admm.constraints.Set`s.
+    """
+
+    fixed = True
+
+    def __init__(self, patterns):
+        self.patterns = patterns
+
+    def sets(self, arrays, fraction):
+        unused = idle(self.patterns, arrays)
+        if unused:
+            raise ValueError(
+                f"constraints: each name or pattern of a mapping must fit a compressed weight. Received: {unused}, "
+                f"which fit none of {list(arrays)}. Correct them, or take more weights with layers= or biases=True."
+            )
+        return last_fitting(self.patterns, list(arrays))
+
+    def get_config(self):
+        return {"patterns": self.patterns}
+
+
+class Computed(Target):
+    """Sets that a function gives.
+
+    Args:
+        function: `(arrays, fraction) -> {name: constraint}`, as `Target.sets`.
+    """
+
+    def __init__(self, function):
+        self.function = function
+
+    def sets(self, arrays, fraction):
+        sets = self.function(arrays, fraction)
+        return {name: _adapted(each) for name, each in sets.items()} if isinstance(sets, Mapping) else sets
+
+    def get_config(self):
+        return {"function": self.function}
+
+
+def sets_of(name, target, arrays, fraction):
+    """What a target's `sets` gives, or the sentence that says what is wrong with it.
+
+    Args:
+        name: str, name used in error messages.
+        target, arrays, fraction: see `Target.sets`.
+    """
+    sets = target.sets(arrays, fraction)
+    remedy = "Return a constraint for each of the names that it is given."
+    if not isinstance(sets, Mapping):
+        must = "a dict of names to constraints, as a step's target must return"
+        raise TypeError(checks.refused(name, "sets", must, sets, remedy))
+    wrong = [key for key, each in sets.items() if key not in arrays or not isinstance(each, Set)]
+    if wrong or not sets:
+        raise ValueError(
+            f"{name}: the sets of a step must be constraints of some of {list(arrays)}. Received: {wrong or 'none'}. "
+            f"{remedy}"
+        )
+    return sets
+
+
+def as_target(name, target):
+    """A target from any of the forms that it may be given in.
+
+    Args:
+        name: str, name used in error messages.
+        target: a `Target`; a constraint for every weight; a mapping of names or patterns to constraints; or a function
+            `(arrays, fraction) -> {name: constraint}`.
+    """
+    if isinstance(target, Target):
+        return target
+    if isinstance(target, Mapping):
+        return _patterns(name, target)
+    if _is_constraint(target) or not callable(target) or isinstance(target, type):
+        return OneSet(_set(name, "constraints", target))
+    return Computed(checks.takes(name, "constraints", target, 2, f"{A_SET}, or a callable of (arrays, fraction)"))
+
+
+def _patterns(name, mapping):
+    if not mapping:
+        must = "a mapping of one pattern at least"
+        raise ValueError(checks.refused(name, "constraints", must, mapping, "Pass {'*kernel': Sparse(0.9)}."))
+    return Patterns(
+        {checks.text(name, "constraints", p): _set(name, f"constraints[{p!r}]", each) for p, each in mapping.items()}
+    )
+
+
+def _adapted(thing):
+    return as_set(thing) if callable(thing) and not isinstance(thing, type) else thing
+
+
+def _is_constraint(thing):
+    """Whether this is a constraint of ours, of Keras or of tf_keras, not a function of weights."""
+    return any(c.__name__ == "Constraint" for c in type(thing).__mro__)
+
+
+def _set(name, argument, constraint):
+    if isinstance(constraint, Set):
+        return constraint
+    if not callable(constraint) or isinstance(constraint, type):
+        raise TypeError(checks.refused(name, argument, A_SET, constraint, "Pass for example Sparse(0.9)."))
+    return Foreign(constraint)
