@@ -66,7 +66,7 @@ class Projected(Retraining):
     def enter(self, hold, weights, sets, epoch, epochs):
         if not epoch:
             hold.bend(dict.fromkeys(sets, "rest"))
-        return ((name, np.asarray(each(weights[name]))) for name, each in sets.items())
+        return ((name, each.project(weights[name])) for name, each in sets.items())
 
 
 class QuantizedRetraining(Retraining):
@@ -194,7 +194,7 @@ def fix(hold, name, w, constraint, share=1):
 
     The set is chosen anew each time, so its levels still move with the weights; a share of 1 takes all.
     """
-    z = np.array(constraint(w))
+    z = np.array(constraint.project(w))
     free = Sparse(share).support(np.abs(w - z)) & (w != z) if share < 1 else np.zeros(w.shape, bool)
     hold.aim(name, z, free=free)
     return np.where(free, w, z)
@@ -219,14 +219,14 @@ def _by_kind(place, mode, hold, weights, sets):
 
 
 def _through(hold, name, w, constraint):
-    z = np.array(constraint(w))
+    z = np.array(constraint.project(w))
     codes = constraint.codes(z)
     hold.aim(name, w - z, z == 0 if codes.zeros_stay else None, values=value_table(codes))
     return z
 
 
 def _tie(hold, name, w, constraint):
-    z = np.array(constraint(w))
+    z = np.array(constraint.project(w))
     codes = constraint.codes(z)
     target, values = (multiples if codes.scaled else clusters)(codes)
     hold.aim(name, target, values=values)

@@ -144,7 +144,8 @@ def test_logs_reach_every_logger(tmp_path):
     model = dense_model()
     names = ["sparsity", "admm_primal", "admm_dual", "admm_rho", "admm_step"]
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    history = model.fit(*batches(), epochs=4, verbose=0, callbacks=[ka.ADMMPrune(0.5, rho_growth=2.0), log]).history
+    prune = ka.ADMMPrune(0.5, penalty=ka.penalties.GradientPenalty(rho_growth=2.0))
+    history = model.fit(*batches(), epochs=4, verbose=0, callbacks=[prune, log]).history
     with open(tmp_path / "log.csv") as file:
         rows = list(csv.DictReader(file))
     for name in names:
@@ -176,7 +177,7 @@ def test_epochs_are_divided_or_given():
 
 def test_epochs_are_given_for_each_constraint():
     prune = ka.ADMM([ka.constraints.Sparse(0.5), ka.constraints.Sparse(0.9)], admm_epochs=[1, 2], retrain_epochs=[0, 1])
-    assert [step[1:] for step in prune.plan.steps] == [(1, 0), (2, 1)]
+    assert [(step.admm_epochs, step.retrain_epochs) for step in prune.plan.steps] == [(1, 0), (2, 1)]
 
 
 def test_a_fit_that_begins_later_runs_all_phases():
@@ -265,10 +266,10 @@ BAD = {
         "finite number >= 0, the ADMM penalty. Received: rho=-1.0. Start",
     ),
     "rho_growth": (
-        lambda: ka.ADMMPrune(0.5, rho_growth=0),
+        lambda: ka.penalties.GradientPenalty(rho_growth=0),
         "a finite factor > 0 or 'balance'. Received: rho_growth=0. Use",
     ),
-    "penalty": (lambda: ka.ADMMPrune(0.5, penalty="l2"), "must be one of .*Received: penalty='l2'. Choose"),
+    "penalty": (lambda: ka.ADMMPrune(0.5, penalty="l2"), "must be one of .*Received: penalty='l2'. Pass"),
     "path": (lambda: ka.ADMMPrune(0.5, path="linear"), "None, 'geometric', 'cubic'. Received: path='linear'. Choose"),
     "allocation": (lambda: ka.ADMMPrune(0.5, allocation="fair"), "must be one of .*Received: allocation='fair'. Use"),
     "structure": (lambda: ka.constraints.Sparse(0.5, "rows"), "must be 'element' or.*Received: structure='rows'"),
@@ -277,13 +278,17 @@ BAD = {
     "epochs per step": (lambda: ka.ADMMPrune([0.5, 0.9], retrain_epochs=[1]), "for each of the 2 step.*Received"),
     "update_every": (lambda: ka.ADMMPrune(0.5, update_every=0), "an integer >= 1. Received: update_every=0. Use"),
     "learning_rate": (lambda: ka.ADMMPrune(0.5, learning_rate=0.1), "must be a dict of .*Received"),
+    "a setting of the penalty": (
+        lambda: ka.ADMMPrune(0.5, rho=0.1),
+        r"where they belong. Received: rho. Write penalty=keras_admm.penalties.GradientPenalty\(rho=",
+    ),
     "no argument": (
         lambda: ka.ADMMPrune(0.5, admm_epoch=3),
         "ADMMPrune: every argument.*Received: admm_epoch. Did you mean admm_epochs",
     ),
     "no argument of any": (
         lambda: ka.ADMMQuantize(3, zzz=3),
-        "ADMMQuantize: every argument.*Received: zzz. Choose from bits, .*rho",
+        "ADMMQuantize: every argument.*Received: zzz. Choose from bits, .*penalty",
     ),
     "no steps": (lambda: ka.ADMM([]), "must have at least one step. Received: none. Give"),
 }

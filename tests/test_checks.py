@@ -51,6 +51,7 @@ BAD = {
     "custom_objects": [0, 1.5, "Dense", [], *ODD[:-1]],
     "sets": [None, 0.9, "sparse", [], {}, {"*": 0.9}, {"*": None}, {3: ka.constraints.Sparse(0.5)}, [0.9], np.zeros(2)]
     + [ka.constraints.Sparse, lambda w: w, lambda: {}, *ODD],
+    "foreign set": [None, 0.9, "nonnegative", [], {}, keras.constraints.NonNeg, np.zeros(2), *ODD],
     "steps": [None, 0.9, "sparse", (), [0.9], ka.constraints.Sparse(0.5), {}, *ODD],
     "plan": [None, 0.9, "plan", (), {}, *ODD],
     "sparse set": [None, 0.9, "sparse", ka.constraints.Levels(4), *ODD],
@@ -196,8 +197,9 @@ TABLE = {
         ka.PruningTarget,
         {"sparsity": 0.5},
         {"sparsity": "share", "start": "share", "allocation": "allocation", "structure": "name", "path": "choice"}
-        | {"min_keep": "count from 0"},
+        | {"min_keep": "count from 0", "name": "names"},
     ),
+    "constraints.Foreign": (C.Foreign, {}, {"constraint": "foreign set"}),
     "penalties.GradientPenalty": (ka.penalties.GradientPenalty, {}, PULL),
     "penalties.ProximalPenalty": (ka.penalties.ProximalPenalty, {}, PULL),
     "penalties.LossPenalty": (ka.penalties.LossPenalty, {}, PULL),

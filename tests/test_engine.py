@@ -285,7 +285,9 @@ def test_targets_that_change_are_what_they_were_at_first(make, warned):
     state = engine.state_dict()
     engine.release()
     again = Engine(model, one(make(), 2, 0), optimizer=None)
-    said = pytest.warns(UserWarning, match=r"Received: plan.steps\[0\].constraints \(Own\), of which only the class")
+    said = pytest.warns(
+        UserWarning, match=r"Received: plan.steps\[0\].target.config.function \(Own\), of which only the class"
+    )
     with said if warned else contextlib.nullcontext():
         again.load_state_dict(state)
     again.release()

@@ -10,9 +10,24 @@ from keras_admm import attach, checks
 PHASES = ("admm", "retrain")
 
 
+# What is said elsewhere since: arguments of objects.
+ELSEWHERE = {
+    **dict.fromkeys(("rho", "rho_growth", "rescale_dual"), "penalty=keras_admm.penalties.GradientPenalty({}=...)"),
+    "pull_kept": "penalty=keras_admm.penalties.GradientPenalty(penalize_kept=...)",
+    "snap": "retraining=keras_admm.retraining.Snap(...)",
+    "masked_progressive": "keras_admm.Step(target=..., keep_pruned=...) for each step",
+}
+
+
 def check_known(kind, base, unknown):
     if not unknown:
         return
+    moved = [ELSEWHERE[name].format(name) for name in unknown if name in ELSEWHERE]
+    if moved:
+        raise TypeError(
+            f"{kind.__name__}: settings must be given where they belong. Received: {', '.join(unknown)}. Write "
+            f"{', '.join(moved)}."
+        )
     inits = [each.__init__ for each in kind.__mro__ if issubclass(each, base)]
     known = {n: None for init in inits for n, p in inspect.signature(init).parameters.items() if p.kind < p.VAR_KEYWORD}
     known = [name for name in known if name not in ("self", *(["constraints"] if kind is not base else []))]

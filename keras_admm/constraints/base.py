@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from keras import ops
 
+from keras_admm import checks
 from keras_admm.constraints.summary import chunks
 
 
@@ -54,7 +56,7 @@ class Set(keras.constraints.Constraint, abc.ABC):
     >>> class NonNegative(Set):
     ...     def __call__(self, x):
     ...         return ops.relu(x)
-    >>> NonNegative()(np.array([-1.0, 2.0], "float32"))
+    >>> NonNegative().project(np.array([-1.0, 2.0], "float32"))
     array([0., 2.], dtype=float32)
     """
 
@@ -63,6 +65,13 @@ class Set(keras.constraints.Constraint, abc.ABC):
     @abc.abstractmethod
     def __call__(self, x):
         """The nearest member of the set."""
+
+    def project(self, array):
+        """The nearest member of a NumPy array, as one; for ADMM, which projects on the host."""
+        member = self(array)
+        return (
+            member if isinstance(member, np.ndarray) else ops.convert_to_numpy(member).astype(array.dtype, copy=False)
+        )
 
     def support(self, x):
         """Where the nearest member of `x` may be non-zero: booleans of its shape.
@@ -101,11 +110,13 @@ class Foreign(Set):
     """
 
     def __init__(self, constraint):
+        if not callable(constraint) or isinstance(constraint, type):
+            must, remedy = "a constraint of Keras, or of tf_keras", "Pass for example keras.constraints.NonNeg()."
+            raise TypeError(checks.refused("Foreign", "constraint", must, constraint, remedy))
         self.constraint = constraint
 
     def __call__(self, x):
-        y = self.constraint(x)
-        return keras.ops.convert_to_numpy(y).astype(x.dtype, copy=False) if isinstance(x, np.ndarray) else y
+        return self.constraint(x)
 
     def get_config(self):
         return {"constraint": keras.saving.serialize_keras_object(self.constraint)}

@@ -351,7 +351,7 @@ class Engine:
         arrays = self._read()
         for i, step in enumerate(self.plan.steps):
             sets = self._targets.sets(arrays, i, 1.0) if self._targets else step.target.sets(arrays, 1.0)
-            arrays = {name: sets[name](w) if name in sets else w for name, w in arrays.items()}
+            arrays = {name: sets[name].project(w) if name in sets else w for name, w in arrays.items()}
         for name, w in arrays.items():
             weights.write(self.variables[name], w)
 

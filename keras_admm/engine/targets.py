@@ -67,7 +67,7 @@ class Targets:
         self._held.bend({name: "both" if both[name] else "pull" for name in sets})
         for name in sets:
             self._held.slots[name].rho.assign(self.plan.penalty.rho)
-            self._aim(name, admm.start(arrays[name], sets[name]), held[name], self._frees(sets[name]))
+            self._aim(name, admm.start(arrays[name], sets[name].project), held[name], self._frees(sets[name]))
 
     def move(self, arrays, step, fraction):
         """One ADMM step of every weight that has a set: returns the relative residuals, and the rho in force."""
@@ -87,7 +87,7 @@ class Targets:
     def _move(self, name, w, constraint):
         """Z and U of one weight; Z waits in the target, for its pull needs the factor that all residuals tell."""
         held = self._held.zeroed(name)
-        state, residuals = admm.step(w, self._state(name, w), constraint)
+        state, residuals = admm.step(w, self._state(name, w), constraint.project)
         self._duals[name] = state.u
         self._held.slots[name].target.assign(np.where(held, attach.HELD, state.z))
         return residuals
@@ -141,7 +141,7 @@ class Targets:
             w = self._held.put_back(name, arrays[name]) if name in astray else arrays[name]
             on_values = self._held.modes[name] == "fix" and name not in astray
             if name in valued and not on_values:
-                w = valued[name](w)
+                w = valued[name].project(w)
             if name in astray or name in valued and not on_values:
                 weights.write(self.variables[name], w)
 
@@ -161,7 +161,7 @@ class Targets:
         for name in self._held.moved(arrays):
             weights.write(self.variables[name], self._held.put_back(name, arrays[name]))
         sets = self.sets(arrays, step, fraction)
-        self._write((name, constraint(arrays[name])) for name, constraint in sets.items())
+        self._write((name, constraint.project(arrays[name])) for name, constraint in sets.items())
 
     def _write(self, moved):
         for name, w in moved:

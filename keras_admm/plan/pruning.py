@@ -26,9 +26,9 @@ class PruningTarget(Target):
 
     Example:
 
-    >>> sets = PruningTarget(0.5).sets({"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}, 1.0)
-    >>> {name: each.sparsity for name, each in sets.items()}["b"]
-    0.0
+    >>> sets = PruningTarget(0.5).sets({"a": np.array([1.0, 2.0, 5.0]), "b": np.array([3.0, 0.5, 0.1])}, 1.0)
+    >>> sets["a"](np.array([1.0, 2.0, 5.0], "float32"))
+    array([0., 2., 5.], dtype=float32)
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class PruningTarget(Target):
         path=None,
         name="PruningTarget",
     ):
+        checks.text("PruningTarget", "name", name)
         self.sparsity = check_sparsity(name, sparsity)
         self.start = check_sparsity(name, start)
         check_how(name, allocation)

@@ -1,0 +1,122 @@
+"""What a newcomer adds from outside the package, one of each kind, without changing it."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_admm as ka
+from keras_admm import attach
+from keras_admm.constraints import Set, Sparse, Support
+from keras_admm.penalties import Penalty
+from keras_admm.retraining import QuantizedRetraining, fix
+
+pytestmark = pytest.mark.every_backend
+
+
+class NonNegative(Set):
+    """A set that says neither which weights are zero nor which values they take."""
+
+    def __call__(self, x):
+        return ops.relu(x)
+
+
+class Signs(Set):
+    """A set that says which values weights take: -1 and 1."""
+
+    def __call__(self, x):
+        return ops.where(x < 0, -ops.ones_like(x), ops.ones_like(x))
+
+    def codes(self, z):
+        return ka.constraints.Codes(z, by_channel=False, scaled=True, zeros_stay=False)
+
+
+class FirstRows(Set):
+    """A set that says which weights are zero: all but those of the first rows."""
+
+    def support(self, x):
+        return np.arange(x.shape[0])[:, None] < 2
+
+    def __call__(self, x):
+        return ops.where(self.support(x), x, ops.zeros_like(x))
+
+
+class Larger(ka.Target):
+    """A target: of two weights the one of larger norm is pruned."""
+
+    def sets(self, arrays, fraction):
+        largest = max(arrays, key=lambda name: np.linalg.norm(arrays[name]))
+        return {largest: Sparse(0.75)}
+
+    def get_config(self):
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignPenalty(Penalty):
+    """A penalty: a pull of the same strength whatever the distance."""
+
+    def rule(self, slot, pull):
+        return attach.GradientPull(lambda w: ops.sign(pull(w)) * slot.rho)
+
+
+class AtOnce(QuantizedRetraining):
+    """A way of retraining: all weights stay where they were projected."""
+
+    def begin(self, hold, weights, sets):
+        hold.bend(dict.fromkeys(sets, "fix"))
+        return [(name, fix(hold, name, weights[name], each)) for name, each in sets.items()]
+
+
+def fitted(callback, epochs=4):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, name="a"), keras.layers.Dense(2, name="b")])
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+    model.fit(x, x[:, :2], epochs=epochs, verbose=0, callbacks=[callback])
+    return [ops.convert_to_numpy(model.get_layer(name).kernel) for name in "ab"]
+
+
+@pytest.mark.parametrize("constraint", [NonNegative(), keras.constraints.NonNeg()], ids=["a set", "a Keras constraint"])
+def test_a_set_of_neither_zeros_nor_values(constraint):
+    a, b = fitted(ka.ADMM(constraint))
+    assert a.min() == b.min() == 0 and a.max() > 0
+
+
+def test_a_set_of_values():
+    assert all(np.array_equal(np.abs(w), np.ones_like(w)) for w in fitted(ka.ADMM(Signs(), retraining="snap")))
+
+
+def test_a_set_of_zeros():
+    a, b = fitted(ka.ADMM(FirstRows()))
+    assert a[:2].all() and b[:2].all() and not a[2:].any() and not b[2:].any()
+
+
+def test_a_target():
+    a, b = fitted(ka.ADMM(Larger()))
+    assert np.count_nonzero(a) + np.count_nonzero(b) in (6 + 12, 24 + 3)
+
+
+def test_a_penalty():
+    """One step of plain SGD without any gradient: each weight moves by the rate, 0.05, towards its target, 0."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6)])
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    kernel, seen = model.layers[0].kernel, []
+    before = ops.convert_to_numpy(kernel)
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(ops.convert_to_numpy(kernel)))
+    prune = ka.ADMM(Support(np.zeros((4, 6))), retrain_epochs=0, penalty=SignPenalty(rho=1.0))
+    model.fit(np.zeros((8, 4)), np.zeros((8, 6)), epochs=1, verbose=0, callbacks=[prune, look])
+    np.testing.assert_allclose(seen[0], before - 0.05 * np.sign(before), rtol=1e-6)
+
+
+def test_a_way_of_retraining():
+    a, _ = fitted(ka.ADMM(ka.constraints.Levels(3), retraining=AtOnce()))
+    assert len(np.unique(np.abs(a))) <= 4
+
+
+@pytest.mark.parametrize("missing", [Set, ka.Target, Penalty, QuantizedRetraining])
+def test_what_a_contract_asks_for_must_be_there(missing):
+    with pytest.raises(TypeError, match="abstract"):
+        type("Incomplete", (missing,), {})()
