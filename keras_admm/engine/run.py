@@ -3,16 +3,17 @@
 The engine knows nothing of `fit`: whoever ends an epoch calls `end_epoch`. `keras_admm.ADMM` is such a caller.
 """
 
-import warnings
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from keras_admm import attach, checks, weights
+from keras_admm.engine.held import HeldWeights
 from keras_admm.engine.identity import Identity
 from keras_admm.engine.scarcity import say_missing
 from keras_admm.engine.targets import Targets
+from keras_admm.engine.timeline import Timeline
 from keras_admm.plan import Plan
 from keras_admm.progress import Progress, check_finite, sparsity
 
@@ -20,7 +21,7 @@ STATE = {"plan", "epoch", "epochs", "pending", "progress", "modes", "sets"}
 
 
 class Engine:
-    """One run of a plan on a model, for `fit` and for loops of one's own.
+    """One run of a plan on a model, for `fit` and for custom training loops.
 
     Solves `min f(W) subject to W in S` for the sets `S` of the plan's steps: in the ADMM epochs of a step the
     weights are trained on `f(W) + rho / 2 * ||W - Z + U||^2`, and `end_epoch` moves `Z` and `U`; after the last of
@@ -41,9 +42,9 @@ class Engine:
         in_fit: bool, whether `fit` trains the model, which compiles its step anew when what it does changes.
 
     A loop may compile its step (`tf.function`, `jax.jit`, `torch.compile`) once, after `begin`, for all phases: what
-    differs between these is in variables. Only retraining by `"straight_through"` and `"centroids"` needs other steps:
-    see `step_version`. On JAX the optimizers must be built before `begin`, and what the step returns be written back
-    into all variables before `end_epoch`.
+    differs between these is in variables. Only retraining by `"straight_through"` and `"shared_values"` needs other
+    steps: see `step_version`. On JAX the optimizers must be built before `begin`, and what the step returns be written
+    back into all variables before `end_epoch`.
 
     Raises:
         ValueError: for an unbuilt or uncompiled model, or a choice of layers that chooses nothing; at the end of the
@@ -93,12 +94,10 @@ class Engine:
             _check_loss_takes_penalty(name, model)
         # Before anything is called that the plan brings, which may change what it has closed over.
         self._identity = Identity(name, self.plan, self.variables)
-        self.epoch = 0
         self._in_fit = in_fit
-        self._checked = False
         self._pending = False
         self._complete = False
-        self._timeline = []
+        self._timeline = Timeline([], plan.update_every)
         self._held = None
         self._targets = None
         self._progress = Progress(0.0, 0.0, 0.0, 0.0, 1.0)
@@ -111,11 +110,11 @@ class Engine:
         """
         if epochs is not None:
             checks.integer(self.name, "epochs", epochs)
-        self._timeline = self.plan.timeline(self.name, epochs)
+        self._timeline = Timeline(self.plan.timeline(self.name, epochs), self.plan.update_every)
         self.attach()
-        self.epoch, self._pending, self._complete = 0, False, False
+        self._pending, self._complete = False, False
         arrays = self._read()
-        self._targets.check(arrays, [self._fractions(i) for i in range(len(self.plan.steps))])
+        self._targets.check(arrays, [self._timeline.fractions(i) for i in range(len(self.plan.steps))])
         self._enter(arrays)
 
     def attach(self):
@@ -125,7 +124,7 @@ class Engine:
             self._held = attach.Hold(self.model, self.variables, penalty, self.optimizers, not self._in_fit)
             self._held.on_new_variable = self._check_choice
             self._targets = Targets(self.name, self.variables, self.plan, self._held, self.optimizers is not None)
-            self._checked = False
+            self._weights = HeldWeights(self.name, self._held)
 
     @property
     def _begun(self):
@@ -154,10 +153,10 @@ class Engine:
 
     @property
     def step_version(self):
-        """A number that changes when a compiled training step of a loop of one's own must be compiled again.
+        """A number that changes when a compiled step of a custom training loop must be compiled again.
 
-        Only retraining by `"straight_through"` and `"centroids"` changes it, and an epoch trained by an older step is
-        an error. Before each epoch:
+        Only retraining by `"straight_through"` and `"shared_values"` changes it, and an epoch trained by an older step
+        is an error. Before each epoch:
 
             if engine.step_version != version:
                 version, step = engine.step_version, tf.function(train_step)  # or jax.jit(train_step)
@@ -205,14 +204,20 @@ class Engine:
             )
         arrays = self._read()
         check_finite(self.name, arrays)
-        self._check_trained(arrays)
-        moment = self._timeline[self.epoch]
-        if moment.phase == "admm":
-            self._move(arrays, moment)
-        else:
+        try:
+            self._weights.check_epoch(arrays)
+        except ValueError:
+            self.release()
+            raise
+        info = self.moment
+        if info.phase == "retrain":
             self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
-        self._progress = self._progress._replace(sparsity=sparsity(arrays), admm_step=float(moment.step + 1))
-        self.epoch += 1
+        elif self._timeline.moves(info):
+            fraction = self._timeline.fraction(info, info.epoch + 1)
+            primal, dual, rho = self._targets.move(arrays, info.step, fraction)
+            self._progress = self._progress._replace(admm_primal=primal, admm_dual=dual, admm_rho=rho)
+        self._progress = self._progress._replace(sparsity=sparsity(arrays), admm_step=float(info.step + 1))
+        self._timeline.epoch += 1
         self._pending = True
         return self._progress
 
@@ -228,28 +233,32 @@ class Engine:
         if not self._pending:
             return False
         self._pending = False
-        moment, arrays = self._timeline[self.epoch - 1], self._read()
+        info, arrays = self._timeline.passed, self._read()
         check_finite(self.name, arrays)
-        ended = moment.epoch + 1 == moment.epochs
-        if moment.phase == "retrain":
+        ended = info.epoch + 1 == info.epochs
+        if info.phase == "retrain":
             # Weights that take few values may move to others.
-            self._targets.retrain(arrays, moment.step, moment.epoch + 1, moment.epochs)
+            self._targets.retrain(arrays, info.step, info.epoch + 1, info.epochs)
         elif ended:
-            retrain = (m.epochs for m in self._timeline if m.step == moment.step and m.phase == "retrain")
-            self._targets.project(arrays, moment.step, next(retrain, 0))
+            self._targets.project(arrays, info.step, self._timeline.retrain_epochs(info.step))
         if ended and not self.done:
             self._enter(arrays)
-        return ended and moment.phase == "admm"
+        return ended and info.phase == "admm"
+
+    @property
+    def epoch(self):
+        """How many epochs have passed."""
+        return self._timeline.epoch
 
     @property
     def done(self):
         """Whether every epoch of the plan has passed."""
-        return self.epoch >= len(self._timeline)
+        return self._timeline.done
 
     @property
     def moment(self):
         """The `plan.EpochInfo` of the epoch to come, or None when all have passed."""
-        return None if self.done else self._timeline[self.epoch]
+        return self._timeline.coming
 
     @property
     def in_last_set(self):
@@ -288,36 +297,10 @@ class Engine:
                 "what is to be compressed."
             )
 
-    def _check_trained(self, arrays):
-        """Raises when the epoch's steps were not those that the run needs, or weights did not stay where held."""
-        try:
-            if not self._checked:
-                self._held.check_handed(self.name)
-            self._checked = True
-            self._held.check_current(self.name)
-            moved = {} if self._held.writes_averages else self._held.moved(arrays)
-            if moved:
-                raise ValueError(
-                    f"{self.name}: weights that are held at zero or at a value must stay there. Received: {moved}, "
-                    "how many weights of each did not. Let nothing but the optimizers that are hooked change them "
-                    "(optimizer=), call hold() after each update in a loop with optimizer=None, and write into the "
-                    "variables what a step returns."
-                )
-        except ValueError:
-            self.release()
-            raise
-
     def _held_at_end(self):
         """Whether the weights are where they are held, after averages that were written over them are put back."""
         arrays = self._read()
-        moved = {} if self._held.writes_averages else self._held.moved(arrays)
-        if moved:
-            warnings.warn(
-                f"{self.name}: weights that are held at zero or at a value must stay there until the run is finished. "
-                f"Received: {moved}, how many weights of each did not; they are left as they are. Call project() to "
-                "project them.",
-                stacklevel=3,
-            )
+        if not self._weights.stayed(arrays):
             return False
         say_missing(self.name, self._targets.missing(arrays, len(self.plan.steps) - 1))
         # Averages that the optimizer wrote back at the end know nothing of what is held.
@@ -340,7 +323,7 @@ class Engine:
             moment, arrays = self.moment, self._read()
             check_finite(self.name, arrays)
             if moment is not None:
-                fraction = self._fraction(moment, moment.epoch) if moment.phase == "admm" else 1.0
+                fraction = self._timeline.fraction(moment, moment.epoch) if moment.phase == "admm" else 1.0
                 self._targets.stop(arrays, moment.step, fraction)
             return sparsity(arrays)
         finally:
@@ -378,12 +361,13 @@ class Engine:
         self.check_state(state, epochs)
         self._identity.say_unknown()
         had = int(state["epochs"])
-        self._timeline = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
+        timeline = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
+        self._timeline = Timeline(timeline, self.plan.update_every, int(state["epoch"]))
         self.attach()
         self._targets.load(state)
         self._held.watch.trained = state["trains"]
         self._pending = bool(state["pending"])
-        self.epoch, self._progress = int(state["epoch"]), Progress(*map(float, state["progress"]))
+        self._progress = Progress(*map(float, state["progress"]))
 
     def check_state(self, state, epochs=None):
         """Raises the sentence that says why a state cannot be resumed by this run."""
@@ -394,11 +378,6 @@ class Engine:
             checks.integer(self.name, "epochs", epochs)
         self._identity.check(state, epochs)
 
-    def _fractions(self, step):
-        """The shares of a step at which its sets are asked for."""
-        moves = -(-sum(m.step == step and m.phase == "admm" for m in self._timeline) // self.plan.update_every)
-        return [i / moves for i in range(moves + 1)]
-
     def _read(self):
         return weights.views(self.variables)
 
@@ -408,20 +387,6 @@ class Engine:
             self._held.renew_slots()
         if self.moment.phase == "admm":
             self._targets.begin(arrays, self.moment.step)
-
-    def _move(self, arrays, moment):
-        """Move Z, U and rho, where this epoch is one at whose end they move."""
-        if moment.epoch + 1 < moment.epochs and (moment.epoch + 1) % self.plan.update_every:
-            return
-        fraction = self._fraction(moment, moment.epoch + 1)
-        primal, dual, rho = self._targets.move(arrays, moment.step, fraction)
-        self._progress = self._progress._replace(admm_primal=primal, admm_dual=dual, admm_rho=rho)
-
-    def _fraction(self, moment, epochs):
-        """The share of a step's moves that have passed when so many of its ADMM epochs have."""
-        updates = -(-moment.epochs // self.plan.update_every)
-        moved = updates if epochs == moment.epochs else epochs // self.plan.update_every
-        return moved / updates
 
 
 def _check_loss_takes_penalty(name, model):
