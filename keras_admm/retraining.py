@@ -65,7 +65,7 @@ class Projected(Retraining):
 
     def enter(self, hold, weights, sets, epoch, epochs):
         if not epoch:
-            hold.bend(dict.fromkeys(sets, "rest"))
+            hold.set_rule(dict.fromkeys(sets, "rest"))
         return ((name, each.project(weights[name])) for name, each in sets.items())
 
 
@@ -196,18 +196,18 @@ def fix(hold, name, w, constraint, share=1):
     """
     z = np.array(constraint.project(w))
     free = Sparse(share).support(np.abs(w - z)) & (w != z) if share < 1 else np.zeros(w.shape, bool)
-    hold.aim(name, z, free=free)
+    hold.set_target(name, z, free=free)
     return np.where(free, w, z)
 
 
 def _mask(hold, name, w, constraint):
     kept = np.asarray(constraint.support(w))
-    hold.aim(name, np.zeros_like(w), ~kept)
+    hold.set_target(name, np.zeros_like(w), ~kept)
     return np.where(kept, w, np.float32(0))
 
 
 def _each(place, mode, hold, weights, sets, *how):
-    hold.bend(dict.fromkeys(sets, mode))
+    hold.set_rule(dict.fromkeys(sets, mode))
     return ((name, place(hold, name, weights[name], each, *how)) for name, each in sets.items())
 
 
@@ -221,7 +221,7 @@ def _by_kind(place, mode, hold, weights, sets):
 def _through(hold, name, w, constraint):
     z = np.array(constraint.project(w))
     codes = constraint.codes(z)
-    hold.aim(name, w - z, z == 0 if codes.zeros_stay else None, values=value_table(codes))
+    hold.set_target(name, w - z, z == 0 if codes.zeros_stay else None, values=value_table(codes))
     return z
 
 
@@ -229,7 +229,7 @@ def _tie(hold, name, w, constraint):
     z = np.array(constraint.project(w))
     codes = constraint.codes(z)
     target, values = (multiples if codes.scaled else clusters)(codes)
-    hold.aim(name, target, values=values)
+    hold.set_target(name, target, values=values)
     return z
 
 

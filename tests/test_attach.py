@@ -46,11 +46,11 @@ class Pull(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.hold = Hold(self.model, weights.select(self.model), penalties.get(self.penalty), self.model.optimizer)
         ((self.name, self.slot),) = self.hold.slots.items()
-        self.hold.bend({self.name: self.mode or ("pull" if self.held is None else "both")})
+        self.hold.set_rule({self.name: self.mode or ("pull" if self.held is None else "both")})
 
     def on_epoch_begin(self, epoch, logs=None):
         moved = epoch if self.move else 0
-        self.hold.aim(self.name, self.targets[moved], self.held)
+        self.hold.set_target(self.name, self.targets[moved], self.held)
         self.slot.rho.assign(0.5 + 0.25 * moved)
         self.kernels.append(weights.read(self.model.layers[0].kernel))
 

@@ -66,7 +66,7 @@ class AtOnce(QuantizedRetraining):
     """A way of retraining: all weights stay where they were projected."""
 
     def begin(self, hold, weights, sets):
-        hold.bend(dict.fromkeys(sets, "fix"))
+        hold.set_rule(dict.fromkeys(sets, "fix"))
         return [(name, fix(hold, name, weights[name], each)) for name, each in sets.items()]
 
 

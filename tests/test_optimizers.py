@@ -102,10 +102,10 @@ class Bent:
         scaled = of is keras and (inner is not self.optimizer or inner.loss_scale_factor)
         self.scale, self.every = 4.0 if scaled else 1.0, getattr(inner, "gradient_accumulation_steps", None) or 1
 
-    def aim(self, mode, *args, rho=0.0, **kwargs):
-        self.hold.bend({"kernel": mode})
+    def set_target(self, mode, *args, rho=0.0, **kwargs):
+        self.hold.set_rule({"kernel": mode})
         self.hold.slots["kernel"].rho.assign(rho)
-        self.hold.aim("kernel", *args, **kwargs)
+        self.hold.set_target("kernel", *args, **kwargs)
         return self
 
     def apply(self, gradient):
@@ -121,7 +121,7 @@ class Bent:
 def test_nothing_asked_is_nothing_done(name):
     """A pull of strength 0 leaves the training as it was, to the bit."""
     plain = Bent(name)
-    others = [Bent(name, penalty).aim("pull", TARGET) for penalty in ("gradient", "proximal")]
+    others = [Bent(name, penalty).set_target("pull", TARGET) for penalty in ("gradient", "proximal")]
     for gradient in GRADIENTS:
         expected = plain.apply(gradient)
         for other in others:
@@ -130,7 +130,7 @@ def test_nothing_asked_is_nothing_done(name):
 
 @each
 def test_the_pull_in_the_gradient_is_one_of_the_loss(name):
-    plain, pulled = Bent(name), Bent(name, "gradient").aim("both", TARGET, rho=0.25)
+    plain, pulled = Bent(name), Bent(name, "gradient").set_target("both", TARGET, rho=0.25)
     for gradient in GRADIENTS:
         expected = plain.apply(gradient + np.float32(0.25) * (plain.w - TARGET))
         np.testing.assert_allclose(pulled.apply(gradient), expected, rtol=1e-5, atol=1e-6)
@@ -139,7 +139,7 @@ def test_the_pull_in_the_gradient_is_one_of_the_loss(name):
 @each
 def test_the_proximal_pull_follows_each_update(name):
     """Once for each update, however many gradients are gathered for it."""
-    plain, pulled = Bent(name), Bent(name, "proximal").aim("pull", TARGET, rho=0.25)
+    plain, pulled = Bent(name), Bent(name, "proximal").set_target("pull", TARGET, rho=0.25)
     for step, gradient in enumerate(GRADIENTS[: 2 if name in COMPUTED else 4]):
         expected = plain.apply(gradient)
         if (step + 1) % plain.every == 0:
@@ -154,7 +154,7 @@ def test_the_proximal_pull_follows_each_update(name):
 @each
 @pytest.mark.parametrize("mode", ["hold", "both"])
 def test_held_weights_stay_zero_and_the_others_finite(name, mode):
-    bent = Bent(name, "gradient").aim(mode, TARGET, HELD, rho=0.25 if mode == "both" else 0.0)
+    bent = Bent(name, "gradient").set_target(mode, TARGET, HELD, rho=0.25 if mode == "both" else 0.0)
     weights.write(bent.kernel, np.where(HELD, 0, KERNEL))
     bent.hold.renew_slots()
     for gradient in GRADIENTS:
@@ -166,7 +166,7 @@ def test_held_weights_stay_zero_and_the_others_finite(name, mode):
 
 @each
 def test_weights_held_at_values_stay_there(name):
-    bent = Bent(name, "gradient").aim("fix", TARGET, free=~HELD)
+    bent = Bent(name, "gradient").set_target("fix", TARGET, free=~HELD)
     for gradient in GRADIENTS:
         w = bent.apply(gradient)
     if bent.every == 1:
@@ -182,9 +182,9 @@ def test_weights_stay_on_few_values(name, mode):
     z, counts = levels[places], np.bincount(places.reshape(-1), minlength=4)
     bent = Bent(name, "gradient")
     if mode == "through_values":
-        bent.aim(mode, KERNEL - z, values=levels[:, None])
+        bent.set_target(mode, KERNEL - z, values=levels[:, None])
     else:
-        bent.aim(mode, (places + 1).astype("float32"), values=np.array([[0], *(1 / counts)[:, None]], "float32"))
+        bent.set_target(mode, (places + 1).astype("float32"), values=np.array([[0], *(1 / counts)[:, None]], "float32"))
     weights.write(bent.kernel, z)
     bent.hold.renew_slots()
     for gradient in GRADIENTS:
@@ -200,7 +200,7 @@ def test_values_move_once_for_each_update():
     few, bent = None, Bent("accumulation", "gradient")
     levels = np.array([-0.6, -0.2, 0.2, 0.6], "float32")
     z = levels[np.abs(KERNEL[..., None] - levels).argmin(-1)]
-    bent.aim("through_values", KERNEL - z, values=levels[:, None])
+    bent.set_target("through_values", KERNEL - z, values=levels[:, None])
     weights.write(bent.kernel, z)
     for step, gradient in enumerate(GRADIENTS):
         before = few
@@ -230,7 +230,7 @@ def test_a_new_phase_leaves_the_weights_where_they_are(name):
 @pytest.mark.parametrize("penalty", ["gradient", "proximal"])
 def test_a_step_that_is_skipped_moves_nothing(penalty):
     """Gradients that overflowed are thrown away by the loss scaling: so are the pull and the values with them."""
-    bent = Bent("loss scale", penalty).aim("pull", TARGET, rho=0.25)
+    bent = Bent("loss scale", penalty).set_target("pull", TARGET, rho=0.25)
     np.testing.assert_array_equal(bent.apply(np.full_like(KERNEL, np.inf)), KERNEL)
 
 
@@ -238,7 +238,7 @@ def test_a_zero_row_and_a_zero_column_that_nobody_holds():
     """As where units of the layer before were pruned: Adafactor by itself would give NaN."""
     gradients = GRADIENTS * np.where(HELD, 0, 1)
     for gradient in (gradients, gradients * 1e3, gradients * 1e-7):
-        bent = Bent("Adafactor", "gradient").aim("pull", TARGET)
+        bent = Bent("Adafactor", "gradient").set_target("pull", TARGET)
         for each in gradient:
             w = bent.apply(each.astype("float32"))
         assert np.isfinite(w).all()

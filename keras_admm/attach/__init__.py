@@ -1,4 +1,4 @@
-"""The only room that knows Keras's insides: how the training of a live model is bent, and how that is undone."""
+"""The only room that knows Keras's insides: how the training of a live model is changed, and how that is undone."""
 
 from keras_admm.attach.build import build as build
 from keras_admm.attach.few import FEW as FEW

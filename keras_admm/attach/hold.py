@@ -1,4 +1,4 @@
-"""Bends the training of a live, compiled model, and undoes it without a trace.
+"""Changes the training of a live, compiled model, and undoes it without a trace.
 
 The penalty's gradient is added, and the gradients of held weights are taken away, in the `apply` of the optimizer
 instances (`apply_gradients` in tf_keras): where every backend, every `train_step` and every kind of precision must
@@ -37,16 +37,16 @@ HOLDING = ("hold", "both", "fix", *FEW)
 
 
 class Hold:
-    """A model whose training is bent, until `release`.
+    """A model whose training is changed, until `release`.
 
     Args:
         model: a built `keras.Model`, or a model of tf_keras.
-        variables: dict of names to the variables that are bent.
+        variables: dict of names to the variables whose training is changed.
         penalty: a `keras_admm.penalties.Penalty`, whose `rule` says how the pull enters a training step; one that is
             `in_loss` enters by an `ADMMRegularizer` in the variable's regularizer slot (not on JAX, nor in tf_keras).
             None: not at all; the loop adds it itself.
         optimizers: the `Optimizers` to hook, or one optimizer, or None to leave all to the loop.
-        once: bool, whether a training step is compiled once for all phases, as in loops of one's own, rather than
+        once: bool, whether a training step is compiled once for all phases, as in custom training loops, rather than
             by `fit` for each.
     """
 
@@ -90,8 +90,8 @@ class Hold:
         self.released = True
         self._undo.close()
 
-    def bend(self, modes):
-        """Set what the training step does to some variables: their targets must be aimed again.
+    def set_rule(self, modes):
+        """Set what the training step does to some variables: their targets must be set again.
 
         In `fit` the step is compiled for the modes alone, so that each phase pays for its own arithmetic and no other.
 
@@ -110,7 +110,7 @@ class Hold:
         if changed:
             self._renew_steps()
 
-    def aim(self, name, target, held=None, free=None, values=None):
+    def set_target(self, name, target, held=None, free=None, values=None):
         """Move a target between epochs.
 
         Args:
@@ -143,14 +143,14 @@ class Hold:
             self._renew_steps()
         few.values.assign(values)
 
-    def zeroed(self, name):
+    def zero_mask(self, name):
         """Booleans: the weights of a variable that are held at zero."""
         return view(self.slots[name].target) == self._at_zero(name)
 
-    def put_back(self, name, w):
+    def restore(self, name, w):
         """An array of the variable's weights with those that are held where they are held."""
         if self.modes[name] != "fix":
-            return np.where(self.zeroed(name), np.float32(0), w)
+            return np.where(self.zero_mask(name), np.float32(0), w)
         target = view(self.slots[name].target)
         return np.where(target == FREE, w, target)
 
@@ -348,7 +348,7 @@ class Hold:
 
 
 def optimizer_of(model, optimizer):
-    """What bends an optimizer, of the library that the model is of."""
+    """What changes the updates of an optimizer, of the library that the model is of."""
     return TFKerasOptimizer(model, optimizer) if is_tf_keras(model) else KerasOptimizer(model, optimizer)
 
 

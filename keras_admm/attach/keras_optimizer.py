@@ -12,11 +12,11 @@ from keras_admm.weights import path
 
 
 class KerasOptimizer:
-    """A Keras 3 optimizer that can be bent: hooked in its `apply`.
+    """A Keras 3 optimizer whose updates can be changed: hooked in its `apply`.
 
     Args:
         model: the `keras.Model` that it trains.
-        optimizer: the `keras.Optimizer` that the user knows; gradients are bent in its inner one, where there is one.
+        optimizer: the `keras.Optimizer` that the user knows; its inner one, where there is one, is hooked.
     """
 
     def __init__(self, model, optimizer):

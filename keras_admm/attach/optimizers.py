@@ -76,8 +76,8 @@ def _check_one(name, optimizer, model=None):
     if not is_optimizer(optimizer):
         raise TypeError(
             f"{name}: `optimizer` must be a keras.Optimizer, a mapping of what is trained to such optimizers, or "
-            f"'auto'. Received: optimizer={checks.shown(optimizer)}. With another kind (torch.optim, optax) train in a "
-            "loop of your own: Engine(..., optimizer=None), its penalty() and hold()."
+            f"'auto'. Received: optimizer={checks.shown(optimizer)}. With another kind (torch.optim, optax) use a "
+            "custom training loop: Engine(..., optimizer=None), its penalty() and hold()."
         )
     if model is not None and weights.is_tf_keras(model) != weights.is_tf_keras(optimizer):
         raise TypeError(

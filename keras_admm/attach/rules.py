@@ -128,7 +128,7 @@ class AnyOfThese(StepRule):
         return ops.where(self._slot.fixed, ops.zeros((), dtype=gradient.dtype), gradient)
 
     def after_update(self, w):
-        return self._slot.put_back(self._pull.after_update(w))
+        return self._slot.restore(self._pull.after_update(w))
 
 
 class FewValues(StepRule):

@@ -1,4 +1,4 @@
-"""What one variable's training is bent by: a target, a strength, and what is held."""
+"""What changes the training of one variable: a target, a strength, and what is held."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ FIXED = np.float32(-2.0)
 
 
 class Slot(NamedTuple):
-    """What one variable's training is bent by.
+    """What changes the training of one variable.
 
     Attributes:
         target: float32 variable of the weight's shape: `Z - U`, or the value at which the weight is held, or `HELD`
@@ -64,7 +64,7 @@ class Slot(NamedTuple):
         w = ops.convert_to_tensor(w)
         return ops.where(self.held, ops.zeros((), dtype=w.dtype), w)
 
-    def put_back(self, w):
+    def restore(self, w):
         """`w` with all weights that are held where they are held."""
         w = self.zero(w)
         return ops.where(self.fixed, ops.cast(self.target, w.dtype), w)

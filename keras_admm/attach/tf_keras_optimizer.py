@@ -13,7 +13,7 @@ _APPLYING = []
 
 
 class TFKerasOptimizer:
-    """A tf_keras optimizer that can be bent, hooked in its `apply_gradients`. See `KerasOptimizer`.
+    """A tf_keras optimizer whose updates can be changed, hooked in its `apply_gradients`. See `KerasOptimizer`.
 
     Weights are given another value by the constraint slots of the variables, where alone each device does it.
     """

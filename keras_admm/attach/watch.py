@@ -12,7 +12,7 @@ class Watch:
     would have torch compile each step anew.
 
     Args:
-        variables: the names of the variables that are bent.
+        variables: the names of the variables whose training is changed.
         adapters: the hooked optimizers, each a `KerasOptimizer` or a `TFKerasOptimizer`.
     """
 
@@ -89,7 +89,7 @@ class Watch:
         raise ValueError(
             f"{name}: a compiled training step must be compiled again when what it does to the weights changes, or it "
             f"goes on as before. Received: a step of {said(adapter.optimizer)} that was compiled before the last "
-            "change. In a loop of your own make it anew whenever engine.step_version changes, for example "
+            "change. In a custom training loop make it anew whenever engine.step_version changes, for example "
             "step = tf.function(train_step) or jax.jit(train_step); in a train_step, take the tf.function or jit "
             "inside it away, for fit compiles it. The weights since then are not what they should be: go back to a "
             "checkpoint."
@@ -111,7 +111,7 @@ class Watch:
             f"{missing}, handed in the first epoch to none of {asked}. "
             "Name the optimizer that applies them with optimizer=, a keras.Optimizer or a mapping such as "
             "{'generator*': model.generator_optimizer}, or leave them out with exclude=. With another kind of "
-            "optimizer (torch.optim, optax) train in a loop of your own: Engine(..., optimizer=None), its penalty() "
+            "optimizer (torch.optim, optax) use a custom training loop: Engine(..., optimizer=None), its penalty() "
             "and hold()."
         )
 

@@ -1,4 +1,4 @@
-"""Keras callbacks that compress a model in the `fit` that one already has."""
+"""Keras callbacks that compress a model during `model.fit`."""
 
 from keras_admm.callbacks.admm import ADMM as ADMM
 from keras_admm.callbacks.prune import ADMMPrune as ADMMPrune

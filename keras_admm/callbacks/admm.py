@@ -16,7 +16,7 @@ from keras_admm.plan import Plan, Step, as_target, per_step
 
 
 class ADMM(keras.callbacks.Callback):
-    """Trains a model into a set by ADMM, in the `fit` that one already has.
+    """Trains a model into a set by ADMM, during `model.fit`.
 
     Solves `min f(W) subject to W in S`: ADMM epochs train `f(W) + rho / 2 * ||W - Z + U||^2` and move
     `Z = P_S(W + U)`, `U = U + W - Z` between epochs; then `W` is projected on `S`, and retrained in it.

@@ -5,7 +5,7 @@ from keras_admm.plan import pruning_targets
 
 
 class ADMMPrune(ADMM):
-    """Prunes a model by ADMM to an exact sparsity, in the `fit` that one already has.
+    """Prunes a model by ADMM to an exact sparsity, during `model.fit`.
 
     Solves `min f(W) subject to card(W) <= (1 - sparsity) * N`: see `keras_admm.ADMM`, of which this is the form
     whose sets are sparse. After `fit` the compressed weights have exactly `round((1 - sparsity) * N)` non-zeros.

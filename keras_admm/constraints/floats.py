@@ -52,7 +52,7 @@ def on_host(name, project, x, traced=None):
     """`project(array, dtype)` of a tensor: float32 in, float32 out, and back to where the tensor was.
 
     Args:
-        name: str, who speaks in errors.
+        name: str, name used in error messages.
         project: function of a float32 NumPy array and the name of the dtype whose numbers it may return.
         x: NumPy array or backend tensor.
         traced: function of a tensor that a compiled step can hold, or None where there is none.

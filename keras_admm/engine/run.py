@@ -118,7 +118,7 @@ class Engine:
         self._enter(arrays)
 
     def attach(self):
-        """Attach to the model, at rest: nothing is bent until `begin` or `load_state_dict`."""
+        """Attach to the model, at rest: nothing is changed until `begin` or `load_state_dict`."""
         if self._held is None:
             penalty = self.plan.penalty if self.optimizers is not None else None
             self._held = attach.Hold(self.model, self.variables, penalty, self.optimizers, not self._in_fit)
@@ -179,7 +179,7 @@ class Engine:
     def hold(self):
         """Put back what is held, at zero or at a value, after an update that is not a Keras optimizer's."""
         for name, slot in self.slots.items():
-            self.variables[name].assign(slot.put_back(self.variables[name]))
+            self.variables[name].assign(slot.restore(self.variables[name]))
 
     def end_epoch(self):
         """Move on by an epoch: Z, U and rho in an ADMM phase, the phase itself at its end.

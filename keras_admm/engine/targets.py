@@ -15,14 +15,14 @@ from keras_admm.schedules import rho_factor
 
 
 class Targets:
-    """The targets of a run's weights, which it aims and the `Hold` bends the training by.
+    """The targets of the weights of a run, which the `Hold` changes the training by.
 
     Args:
-        name: str, who speaks in errors.
+        name: str, name used in error messages.
         variables: dict of names to the compressed variables.
         plan: the `keras_admm.plan.Plan` of the run.
         held: the `attach.Hold` of the model.
-        holds_values: whether a Keras optimizer is bent, so that weights can be held at other values than 0.
+        holds_values: bool, whether a Keras optimizer is hooked, so that weights can be held at other values than 0.
     """
 
     def __init__(self, name, variables, plan, held, holds_values):
@@ -64,7 +64,7 @@ class Targets:
             self._hold_zeros(arrays, sets, later)
         held = {name: self._kept_zero(name, arrays[name], sets[name], step) for name in sets}
         both = {name: held[name] is not None or self._frees(sets[name]) for name in sets}
-        self._held.bend({name: "both" if both[name] else "pull" for name in sets})
+        self._held.set_rule({name: "both" if both[name] else "pull" for name in sets})
         for name in sets:
             self._held.slots[name].rho.assign(self.plan.penalty.rho)
             self._aim(name, admm.start(arrays[name], sets[name].project), held[name], self._frees(sets[name]))
@@ -86,7 +86,7 @@ class Targets:
 
     def _move(self, name, w, constraint):
         """Z and U of one weight; Z waits in the target, for its pull needs the factor that all residuals tell."""
-        held = self._held.zeroed(name)
+        held = self._held.zero_mask(name)
         state, residuals = admm.step(w, self._state(name, w), constraint.project)
         self._duals[name] = state.u
         self._held.slots[name].target.assign(np.where(held, attach.HELD, state.z))
@@ -138,7 +138,7 @@ class Targets:
         valued = self._beyond_zeros(step)
         astray = self._held.moved(arrays)
         for name in arrays:
-            w = self._held.put_back(name, arrays[name]) if name in astray else arrays[name]
+            w = self._held.restore(name, arrays[name]) if name in astray else arrays[name]
             on_values = self._held.modes[name] == "fix" and name not in astray
             if name in valued and not on_values:
                 w = valued[name].project(w)
@@ -151,15 +151,15 @@ class Targets:
         found = {}
         for name, constraint in sparse.items():
             if isinstance(constraint, Sparse):
-                promised = living(~self._held.zeroed(name), constraint.structure)
-                kept = living(self._held.put_back(name, arrays[name]), constraint.structure)
+                promised = living(~self._held.zero_mask(name), constraint.structure)
+                kept = living(self._held.restore(name, arrays[name]), constraint.structure)
                 found |= {name: f"{kept:,} of {promised:,}"} if kept < promised else {}
         return found
 
     def stop(self, arrays, step, fraction):
         """Write the weights in the sets of a step as they are at a fraction of it."""
         for name in self._held.moved(arrays):
-            weights.write(self.variables[name], self._held.put_back(name, arrays[name]))
+            weights.write(self.variables[name], self._held.restore(name, arrays[name]))
         sets = self.sets(arrays, step, fraction)
         self._write((name, constraint.project(arrays[name])) for name, constraint in sets.items())
 
@@ -191,7 +191,7 @@ class Targets:
         """Go on from a `state`."""
         keys = attach.structural(self.variables)
         names = {key: name for name, key in keys.items()}
-        self._held.bend({names[key]: mode for key, mode in json.loads(str(state["modes"])).items()})
+        self._held.set_rule({names[key]: mode for key, mode in json.loads(str(state["modes"])).items()})
         sets = json.loads(str(state["sets"]))
         self._lasting = {
             int(step): {names[key]: keras.constraints.deserialize(config) for key, config in each.items()}
@@ -238,15 +238,15 @@ class Targets:
     def _hold_zeros(self, arrays, sets, later):
         """Hold the zeros of weights that come to a set that keeps them in a later step only."""
         waiting = {n for each in later for n in each if each[n].keep_zeros} - set(sets)
-        self._held.bend(dict.fromkeys(waiting, "hold"))
+        self._held.set_rule(dict.fromkeys(waiting, "hold"))
         for name in waiting:
-            self._held.aim(name, np.zeros_like(arrays[name]), held=arrays[name] == 0)
+            self._held.set_target(name, np.zeros_like(arrays[name]), held=arrays[name] == 0)
 
     def _kept_zero(self, name, w, constraint, step):
         """Booleans: what must stay zero while the weight is trained to the set, or None."""
         if constraint.keep_zeros:
             return w == 0
-        return self._held.zeroed(name) if step > 0 and self.plan.steps[step].keep_pruned else None
+        return self._held.zero_mask(name) if step > 0 and self.plan.steps[step].keep_pruned else None
 
     def _frees(self, constraint):
         """Whether Z follows the weights that it keeps: where to keep a weight is not to set its value."""
@@ -254,7 +254,7 @@ class Targets:
 
     def _aim(self, name, state, held, frees):
         self._duals[name] = state.u
-        self._held.aim(name, state.z - state.u, held, state.z != 0 if frees else None)
+        self._held.set_target(name, state.z - state.u, held, state.z != 0 if frees else None)
 
     def _state(self, name, w):
         """Z is not kept beside U: it is the target plus U, 0 where the weight is held, the weight where it is free."""

@@ -22,7 +22,7 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
             variable, a callable `variable -> bool`, or a list of these.
             By default every trainable kernel and embedding of rank 2 and more, by its role in a layer of Keras or, in
             other layers, by whole words of its name; biases, normalisation and the factors of LoRA are never in it.
-        exclude: what to leave out, said in the same way.
+        exclude: what to leave out, same forms as `layers`.
         biases: bool, whether the layers' biases are taken like their kernels.
         training: bool, whether they are to be trained; else frozen and quantized ones are taken as well.
 
