@@ -11,7 +11,7 @@ import pytest
 from keras import ops
 
 from keras_admm import Engine, Plan, Step, weights
-from keras_admm.constraints import Sparse, Support
+from keras_admm.constraints import Levels, Sparse, Support
 from keras_admm.penalties import GradientPenalty
 from keras_admm.plan import PruningTarget
 
@@ -385,3 +385,25 @@ def test_layers_that_keep_too_little_are_named_once(step, w, said):
     assert len(found) == len(said)
     for text, pattern in zip(found, said, strict=True):
         assert re.search(pattern, text)
+
+
+@pytest.mark.parametrize("constraint, retraining", [(Sparse(0.5), "snap"), (Levels(2), "shared_values")])
+def test_sets_are_asked_for_once_a_move_and_never_in_retraining(constraint, retraining):
+    asked = []
+
+    def sets(arrays, fraction):
+        asked.append((fraction, engine.epoch))
+        return dict.fromkeys(arrays, constraint)
+
+    model = model_and_data()[0]
+    model.compile("sgd")
+    steps = [Step(target=sets, admm_epochs=2, retrain_epochs=3, retraining=retraining)]
+    engine = Engine(model, Plan(steps=steps), in_fit=True)
+    engine.begin()
+    begun = len(asked)
+    assert [fraction for fraction, _ in asked] == [0.0, 0.5, 1.0, 0.0]  # tried before any training, and the first Z
+    for _ in range(5):
+        model.optimizer.apply([ops.zeros_like(v) for v in model.trainable_variables], model.trainable_variables)
+        engine.end_epoch()
+    assert engine.finish()
+    assert asked[begun:] == [(0.5, 0), (1.0, 1), (1.0, 2)]  # two moves, and the projection
