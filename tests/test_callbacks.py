@@ -276,7 +276,7 @@ BAD = {
     "min_keep": (lambda: ka.ADMMPrune(0.5, min_keep=-1), "an integer >= 0. Received: min_keep=-1. Pass"),
     "admm_epochs": (lambda: ka.ADMMPrune(0.5, admm_epochs=0), "an integer >= 1.*Received: admm_epochs=0. Leave"),
     "epochs per step": (lambda: ka.ADMMPrune([0.5, 0.9], retrain_epochs=[1]), "for each of the 2 step.*Received"),
-    "update_every": (lambda: ka.ADMMPrune(0.5, update_every=0), "an integer >= 1. Received: update_every=0. Use"),
+    "update_every": (lambda: ka.ADMMPrune(0.5, update_every=0), "an integer >= 1, .*Received: update_every=0. Use"),
     "learning_rate": (lambda: ka.ADMMPrune(0.5, learning_rate=0.1), "must be a dict of .*Received"),
     "a setting of the penalty": (
         lambda: ka.ADMMPrune(0.5, rho=0.1),

@@ -230,7 +230,7 @@ def test_a_fit_that_ends_early_is_projected_on_its_present_target(cls, kwargs, k
     assert sum(non_zeros(model).values()) == kept
     model.fit(*batches(), verbose=0)
     prune.engine.project()
-    assert sum(non_zeros(model).values()) == round(140 * (1 - prune.plan.steps[-1].constraints.sparsity))
+    assert sum(non_zeros(model).values()) == round(140 * (1 - prune.plan.steps[-1].target.sparsity))
 
 
 @every_backend

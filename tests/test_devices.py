@@ -32,10 +32,11 @@ def values(model):
 
 def run(model, retrainings):
     """The residuals, and the weights after each of a progressive pruning and a quantization for each retraining."""
-    residuals = fit(model, ka.ADMMPrune([0.5, 0.9], penalty=ka.penalties.GradientPenalty(rho=0.5)), 6)["admm_primal"]
+    pull = ka.penalties.GradientPenalty(rho=0.5)
+    residuals = fit(model, ka.ADMMPrune([0.5, 0.9], penalty=pull), 6)["admm_primal"]
     seen = [values(model)]
     for retraining in retrainings:
-        how = {"first_last": "same", "rho": 0.5, "admm_epochs": 1, "retraining": retraining}
+        how = {"first_last": "same", "penalty": pull, "admm_epochs": 1, "retraining": retraining}
         fit(model, ka.ADMMQuantize(3, **how), 3)
         seen.append(values(model))
     assert not [v.name for v in optimizer_variables(model) if "admm" in v.name]

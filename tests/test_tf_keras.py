@@ -297,3 +297,17 @@ def test_another_backend_is_refused_in_a_fresh_process():
     env = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONWARNINGS": "ignore"}
     run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert "ValueError: sequential: a model of tf_keras needs the TensorFlow backend. Received: the jax" in run.stderr
+
+
+def test_z_and_u_move_within_epochs():
+    asked = []
+
+    def sets(arrays, fraction):
+        asked.append(round(fraction, 3))
+        return dict.fromkeys(arrays, Sparse(0.5))
+
+    model = built(sequential)
+    model.compile("sgd", "mse")
+    run = ka.ADMM(sets, admm_epochs=1, update_every="1 step")
+    model.fit(X, Y, batch_size=len(X) // 2, epochs=2, verbose=0, callbacks=[run])
+    assert asked[asked.index(0.0, 1) + 1 :] == [0.5, 1.0, 1.0]  # two batches, the projection

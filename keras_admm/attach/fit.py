@@ -16,6 +16,14 @@ def running_callbacks():
     return None
 
 
+def tell_of_batches(callbacks):
+    """Have a `CallbackList` tell of each batch before the next begins, not beside it, or not at all."""
+    if is_tf_keras(callbacks):
+        callbacks._should_call_train_batch_hooks = True
+    else:
+        callbacks._async_train = False
+
+
 def is_running(callbacks):
     """Whether any thread is in the fit of a `CallbackList`. One that has ended in an exception may be kept with it."""
     for frame in sys._current_frames().values():

@@ -11,8 +11,9 @@ from keras_admm.callbacks.arguments import check_known, check_rate_is_settable, 
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.callbacks.states import States
+from keras_admm.callbacks.step_count import StepCount
 from keras_admm.engine import Engine
-from keras_admm.plan import Plan, Step, as_target, per_step
+from keras_admm.plan import Plan, Step, as_target, every, per_step
 
 
 class ADMM(keras.callbacks.Callback):
@@ -36,7 +37,7 @@ class ADMM(keras.callbacks.Callback):
             are divided evenly over the phases of all steps.
         retrain_epochs: int, epochs of retraining with the zeros held, or a list with one for each step. 0 ends
             with the projection. Epochs of `fit` that are left over extend the last retraining.
-        update_every: int, epochs between two moves of Z and U.
+        update_every: int, epochs between two moves of Z and U; or, within epochs, text such as `"100 steps"`.
         penalty: how the pull towards the set enters training: `"gradient"`, `"proximal"`, `"loss"`, or an object of
             `keras_admm.penalties` with its settings, such as `ProximalPenalty(rho=0.01)`.
         retraining: how weights are retrained whose set, of levels or clusters, says which values they take:
@@ -110,7 +111,7 @@ class ADMM(keras.callbacks.Callback):
         way = retrainings.get(retraining, name)
         each = zip(targets, admm, retrain, strict=True)
         steps = [_step(name, target, admm_epochs=a, retrain_epochs=r, retraining=way) for target, a, r in each]
-        checks.integer(name, "update_every", update_every, remedy="Use 1 to move Z and U after every epoch.")
+        every(name, update_every)
         self.plan = Plan(steps=steps, penalty=penalties.get(penalty, name), update_every=update_every)
         self.layers = weights.check_choice(name, "layers", layers)
         self.exclude = weights.check_choice(name, "exclude", exclude)
@@ -146,6 +147,9 @@ class ADMM(keras.callbacks.Callback):
         self.engine.attach()
         self.engine.release_with(callbacks, self._interrupted)
         callbacks.callbacks.append(PhaseChange(self))
+        if self.plan.every.steps:
+            callbacks.callbacks.append(StepCount(self))
+            attach.tell_of_batches(callbacks)
         self._began = False
         if self._states:
             self._states.lock(callbacks)
@@ -267,7 +271,7 @@ class ADMM(keras.callbacks.Callback):
 
     def _begin_or_resume(self, epoch):
         if self._states is None or not self._states.resume(epoch):
-            self.engine.begin(self.params["epochs"] - epoch)
+            self.engine.begin(self.params["epochs"] - epoch, self.params.get("steps"))
         self._began = True
 
     def _stop(self, error):
@@ -284,6 +288,16 @@ class ADMM(keras.callbacks.Callback):
             rescue = f"The model is back at the state with which epoch {newest} began, saved in {self.backup_dir}, "
             rescue += "and is not compressed further."
         warnings.warn(f"{error} Training stops. {rescue}", stacklevel=2)
+
+    def end_steps(self, count):
+        """Count training steps, and move Z and U where it is time."""
+        if self._failed or not self.engine.end_steps(count):
+            return
+        self.model  # noqa: B018, on JAX it puts the weights of the last batch back into the variables
+        try:
+            self.engine.move()
+        except FloatingPointError as error:
+            self._stop(error)
 
     def _set_learning_rate(self):
         moment = self.engine.moment

@@ -17,7 +17,7 @@ from keras_admm.engine.timeline import Timeline
 from keras_admm.plan import Plan
 from keras_admm.progress import Progress, check_finite, sparsity
 
-STATE = {"plan", "epoch", "epochs", "pending", "progress", "modes", "sets"}
+STATE = {"plan", "epoch", "epochs", "pending", "progress", "modes", "sets", "steps"}
 
 
 class Engine:
@@ -97,20 +97,25 @@ class Engine:
         self._in_fit = in_fit
         self._pending = False
         self._complete = False
-        self._timeline = Timeline([], plan.update_every)
+        self._timeline = Timeline([], plan.every)
         self._held = None
         self._targets = None
         self._progress = Progress(0.0, 0.0, 0.0, 0.0, 1.0)
 
-    def begin(self, epochs=None):
+    def begin(self, epochs=None, steps_per_epoch=None):
         """Attach to the model and enter the first phase.
 
         Args:
             epochs: int, how many epochs the run has; by default what the plan's steps say.
+            steps_per_epoch: int, how many training steps an epoch has, for a path of sparsities that tightens within
+                epochs (`update_every="100 steps"`). By default it is known when the first epoch has passed.
         """
-        if epochs is not None:
-            checks.integer(self.name, "epochs", epochs)
-        self._timeline = Timeline(self.plan.timeline(self.name, epochs), self.plan.update_every)
+        given = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
+        for argument, value in given.items():
+            if value is not None:
+                checks.integer(self.name, argument, value)
+        timeline = self.plan.timeline(self.name, epochs)
+        self._timeline = Timeline(timeline, self.plan.every, steps_an_epoch=steps_per_epoch or 0)
         self.attach()
         self._pending, self._complete = False, False
         arrays = self._read()
@@ -181,6 +186,28 @@ class Engine:
         for name, slot in self.slots.items():
             self.variables[name].assign(slot.restore(self.variables[name]))
 
+    def end_batch(self):
+        """Count a training step, and move Z, U and rho where `update_every` is in steps and it is time.
+
+        To be called after each update of a custom training loop; without such an `update_every` it does nothing.
+        """
+        if self.end_steps(1):
+            self.move()
+
+    def end_steps(self, count):
+        """Count training steps. Returns whether `move` is to be called now."""
+        return bool(self._begun) and self._timeline.end_steps(count)
+
+    def move(self):
+        """Move Z, U and rho within an epoch.
+
+        Raises:
+            FloatingPointError: when a weight is no longer finite; nothing has been moved then.
+        """
+        arrays = self._read()
+        check_finite(self.name, arrays)
+        self._move(arrays, self.moment, self._timeline.present)
+
     def end_epoch(self):
         """Move on by an epoch: Z, U and rho in an ADMM phase, the phase itself at its end.
 
@@ -213,11 +240,9 @@ class Engine:
         if info.phase == "retrain":
             self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
         elif self._timeline.moves(info):
-            fraction = self._timeline.fraction(info, info.epoch + 1)
-            primal, dual, rho = self._targets.move(arrays, info.step, fraction)
-            self._progress = self._progress._replace(admm_primal=primal, admm_dual=dual, admm_rho=rho)
+            self._move(arrays, info, self._timeline.fraction(info, info.epoch + 1))
         self._progress = self._progress._replace(sparsity=sparsity(arrays), admm_step=float(info.step + 1))
-        self._timeline.epoch += 1
+        self._timeline.end_epoch()
         self._pending = True
         return self._progress
 
@@ -342,6 +367,7 @@ class Engine:
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
         state = {"plan": np.array(self.identity), "epoch": np.array(self.epoch)}
         state["pending"] = np.array(self._pending)
+        state["steps"] = np.array([self._timeline.steps, self._timeline.steps_an_epoch])
         state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
         state["trains"] = np.array(self._begun.watch.trained)
         return {**state, **self._targets.state()}
@@ -362,7 +388,7 @@ class Engine:
         self._identity.say_unknown()
         had = int(state["epochs"])
         timeline = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
-        self._timeline = Timeline(timeline, self.plan.update_every, int(state["epoch"]))
+        self._timeline = Timeline(timeline, self.plan.every, int(state["epoch"]), *map(int, state["steps"]))
         self.attach()
         self._targets.load(state)
         self._held.watch.trained = state["trains"]
@@ -378,6 +404,10 @@ class Engine:
             checks.integer(self.name, "epochs", epochs)
         self._identity.check(state, epochs)
 
+    def _move(self, arrays, info, fraction):
+        primal, dual, rho = self._targets.move(arrays, info.step, fraction)
+        self._progress = self._progress._replace(admm_primal=primal, admm_dual=dual, admm_rho=rho)
+
     def _read(self):
         return weights.views(self.variables)
 
@@ -387,6 +417,7 @@ class Engine:
             self._held.renew_slots()
         if self.moment.phase == "admm":
             self._targets.begin(arrays, self.moment.step)
+            self._progress = self._progress._replace(admm_rho=float(self.plan.penalty.rho))
 
 
 def _check_loss_takes_penalty(name, model):

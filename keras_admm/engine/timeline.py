@@ -2,18 +2,24 @@
 
 
 class Timeline:
-    """The epochs of a run, and how many of them have passed.
+    """The epochs of a run, and how many of them, and of their training steps, have passed.
 
     Args:
         epochs: list of `plan.EpochInfo`s, one for each epoch.
-        update_every: int, epochs between two moves of Z and U.
-        epoch: int, how many have passed.
+        every: `plan.every.Every`, between two moves of Z and U.
+        epoch: int, how many epochs have passed.
+        steps: int, how many training steps of ADMM epochs have passed.
+        steps_an_epoch: int, how many an epoch has, or 0 as long as that is not known.
     """
 
-    def __init__(self, epochs, update_every, epoch=0):
+    def __init__(self, epochs, every, epoch=0, steps=0, steps_an_epoch=0):
         self._epochs = epochs
-        self._update_every = update_every
+        self._every = every
         self.epoch = epoch
+        self.steps = steps
+        self.steps_an_epoch = steps_an_epoch
+        self._in_epoch = 0
+        self._moved_after = None
 
     def __len__(self):
         return len(self._epochs)
@@ -37,17 +43,44 @@ class Timeline:
         """How many epochs of retraining a step has."""
         return next((e.epochs for e in self._epochs if e.step == step and e.phase == "retrain"), 0)
 
+    def end_epoch(self):
+        """Count an epoch."""
+        self.epoch += 1
+        self.steps_an_epoch, self._in_epoch = self._in_epoch or self.steps_an_epoch, 0
+
+    def end_steps(self, count):
+        """Count training steps. Returns whether Z and U are to move now, within the epoch."""
+        if self.done or self.coming.phase != "admm":
+            return False
+        before = self.steps
+        self.steps += count
+        self._in_epoch += count
+        due = self._every.steps and self.steps // self._every.count > before // self._every.count
+        self._moved_after = self.steps if due else self._moved_after
+        return due
+
     def moves(self, info):
         """Whether Z and U move at the end of an epoch of ADMM: every so many, and at the last of a step."""
-        return info.epoch + 1 == info.epochs or (info.epoch + 1) % self._update_every == 0
+        if info.epoch + 1 == info.epochs:
+            return self._moved_after != self.steps or self.present < 1  # else they have, after its last training step
+        return not self._every.steps and (info.epoch + 1) % self._every.count == 0
+
+    @property
+    def present(self):
+        """The share of the present step's ADMM epochs that has passed; of the present epoch as far as it is known."""
+        passed = self._in_epoch / self.steps_an_epoch if self.steps_an_epoch else 0.0
+        return (self.coming.epoch + min(passed, 1.0)) / self.coming.epochs
 
     def fractions(self, step):
         """The shares of a step at which its sets are asked for."""
-        moves = -(-sum(e.step == step and e.phase == "admm" for e in self._epochs) // self._update_every)
+        epochs = sum(e.step == step and e.phase == "admm" for e in self._epochs)
+        moves = epochs if self._every.steps else -(-epochs // self._every.count)
         return [i / moves for i in range(moves + 1)]
 
     def fraction(self, info, epochs):
         """The share of a step's moves that have passed when so many of its ADMM epochs have."""
-        updates = -(-info.epochs // self._update_every)
-        moved = updates if epochs == info.epochs else epochs // self._update_every
+        if self._every.steps:
+            return epochs / info.epochs
+        updates = -(-info.epochs // self._every.count)
+        moved = updates if epochs == info.epochs else epochs // self._every.count
         return moved / updates

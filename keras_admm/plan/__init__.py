@@ -1,5 +1,6 @@
 """What a run does and when: a `Plan` of `Step`s, and what each aims at, its `Target`."""
 
+from keras_admm.plan.every import every as every
 from keras_admm.plan.plan import EpochInfo as EpochInfo
 from keras_admm.plan.plan import Plan as Plan
 from keras_admm.plan.plan import Step as Step

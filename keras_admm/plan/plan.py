@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_admm import checks, penalties, retraining
 from keras_admm.penalties import Penalty
+from keras_admm.plan.every import every
 from keras_admm.plan.target import Target, as_target
 from keras_admm.retraining import Retraining
 
@@ -71,7 +72,7 @@ class Plan:
     Args:
         steps: tuple of `Step`s, each starting from where the last one ended.
         penalty: `"gradient"`, `"proximal"`, `"loss"`, or a `keras_admm.penalties` object.
-        update_every: int >= 1, epochs between two moves of Z and U.
+        update_every: int >= 1, epochs between two moves of Z and U; or text such as `"100 steps"`, training steps.
 
     Raises:
         ValueError, TypeError: for anything else.
@@ -86,7 +87,7 @@ class Plan:
 
     steps: tuple
     penalty: Penalty = "gradient"
-    update_every: int = 1
+    update_every: int | str = 1
 
     def __post_init__(self):
         steps = self.steps
@@ -97,9 +98,13 @@ class Plan:
             raise ValueError(
                 "Plan: a run must have at least one step. Received: none. Give one constraint or sparsity."
             )
-        remedy = "Use 1 to move Z and U after every epoch."
-        checks.integer("Plan", "update_every", self.update_every, remedy=remedy)
+        every("Plan", self.update_every)
         _set(self, steps=tuple(steps), penalty=penalties.get(self.penalty, "Plan"))
+
+    @property
+    def every(self):
+        """`update_every` as an `Every`."""
+        return every("Plan", self.update_every)
 
     def of(self, names):
         """The plan without the steps that have no sets for any of these names."""
