@@ -403,7 +403,7 @@ def test_sets_are_asked_for_once_a_move_and_never_in_retraining(constraint, retr
     begun = len(asked)
     assert [fraction for fraction, _ in asked] == [0.0, 0.5, 1.0, 0.0]  # tried before any training, and the first Z
     for _ in range(5):
-        model.optimizer.apply([ops.zeros_like(v) for v in model.trainable_variables], model.trainable_variables)
+        model.optimizer.apply([ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
         engine.end_epoch()
     assert engine.finish()
     assert asked[begun:] == [(0.5, 0), (1.0, 1), (1.0, 2)]  # two moves, and the projection

@@ -347,7 +347,7 @@ def test_held_weights_are_no_part_of_the_values(mode, size):
     """With as many values as a power of two, and fewer; with so few that they are compared, and more."""
     z = np.tile(np.linspace(-1, 2, size, dtype="float32"), 4).reshape(-1, 2)
     behind, held = 1.01 * z, np.arange(len(z))[:, None] % 2 == [0]
-    values = levels(z, Codebook(size, keep_zeros=False))
+    values = value_table(Codebook(size, keep_zeros=False).codes(z))
     alone = held_step(mode, z[1::2], (behind - z)[1::2], values)
     among = held_step(mode, z, np.where(held, HELD, behind - z), values)
     for one, other in zip(alone, (among[0][1::2], among[1][1::2], among[2]), strict=True):

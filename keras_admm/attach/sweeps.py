@@ -53,12 +53,13 @@ def counted(x, middles, table):
 
     flat, channels = x.detach().reshape(-1, x.shape[-1]), table.shape[1]
     column = torch.arange(channels, device=x.device, dtype=torch.int32)
-    near = torch.empty_like(flat)
+    near, values = torch.empty_like(flat), table.detach().reshape(-1)
     rows = max(CACHED // flat.shape[1], 1)
-    for part, to in zip(flat.split(rows), near.split(rows), strict=True):
-        below, above = torch.zeros_like(part), torch.empty_like(part)
-        for middle in middles:
-            below += torch.gt(part, middle, out=above)
-        places = (below.int() * channels + column).reshape(-1)
-        to.copy_(torch.index_select(table.reshape(-1), 0, places).reshape(to.shape))
+    with torch.no_grad():  # of an update there is none, and views are written to
+        for part, to in zip(flat.split(rows), near.split(rows), strict=True):
+            below, above = torch.zeros_like(part), torch.empty_like(part)
+            for middle in middles.detach():
+                below += torch.gt(part, middle, out=above)
+            places = (below.int() * channels + column).reshape(-1)
+            to.copy_(torch.index_select(values, 0, places).reshape(to.shape))
     return near.reshape(x.shape)
