@@ -377,7 +377,13 @@ def public():
 NOT_CALLED = {"PackedFileError", "packed.PackedFileError", "packed.Row", "packed.Sizes"}
 NOT_CALLED |= {"Target", "penalties.Penalty", "retraining.Retraining"}  # abstract
 NOT_CALLED |= {f"retraining.{each}" for each in ("fix", "retraining_of", "value_table", "multiples", "clusters")}
-NOT_CALLED |= {"retraining.QuantizedRetraining", "constraints.Set", "constraints.Codes", "constraints.as_set"}
+NOT_CALLED |= {
+    "retraining.QuantizedRetraining",
+    "constraints.Set",
+    "constraints.Codes",
+    "constraints.as_set",
+    "constraints.is_foreign",
+}
 NOT_CALLED |= {"constraints.check_structure", "constraints.group_norms", "constraints.living"}
 
 

@@ -1,5 +1,6 @@
 """Weights trained onto levels and into clusters, in one fit, on every backend."""
 
+import contextlib
 import warnings
 
 import keras
@@ -422,3 +423,16 @@ def test_a_loop_with_another_optimizer_cannot_hold_levels():
     engine = ka.Engine(net(), Plan(steps=[Step(target=Levels(3), admm_epochs=1, retrain_epochs=1)]), optimizer=None)
     with pytest.raises(ValueError, match="with a keras.Optimizer"):
         engine.begin()
+
+
+@pytest.mark.parametrize(
+    "constraint, said", [(keras.constraints.MaxNorm(1.0), True), (Sparse(0.1), False), (None, False)]
+)
+def test_a_layers_own_constraint_is_told_of(constraint, said):
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6, name="a", kernel_constraint=constraint)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    run = ka.ADMMQuantize(3, first_last="same")
+    sentence = r"no constraint of its own.*Received: .*a/kernel \(MaxNorm\). The values outweigh it"
+    with pytest.warns(UserWarning, match=sentence) if said else contextlib.nullcontext():
+        model.fit(np.ones((4, 8)), np.ones((4, 6)), epochs=2, verbose=0, callbacks=[run])
+    assert len(np.unique(np.abs(model.layers[0].kernel))) <= 4

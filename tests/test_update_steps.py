@@ -55,20 +55,14 @@ def test_when_they_move_in_fit(update_every, epochs, rho, asked):
     assert [np.count_nonzero(w) for w in model.get_weights()[::2]] == [12, 6]
 
 
-def batches():
-    for i in range(0, 48, 8):
-        yield X[i : i + 8], Y[i : i + 8]
-
-
 def test_a_move_in_every_step_is_that_of_epochs_of_one_batch():
     """The same training, cut into epochs in two ways."""
     ends = []
-    for update_every, cut in [("1 step", 1), (1, 6)]:
-        model = net()
-        run = ka.ADMM(Sparse(0.75), admm_epochs=cut, retrain_epochs=0, update_every=update_every, penalty=PULL)
-        options = {"steps_per_epoch": 1} if cut > 1 else {}
-        data = batches()
-        model.fit(data, epochs=cut, shuffle=False, verbose=0, callbacks=[run], **(options or {"steps_per_epoch": 6}))
+    for update_every, epochs in [("1 step", 1), (1, 6)]:
+        model, repeated = net(), 6 // epochs
+        run = ka.ADMM(Sparse(0.75), admm_epochs=epochs, retrain_epochs=0, update_every=update_every, penalty=PULL)
+        x, y = np.tile(X[:8], (repeated, 1)), np.tile(Y[:8], (repeated, 1))
+        model.fit(x, y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=[run])
         ends.append(model.get_weights())
     for one, other in zip(*ends, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -66,6 +66,7 @@ class Hold:
         self._compiled = getattr(model, "optimizer", None)
         self._paths = {path(v) for v in model.variables}
         self._variables = dict(variables)
+        self.constraints = {name: variable.constraint for name, variable in self._variables.items()}
         self._once = once or has_own_train_step(model)
         self._in_train_function = False
         self._lends_rates = False
@@ -217,7 +218,6 @@ class Hold:
 
     def _hook(self, undo):
         names = [(v, n) for n, v in self._variables.items()]
-        self._constraints = {name: variable.constraint for name, variable in self._variables.items()}
         for adapter in self._adapters:
             adapter.hook(names, self._bent, self._after, undo)
         for name, variable in self._variables.items():
@@ -286,7 +286,7 @@ class Hold:
     def _set_after(self, name):
         after = self._after if self._rules[name].acts_after else None
         for adapter in self._adapters:
-            adapter.set_after(self._variables[name], name, after, self._constraints[name])
+            adapter.set_after(self._variables[name], name, after, self.constraints[name])
 
     def _bent(self, adapter, gradient, variable, name, scale):
         """A gradient as it is by its variable's rule."""

@@ -8,6 +8,7 @@ from keras_admm.constraints.base import Codes as Codes
 from keras_admm.constraints.base import Foreign as Foreign
 from keras_admm.constraints.base import Set as Set
 from keras_admm.constraints.base import as_set as as_set
+from keras_admm.constraints.base import is_foreign as is_foreign
 from keras_admm.constraints.codebook import Codebook as Codebook
 from keras_admm.constraints.joint import Joint as Joint
 from keras_admm.constraints.levels import Levels as Levels

@@ -131,6 +131,11 @@ def _distinct(x):
     return np.unique(np.concatenate([np.unique(part) for part in chunks(x)]))
 
 
+def is_foreign(thing):
+    """Whether this is a constraint of Keras or of tf_keras that is none of ours."""
+    return not isinstance(thing, Set) and any(c.__name__ == "Constraint" for c in type(thing).__mro__)
+
+
 def as_set(constraint):
     """A constraint as a `Set`: itself, or in the adapter."""
     return constraint if isinstance(constraint, Set) else Foreign(constraint)

@@ -1,13 +1,15 @@
 """What the weights are pulled to and held at, step by step: Z, U and rho, projections, and places in a set."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_admm import admm, attach, weights
-from keras_admm.constraints import Sparse, living
+from keras_admm.constraints import Sparse, is_foreign, living
+from keras_admm.engine.identity import named_few
 from keras_admm.engine.scarcity import Scarcity
 from keras_admm.plan import sets_of
 from keras_admm.retraining import retraining_of
@@ -61,6 +63,7 @@ class Targets:
             for each, these in zip(self.plan.steps, (sets, *later), strict=True):
                 self._check_can_hold(each, these)
                 self._expect_steps(each, these)
+                self._say_constraints(these)
             self._hold_zeros(arrays, sets, later)
         held = {name: self._kept_zero(name, arrays[name], sets[name], step) for name in sets}
         both = {name: held[name] is not None or self._frees(sets[name]) for name in sets}
@@ -222,6 +225,18 @@ class Targets:
                     f"precision would round each by itself. Received: dtype={dtype} and {kind}. Build the model with a "
                     f"policy such as 'mixed_{dtype}', whose variables are float32, or exclude the layer."
                 )
+
+    def _say_constraints(self, sets):
+        """Warn of layers whose own constraint weights on few values cannot hold too."""
+        own = {name: self._held.constraints[name] for name, each in sets.items() if each.says_codes}
+        told = [f"{name} ({type(each).__name__})" for name, each in own.items() if is_foreign(each)]
+        if told:
+            warnings.warn(
+                f"{self.name}: a layer should have no constraint of its own where its weights come to few values, "
+                f"which are not in it. Received: {named_few(told)}. The values outweigh it: build the layer without, "
+                "or leave it out with exclude=.",
+                stacklevel=2,
+            )
 
     def _expect_steps(self, step, sets):
         """Say what a loop must do whose step is compiled once, where a way of retraining needs another."""

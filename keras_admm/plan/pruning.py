@@ -109,7 +109,8 @@ def pruning_targets(name, sparsity, **arguments):
 
 
 def _ascending(name, sparsity):
-    sparsities = [check_sparsity(name, s) for s in (sparsity if isinstance(sparsity, (list, tuple)) else [sparsity])]
+    several = isinstance(sparsity, (list, tuple)) or isinstance(sparsity, np.ndarray) and sparsity.ndim == 1
+    sparsities = [check_sparsity(name, s) for s in (sparsity if several else [sparsity])]
     if not sparsities or any(a >= b for a, b in zip(sparsities, sparsities[1:], strict=False)):
         raise ValueError(
             f"{name}: a list of sparsities must ascend, each step starting from the last. "

@@ -4,7 +4,7 @@ import abc
 from collections.abc import Mapping
 
 from keras_admm import checks
-from keras_admm.constraints import Foreign, Set, as_set
+from keras_admm.constraints import Foreign, Set, as_set, is_foreign
 from keras_admm.names import idle, last_fitting
 
 A_SET = "a keras_admm.constraints object such as Sparse(0.9)"
@@ -158,7 +158,7 @@ def as_target(name, target):
         return target
     if isinstance(target, Mapping):
         return _patterns(name, target)
-    if _is_constraint(target) or not callable(target) or isinstance(target, type):
+    if isinstance(target, Set) or is_foreign(target) or not callable(target) or isinstance(target, type):
         return OneSet(_set(name, "constraints", target))
     return Computed(checks.takes(name, "constraints", target, 2, f"{A_SET}, or a callable of (arrays, fraction)"))
 
@@ -174,11 +174,6 @@ def _patterns(name, mapping):
 
 def _adapted(thing):
     return as_set(thing) if callable(thing) and not isinstance(thing, type) else thing
-
-
-def _is_constraint(thing):
-    """Whether this is a constraint of ours, of Keras or of tf_keras, not a function of weights."""
-    return any(c.__name__ == "Constraint" for c in type(thing).__mro__)
 
 
 def _set(name, argument, constraint):
