@@ -138,7 +138,7 @@ def keras_variants(network, ways, args, jit):
         model.train_on_batch(data[0][0], data[1][0])
         if way is not None:
             target, epochs, layers = way
-            engines.append(ka.Engine(model, plan(target, penalty=args.penalty), layers=layers))
+            engines.append(ka.Engine(model, plan(target, penalty=args.penalty), layers=layers, in_fit=True))
             engines[-1].begin()
             for _ in range(epochs):
                 model.train_on_batch(data[0][0], data[1][0])
@@ -219,13 +219,12 @@ def show_memory(network, seed):
     model = compiled(network, keras, seed)
     model.optimizer.build(model.trainable_variables)
     data = batches(network, seed)
-    own = {id(v) for v in model.optimizer.variables}
     engine = ka.Engine(model, plan(ka.constraints.Sparse(0.5), SPARSE))
     engine.begin()
     weights = ka.report(model).total.weights
     print(f"\n{network.name}: memory that the engine adds, in float32s for each of {weights:,} compressed weights")
     for name in ("ADMM phase", "retraining", "second ADMM phase", "second retraining"):
-        device = sum(v.numpy().nbytes for v in model.optimizer.variables if id(v) not in own)
+        device = sum(keras.ops.convert_to_numpy(v).nbytes for slot in engine.slots.values() for v in slot)
         host = {k: a.nbytes for k, a in engine.state_dict().items() if k.startswith(("u/", "support/"))}
         floats = [n / 4 / weights for n in (device, sum(host.values()), device + sum(host.values()))]
         print("{:<24}device {:.3f}  host {:.3f}  both {:.3f}".format(name, *floats))
