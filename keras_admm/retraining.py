@@ -2,7 +2,7 @@
 
 import abc
 import itertools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -41,7 +41,8 @@ class Retraining(abc.ABC):
         return True
 
     def get_config(self):
-        return {}
+        """What it was made with, by which a run that is resumed is known."""
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class SharedValues(QuantizedRetraining):
 
 
 @dataclass(frozen=True)
-class Snap(QuantizedRetraining):
+class Snap(Retraining):
     """In shares the weights go to their values and freeze there, the nearest first, while the rest trains on.
 
     Args:
@@ -155,12 +156,6 @@ class Snap(QuantizedRetraining):
         share = self.share(epoch, epochs)
         same = 0 < epoch < epochs and share == self.share(epoch - 1, epochs)
         return () if same else _each(fix, "fix", hold, weights, sets, share)
-
-    def begin(self, hold, weights, sets):
-        return _each(fix, "fix", hold, weights, sets, self.fractions[0])
-
-    def get_config(self):
-        return asdict(self)
 
 
 NAMED = {"straight_through": StraightThrough, "snap": Snap, "shared_values": SharedValues}

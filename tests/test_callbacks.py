@@ -290,6 +290,10 @@ BAD = {
         lambda: ka.ADMMQuantize(3, zzz=3),
         "ADMMQuantize: every argument.*Received: zzz. Choose from bits, .*penalty",
     ),
+    "a step and its epochs": (
+        lambda: ka.ADMM([ka.Step(target=ka.constraints.Sparse(0.5))], retrain_epochs=3, retraining="snap"),
+        "says its own epochs.*Received: a Step, and beside it retrain_epochs=3, retraining=Snap.*Write",
+    ),
     "no steps": (lambda: ka.ADMM([]), "must have at least one step. Received: none. Give"),
 }
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from test_export_inference import Counting
 
 import keras_admm as ka
 from keras_admm import inference
@@ -169,15 +170,6 @@ def test_nor_does_tfmot(scheme):
     before = picture(model)
     tfmot(model, scheme, skip=True)
     assert picture(model) == before
-
-
-class Counting(layers.Layer):
-    def build(self, shape):
-        self.calls = self.add_weight(shape=(), dtype="int32", trainable=False, initializer="zeros")
-
-    def call(self, inputs):
-        self.calls.assign_add(1)
-        return inputs + 1.0
 
 
 def counting_in_tf_keras():

@@ -120,3 +120,45 @@ def test_a_way_of_retraining():
 def test_what_a_contract_asks_for_must_be_there(missing):
     with pytest.raises(TypeError, match="abstract"):
         type("Incomplete", (missing,), {})()
+
+
+class Within(Set):
+    """A set with a setting that its config does not tell of."""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __call__(self, x):
+        return ops.clip(x, -self.limit, self.limit)
+
+
+@dataclass
+class Halves:
+    """A target as a callable with settings, without a config."""
+
+    share: float
+
+    def __call__(self, arrays, fraction):
+        return dict.fromkeys(arrays, keras.constraints.NonNeg())
+
+
+@pytest.mark.parametrize("target, place", [(Within(1.0), "Within"), (Halves(0.5), "Halves")])
+def test_what_cannot_be_compared_is_told_when_a_run_is_resumed(target, place):
+    def run():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, name="a")])
+        plan = ka.Plan(steps=[ka.Step(target=target, admm_epochs=1, retrain_epochs=1)])
+        return ka.Engine(model, plan, optimizer=None)
+
+    first, again = run(), run()
+    first.begin()
+    with pytest.warns(UserWarning, match=rf"\({place}\), of which only the class can be compared"):
+        again.load_state_dict(first.state_dict())
+
+
+def test_the_settings_of_a_way_of_retraining_are_its_config():
+    class Later(AtOnce):
+        def __init__(self, epochs):
+            self.epochs = epochs
+
+    assert Later(3).get_config() == {"epochs": 3}
+    assert ka.retraining.Snap((0.5, 1.0)).get_config() == {"fractions": (0.5, 1.0)}

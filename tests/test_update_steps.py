@@ -92,6 +92,14 @@ def test_a_loop_counts_its_batches():
     assert engine.finish()
 
 
+def test_a_loop_that_counts_no_batches_is_told():
+    step = ka.Step(target=Sparse(0.5), admm_epochs=2, retrain_epochs=0)
+    engine = ka.Engine(net(), ka.Plan(steps=[step], update_every="2 steps"), optimizer=None)
+    engine.begin()
+    with pytest.raises(ValueError, match="must be counted. Received: an epoch of ADMM without any. Call end_batch"):
+        engine.end_epoch()
+
+
 def test_what_is_no_longer_finite_stops_the_fit_within_an_epoch():
     class Poison(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_admm import attach, checks, penalties, weights
 from keras_admm import retraining as retrainings
-from keras_admm.callbacks.arguments import check_known, check_rate_is_settable, checked_rates
+from keras_admm.callbacks.arguments import check_known, check_rate_is_settable, check_steps_say_all, checked_rates
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.callbacks.states import States
@@ -109,6 +109,7 @@ class ADMM(keras.callbacks.Callback):
         admm = per_step(name, "admm_epochs", admm_epochs, len(targets), least=1)
         retrain = per_step(name, "retrain_epochs", retrain_epochs, len(targets), least=0)
         way = retrainings.get(retraining, name)
+        check_steps_say_all(name, targets, admm_epochs, retrain_epochs, way)
         each = zip(targets, admm, retrain, strict=True)
         steps = [_step(name, target, admm_epochs=a, retrain_epochs=r, retraining=way) for target, a, r in each]
         every(name, update_every)

@@ -6,6 +6,8 @@ import inspect
 import keras
 
 from keras_admm import attach, checks
+from keras_admm.plan import Step
+from keras_admm.retraining import StraightThrough
 
 PHASES = ("admm", "retrain")
 
@@ -39,6 +41,19 @@ def check_known(kind, base, unknown):
         else f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. Choose from "
         f"{', '.join(known)}."
     )
+
+
+def check_steps_say_all(name, targets, admm_epochs, retrain_epochs, retraining):
+    """Raises for arguments that would be lost beside `Step`s, which say their own."""
+    given = {"admm_epochs": admm_epochs, "retrain_epochs": retrain_epochs}
+    given = {argument: value for argument, value in given.items() if value is not None}
+    given |= {} if retraining == StraightThrough() else {"retraining": retraining}
+    if given and any(isinstance(target, Step) for target in targets):
+        raise ValueError(
+            f"{name}: a Step says its own epochs and retraining. Received: a Step, and beside it "
+            f"{', '.join(f'{key}={checks.shown(value)}' for key, value in given.items())}. Write "
+            f"keras_admm.Step(target=..., {next(iter(given))}=...), which must hold all of them."
+        )
 
 
 def checked_rates(name, rates):

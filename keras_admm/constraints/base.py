@@ -95,9 +95,6 @@ class Set(keras.constraints.Constraint, abc.ABC):
         """Whether the set is given by how few values weights take: whether it has `codes`."""
         return type(self).codes is not Set.codes
 
-    def get_config(self):
-        return {}
-
 
 @keras.saving.register_keras_serializable("keras_admm")
 class Foreign(Set):

@@ -1,6 +1,5 @@
 """What identifies a run when it is resumed by another process: JSON of configs, and where two of them differ."""
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_admm import attach
+from keras_admm.plan import Plan, Step
 
 LONG = 2000  # characters of JSON of one value, such as a mask, beyond which a hash stands for it
 ORDER = "in order"  # of the patterns of a mapping: of several that fit, the last counts
@@ -96,8 +96,10 @@ class _Description:
             return thing.tolist() if thing.size * 20 < LONG else _hash(str(thing.shape).encode(), thing.tobytes())
         if isinstance(thing, Mapping):
             return self._mapping(thing)
-        if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        if isinstance(thing, (Plan, Step)):
             return {"class": type(thing).__qualname__, **self._items(thing.get_config())}
+        if isinstance(thing, tuple) and hasattr(thing, "_asdict"):
+            return {"class": type(thing).__qualname__, **self._items(thing._asdict())}
         if isinstance(thing, Set):
             return self._short(sorted((self.of(each) for each in thing), key=json.dumps))
         if isinstance(thing, (list, tuple)):

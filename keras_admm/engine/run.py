@@ -14,7 +14,7 @@ from keras_admm.engine.identity import Identity
 from keras_admm.engine.scarcity import say_missing
 from keras_admm.engine.targets import Targets
 from keras_admm.engine.timeline import Timeline
-from keras_admm.plan import Plan
+from keras_admm.plan import Plan, sets_of
 from keras_admm.progress import Progress, check_finite, sparsity
 
 STATE = {"plan", "epoch", "epochs", "pending", "progress", "modes", "sets", "steps"}
@@ -189,7 +189,8 @@ class Engine:
     def end_batch(self):
         """Count a training step, and move Z, U and rho where `update_every` is in steps and it is time.
 
-        To be called after each update of a custom training loop; without such an `update_every` it does nothing.
+        To be called after each update of a custom training loop, on JAX when what the step returns is written back into
+        the variables; without such an `update_every` it does nothing.
         """
         if self.end_steps(1):
             self.move()
@@ -237,6 +238,11 @@ class Engine:
             self.release()
             raise
         info = self.moment
+        if self._timeline.uncounted:
+            raise ValueError(
+                f"{self.name}: with update_every={self.plan.update_every!r} training steps must be counted. Received: "
+                "an epoch of ADMM without any. Call end_batch() after each update, or say update_every in epochs."
+            )
         if info.phase == "retrain":
             self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
         elif self._timeline.moves(info):
@@ -358,7 +364,7 @@ class Engine:
         """Project the weights on the steps' sets as they are: for a run that was stopped before its end."""
         arrays = self._read()
         for i, step in enumerate(self.plan.steps):
-            sets = self._targets.sets(arrays, i, 1.0) if self._targets else step.target.sets(arrays, 1.0)
+            sets = self._targets.sets(arrays, i, 1.0) if self._targets else sets_of(self.name, step.target, arrays, 1.0)
             arrays = {name: sets[name].project(w) if name in sets else w for name, w in arrays.items()}
         for name, w in arrays.items():
             weights.write(self.variables[name], w)

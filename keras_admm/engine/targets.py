@@ -1,4 +1,4 @@
-"""What the weights are pulled to and held at, step by step: Z, U and rho, projections, and places in a set."""
+"""What the weights are pulled to and held at, step by step: Z, U and rho, projections, and retraining."""
 
 import json
 import warnings
@@ -17,7 +17,7 @@ from keras_admm.schedules import rho_factor
 
 
 class Targets:
-    """The targets of the weights of a run, which the `Hold` changes the training by.
+    """What the weights of a run are pulled to and held at; the `Hold` changes the training so.
 
     Args:
         name: str, name used in error messages.
@@ -59,7 +59,7 @@ class Targets:
         sets = sets_of(self.name, target, arrays, 0.0)
         self._lasting = {step: sets} if target.fixed_at_start else {}
         if step == 0:
-            later = [each.target.sets(arrays, 0.0) for each in self.plan.steps[1:]]
+            later = [sets_of(self.name, each.target, arrays, 0.0) for each in self.plan.steps[1:]]
             for each, these in zip(self.plan.steps, (sets, *later), strict=True):
                 self._check_can_hold(each, these)
                 self._expect_steps(each, these)
@@ -125,7 +125,7 @@ class Targets:
     def _beyond_zeros(self, step):
         """The sets of a step that is being retrained which say more than what is zero; nothing is computed for it."""
         target = self.plan.steps[step].target
-        sets = target.sets(self.variables, 1.0) if target.fixed else self._lasting.get(step, {})
+        sets = sets_of(self.name, target, self.variables, 1.0) if target.fixed else self._lasting.get(step, {})
         return {name: each for name, each in sets.items() if not each.says_support}
 
     def _enter(self, arrays, sets, step, epoch, epochs):
@@ -133,8 +133,7 @@ class Targets:
         for name, each in sets.items():
             ways.setdefault(retraining_of(each, self.plan.steps[step].retraining), {})[name] = each
         for way, these in ways.items():
-            for name, w in way.enter(self._held, arrays, these, epoch, epochs):
-                weights.write(self.variables[name], w)
+            self._write(way.enter(self._held, arrays, these, epoch, epochs))
 
     def settle(self, arrays, step):
         """Write the weights that are held where they are held, whatever came after the last update."""

@@ -59,6 +59,11 @@ class Timeline:
         self._moved_after = self.steps if due else self._moved_after
         return due
 
+    @property
+    def uncounted(self):
+        """Whether an epoch of ADMM ends whose training steps nobody has counted, though Z and U move by them."""
+        return self._every.steps and self.coming.phase == "admm" and not self._in_epoch
+
     def moves(self, info):
         """Whether Z and U move at the end of an epoch of ADMM: every so many, and at the last of a step."""
         if info.epoch + 1 == info.epochs:

@@ -4,7 +4,7 @@ import abc
 from collections.abc import Mapping
 
 from keras_admm import checks
-from keras_admm.constraints import Foreign, Set, as_set, is_foreign
+from keras_admm.constraints import Set, as_set, is_foreign
 from keras_admm.names import idle, last_fitting
 
 A_SET = "a keras_admm.constraints object such as Sparse(0.9)"
@@ -43,7 +43,8 @@ class Target(abc.ABC):
             fraction: float in `[0, 1]`, the share of the step's moves of Z and U that have passed.
 
         Returns:
-            A dict of names to `keras_admm.constraints.Set`s. Weights that are not in it stay as they are in this step.
+            A dict of names to `keras_admm.constraints.Set`s, or other Keras constraints. Weights that are not in it
+            stay as they are in this step.
         """
 
     def takes(self, names):
@@ -118,8 +119,7 @@ class Computed(Target):
         self.function = function
 
     def sets(self, arrays, fraction):
-        sets = self.function(arrays, fraction)
-        return {name: _adapted(each) for name, each in sets.items()} if isinstance(sets, Mapping) else sets
+        return self.function(arrays, fraction)
 
     def get_config(self):
         return {"function": self.function}
@@ -137,13 +137,13 @@ def sets_of(name, target, arrays, fraction):
     if not isinstance(sets, Mapping):
         must = "a dict of names to constraints, as a step's target must return"
         raise TypeError(checks.refused(name, "sets", must, sets, remedy))
-    wrong = [key for key, each in sets.items() if key not in arrays or not isinstance(each, Set)]
+    wrong = [key for key, each in sets.items() if key not in arrays or not _is_constraint(each)]
     if wrong or not sets:
         raise ValueError(
             f"{name}: the sets of a step must be constraints of some of {list(arrays)}. Received: {wrong or 'none'}. "
             f"{remedy}"
         )
-    return sets
+    return {key: as_set(each) for key, each in sets.items()}
 
 
 def as_target(name, target):
@@ -172,13 +172,11 @@ def _patterns(name, mapping):
     )
 
 
-def _adapted(thing):
-    return as_set(thing) if callable(thing) and not isinstance(thing, type) else thing
+def _is_constraint(thing):
+    return callable(thing) and not isinstance(thing, type)
 
 
 def _set(name, argument, constraint):
-    if isinstance(constraint, Set):
-        return constraint
-    if not callable(constraint) or isinstance(constraint, type):
+    if not _is_constraint(constraint):
         raise TypeError(checks.refused(name, argument, A_SET, constraint, "Pass for example Sparse(0.9)."))
-    return Foreign(constraint)
+    return as_set(constraint)
