@@ -22,7 +22,7 @@ from show import machine, table
 
 import keras_admm as ka
 from keras_admm.export import for_xnnpack, litert
-from keras_admm.latency import latency
+from keras_admm.timing import latency
 
 PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "numpy")
 

@@ -9,13 +9,12 @@ from keras_admm import layers as layers
 from keras_admm import packed as packed
 from keras_admm import penalties as penalties
 from keras_admm import retraining as retraining
-from keras_admm.allocate import allocate as allocate
+from keras_admm.allocation import allocate as allocate
 from keras_admm.callbacks import ADMM as ADMM
 from keras_admm.callbacks import ADMMCluster as ADMMCluster
 from keras_admm.callbacks import ADMMPrune as ADMMPrune
 from keras_admm.callbacks import ADMMQuantize as ADMMQuantize
 from keras_admm.engine import Engine as Engine
-from keras_admm.latency import latency as latency
 from keras_admm.layers import mask as mask
 from keras_admm.layers import strip as strip
 from keras_admm.packed import PackedFileError as PackedFileError
@@ -25,8 +24,9 @@ from keras_admm.plan import Plan as Plan
 from keras_admm.plan import PruningTarget as PruningTarget
 from keras_admm.plan import Step as Step
 from keras_admm.plan import Target as Target
-from keras_admm.purify import purify as purify
+from keras_admm.purification import purify as purify
 from keras_admm.regularizers import ADMMRegularizer as ADMMRegularizer
-from keras_admm.report import report as report
+from keras_admm.reporting import report as report
+from keras_admm.timing import latency as latency
 
 __version__ = "0.1.0"

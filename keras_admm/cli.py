@@ -137,7 +137,7 @@ def _latency_arguments(parser):
 
 def _report(args):
     from keras_admm.files import check_place, load
-    from keras_admm.report import report
+    from keras_admm.reporting import report
 
     if args.html:
         check_place(args.html)
@@ -154,7 +154,7 @@ def _prune(args):
     from keras_admm.engine import Engine
     from keras_admm.files import load, save
     from keras_admm.plan import Plan, Step, pruning_targets
-    from keras_admm.report import report
+    from keras_admm.reporting import report
 
     try:
         steps = [
@@ -198,7 +198,7 @@ def _export(args):
 
 def _latency(args):
     from keras_admm.files import load, load_array
-    from keras_admm.latency import latency
+    from keras_admm.timing import latency
 
     data = load_array(args.data)[: args.batch]
     a, b = (path if path.endswith(".tflite") else load(path) for path in (args.a, args.b))

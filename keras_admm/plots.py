@@ -1,7 +1,7 @@
 """Pictures of a run, from the numbers that its fit logged. Needs matplotlib (`pip install keras-admm[plot]`)."""
 
 from keras_admm.files import check_place
-from keras_admm.report import pictures
+from keras_admm.reporting import pictures
 
 
 def plot_history(history, path):

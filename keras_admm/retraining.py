@@ -229,10 +229,10 @@ def _tie(hold, name, w, constraint):
 
 
 def value_table(codes):
-    """The values of a member of a set, rising, a column for each channel; and up to a power of two `HELD`."""
+    """The values of a member of a set, rising, a column for each channel; and up to a power of two `PRUNED`."""
     columns = codes.values
     count = 1 << (max(map(len, columns)) - 1).bit_length()
-    filled = [np.concatenate([values, np.repeat(attach.HELD, count - values.size)]) for values in columns]
+    filled = [np.concatenate([values, np.repeat(attach.PRUNED, count - values.size)]) for values in columns]
     return np.stack(filled, axis=1).astype("float32")
 
 

@@ -141,7 +141,7 @@ def test_export_to_tf_keras(saved, tmp_path):
 
 
 def test_latency_prints_a_ratio(saved, tmp_path, capsys):
-    pytest.importorskip("keras_admm.latency")
+    pytest.importorskip("keras_admm.timing")
     np.save(tmp_path / "x.npy", np.ones((8, 4), "float32"))
     assert run("latency", saved, saved, f"--data={tmp_path}/x.npy") == 0
     assert capsys.readouterr().out.strip()

@@ -16,12 +16,12 @@ pytestmark = pytest.mark.every_backend
 MASK = np.array([[True, False, True], [False, True, True]])
 
 
-def on(*ladder):
-    """Whether a tensor is a scale times members of the ladder, to the last bit."""
+def on(*level_grid):
+    """Whether a tensor is a scale times levels of the grid, to the last bit."""
 
     def member(y):
         a = np.abs(y[y != 0]).astype("float64")
-        return not a.size or any(np.isin(a * rung / a.max(), ladder).all() for rung in ladder)
+        return not a.size or any(np.isin(a * level / a.max(), level_grid).all() for level in level_grid)
 
     return member
 

@@ -13,7 +13,7 @@ from keras_admm.constraints.scale import best_scale
 pytestmark = pytest.mark.every_backend
 
 # a set, and its positive multiples, counted by hand; 0 where it is a level
-LADDERS = [
+LEVEL_GRIDS = [
     (Levels(2), [0, 1]),
     (Levels(3), [0, 1, 2, 3]),
     (Levels(1, zero=False), [1]),
@@ -33,28 +33,28 @@ def distance(x, y):
     return np.sum((np.float64(x) - np.float64(y)) ** 2)
 
 
-def least_distance(x, ladder):
+def least_distance(x, level_grid):
     """By brute force: of every assignment, with the scale that is best for it."""
     magnitudes = np.abs(np.float64(x))
-    assignments = np.array(list(itertools.product(ladder, repeat=x.size)), "float64")
+    assignments = np.array(list(itertools.product(level_grid, repeat=x.size)), "float64")
     along, within = assignments @ magnitudes, np.sum(assignments**2, axis=1)
     return magnitudes @ magnitudes - np.max(np.divide(along**2, within, out=np.zeros_like(along), where=within > 0))
 
 
-@pytest.mark.parametrize("constraint, ladder", LADDERS, ids=lambda value: str(getattr(value, "ladder", "")))
-def test_no_member_is_nearer(constraint, ladder):
+@pytest.mark.parametrize("constraint, level_grid", LEVEL_GRIDS, ids=lambda value: str(getattr(value, "level_grid", "")))
+def test_no_member_is_nearer(constraint, level_grid):
     for x in TINY:
         others = x[x != 0] if constraint.keep_zeros else x
-        assert distance(x, constraint(x)) == pytest.approx(least_distance(others, ladder), rel=1e-5, abs=1e-9)
+        assert distance(x, constraint(x)) == pytest.approx(least_distance(others, level_grid), rel=1e-5, abs=1e-9)
 
 
 @pytest.mark.parametrize("zero", [True, False])
 def test_no_scale_of_a_fine_scan_is_better(zero):
     x = np.random.default_rng(0).standard_t(3, 500).astype("float32")
-    ladder = np.arange(0.0 if zero else 1.0, 8.0 + (not zero))
+    level_grid = np.arange(0.0 if zero else 1.0, 8.0 + (not zero))
     found = distance(x, Levels(4, zero=zero)(x))
-    for scale in np.abs(x).max() / ladder[-1] * np.linspace(0.01, 1.2, 3000):
-        nearest = ladder[np.abs(np.abs(x)[:, None] - scale * ladder).argmin(axis=1)]
+    for scale in np.abs(x).max() / level_grid[-1] * np.linspace(0.01, 1.2, 3000):
+        nearest = level_grid[np.abs(np.abs(x)[:, None] - scale * level_grid).argmin(axis=1)]
         assert found <= distance(np.abs(x), scale * nearest) * (1 + 1e-6)
 
 
@@ -62,20 +62,20 @@ def test_no_scale_of_a_fine_scan_is_better(zero):
 def test_a_histogram_is_nearly_as_good(constraint, monkeypatch):
     x = np.random.default_rng(0).normal(size=20_000).astype("float32")
     best = distance(x, constraint(x))
-    monkeypatch.setattr(levels, "ROOM", 4096 * (len(constraint.ladder) - 1))
+    monkeypatch.setattr(levels, "ROOM", 4096 * (len(constraint.level_grid) - 1))
     binned = distance(x, constraint(x))
     assert best <= binned * (1 + 1e-6) and binned <= best * 1.001
 
 
 def test_a_scan_is_nearly_as_good_as_all_points():
     values = np.abs(np.random.default_rng(0).normal(size=300))
-    ladder, ones = np.arange(128.0), np.ones(300)
+    level_grid, ones = np.arange(128.0), np.ones(300)
 
     def error(scale):
         return distance(values, scale * np.clip(np.rint(values / scale), 0, 127))
 
-    best = error(best_scale(values, ones, ladder, room=1 << 20))
-    assert best <= error(best_scale(values, ones, ladder, room=0)) <= 1.1 * best
+    best = error(best_scale(values, ones, level_grid, room=1 << 20))
+    assert best <= error(best_scale(values, ones, level_grid, room=0)) <= 1.1 * best
 
 
 OF_A_SCOPE = {
@@ -138,8 +138,8 @@ def test_dtypes_stay_and_hold_the_levels_exactly(dtype, constraint):
     y32, again = (ops.convert_to_numpy(ops.cast(t, "float32")) for t in (y, constraint(y)))
     np.testing.assert_array_equal(y32, again)
     channel = np.abs(y32[:, 0]).astype("float64")
-    scales = channel.max() / constraint.ladder[constraint.ladder > 0]
-    assert any(np.isin(channel, scale * constraint.ladder).all() for scale in scales)
+    scales = channel.max() / constraint.level_grid[constraint.level_grid > 0]
+    assert any(np.isin(channel, scale * constraint.level_grid).all() for scale in scales)
 
 
 def test_a_scale_stays_below_the_largest_number():

@@ -9,7 +9,7 @@ from keras_admm import inference
 from keras_admm.errors import reason
 from keras_admm.export import litert, to_tf_keras
 from keras_admm.export.litert import data
-from keras_admm.report import report
+from keras_admm.reporting import report
 
 pytestmark = pytest.mark.tensorflow_only
 

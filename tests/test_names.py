@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_admm import names
-from keras_admm.allocate import allocate
+from keras_admm.allocation import allocate
 from keras_admm.constraints import Sparse
 from keras_admm.plan import Step
 

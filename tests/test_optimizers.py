@@ -65,8 +65,8 @@ RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(4, 6, 5)).astype("float32") * 0.5  # of rank 3: rows and columns are of the last two axes
 GRADIENTS = RNG.normal(size=(4, 4, 6, 5)).astype("float32")
 TARGET = RNG.normal(size=KERNEL.shape).astype("float32")
-HELD = RNG.random(KERNEL.shape) < 0.5
-HELD[:, 2], HELD[:, :, 3] = True, True  # in each a row and a column
+PRUNED = RNG.random(KERNEL.shape) < 0.5
+PRUNED[:, 2], PRUNED[:, :, 3] = True, True  # in each a row and a column
 
 
 # Backends differ in how they apply gradients, not in what each optimizer makes of them.
@@ -154,23 +154,23 @@ def test_the_proximal_pull_follows_each_update(name):
 @each
 @pytest.mark.parametrize("mode", ["hold", "both"])
 def test_held_weights_stay_zero_and_the_others_finite(name, mode):
-    bent = Bent(name, "gradient").set_target(mode, TARGET, HELD, rho=0.25 if mode == "both" else 0.0)
-    weights.write(bent.kernel, np.where(HELD, 0, KERNEL))
+    bent = Bent(name, "gradient").set_target(mode, TARGET, PRUNED, rho=0.25 if mode == "both" else 0.0)
+    weights.write(bent.kernel, np.where(PRUNED, 0, KERNEL))
     bent.hold.renew_slots()
     for gradient in GRADIENTS:
         w = bent.apply(gradient)
-        assert (w[HELD] == 0).all() and np.isfinite(w).all()
-    assert (w != KERNEL)[~HELD].mean() > 0.5  # Lion may go there and back
-    assert np.abs(w - KERNEL)[~HELD].max() < 1
+        assert (w[PRUNED] == 0).all() and np.isfinite(w).all()
+    assert (w != KERNEL)[~PRUNED].mean() > 0.5  # Lion may go there and back
+    assert np.abs(w - KERNEL)[~PRUNED].max() < 1
 
 
 @each
 def test_weights_held_at_values_stay_there(name):
-    bent = Bent(name, "gradient").set_target("fix", TARGET, free=~HELD)
+    bent = Bent(name, "gradient").set_target("fix", TARGET, free=~PRUNED)
     for gradient in GRADIENTS:
         w = bent.apply(gradient)
     if bent.every == 1:
-        np.testing.assert_array_equal(w[HELD], TARGET[HELD])
+        np.testing.assert_array_equal(w[PRUNED], TARGET[PRUNED])
     assert np.isfinite(w).all()
 
 
@@ -236,14 +236,14 @@ def test_a_step_that_is_skipped_moves_nothing(penalty):
 
 def test_a_zero_row_and_a_zero_column_that_nobody_holds():
     """As where units of the layer before were pruned: Adafactor by itself would give NaN."""
-    gradients = GRADIENTS * np.where(HELD, 0, 1)
+    gradients = GRADIENTS * np.where(PRUNED, 0, 1)
     for gradient in (gradients, gradients * 1e3, gradients * 1e-7):
         bent = Bent("Adafactor", "gradient").set_target("pull", TARGET)
         for each in gradient:
             w = bent.apply(each.astype("float32"))
         assert np.isfinite(w).all()
         assert (w == KERNEL)[:, 2].all()
-        assert (w != KERNEL)[~HELD].all()
+        assert (w != KERNEL)[~PRUNED].all()
 
 
 class WithoutConfig(keras.optimizers.SGD):

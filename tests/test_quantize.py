@@ -11,7 +11,7 @@ from keras import layers
 
 import keras_admm as ka
 from keras_admm import weights
-from keras_admm.attach import HELD, sweeps
+from keras_admm.attach import PRUNED, sweeps
 from keras_admm.attach.few import Few
 from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Sparse, Ternary
 from keras_admm.plan import Plan, Step
@@ -350,10 +350,10 @@ def test_held_weights_are_no_part_of_the_values(mode, size):
     behind, held = 1.01 * z, np.arange(len(z))[:, None] % 2 == [0]
     values = value_table(Codebook(size, keep_zeros=False).codes(z))
     alone = held_step(mode, z[1::2], (behind - z)[1::2], values)
-    among = held_step(mode, z, np.where(held, HELD, behind - z), values)
+    among = held_step(mode, z, np.where(held, PRUNED, behind - z), values)
     for one, other in zip(alone, (among[0][1::2], among[1][1::2], among[2]), strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
-    assert np.all(among[0][::2] == 0) and np.all(among[1][::2] == HELD)
+    assert np.all(among[0][::2] == 0) and np.all(among[1][::2] == PRUNED)
 
 
 BAD = {

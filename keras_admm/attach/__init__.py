@@ -22,6 +22,6 @@ from keras_admm.attach.rules import GradientPull as GradientPull
 from keras_admm.attach.rules import ProximalPull as ProximalPull
 from keras_admm.attach.rules import Rest as Rest
 from keras_admm.attach.rules import StepRule as StepRule
-from keras_admm.attach.slot import FREE as FREE
-from keras_admm.attach.slot import HELD as HELD
+from keras_admm.attach.slot import PRUNED as PRUNED
+from keras_admm.attach.slot import UNCONSTRAINED as UNCONSTRAINED
 from keras_admm.attach.slot import Slot as Slot

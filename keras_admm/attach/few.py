@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm.attach.slot import HELD
+from keras_admm.attach.slot import PRUNED
 from keras_admm.attach.sweeps import counted, in_one_sweep
 
 # Modes of a variable, by the methods of `Few`: places found anew at every step, or tied.
@@ -26,10 +26,10 @@ class Few(NamedTuple):
 
     Attributes:
         target: float32 variable of the weight's shape, that of its `Slot`. With places found anew, by how much the
-            weights that are trained differ from the variable's, or `HELD` where a weight stays zero; with tied ones
+            weights that are trained differ from the variable's, or `PRUNED` where a weight stays zero; with tied ones
             the number of each weight's cluster, from 1, or its multiple of the scale; 0 where it stays zero.
         values: float32 variable. With places found anew the values, rising, `(2**n, 1)` for all weights or
-            `(2**n, channels)`, the last of them `HELD` where there are fewer; with tied ones, for each scale, or each
+            `(2**n, channels)`, the last of them `PRUNED` where there are fewer; with tied ones, for each scale, or each
             cluster `(n, 1)` or `(n, channels)`, 1 / how much counts for it.
         steps: int32 variable, how many updates there were with places found anew: whose turn it is among the values.
     """
@@ -77,9 +77,9 @@ class Few(NamedTuple):
 def _straight_through(fitted, w, target, values, steps):
     """What is in the weights' places, by how much they differ from that, and the values; all by tensors alone.
 
-    A weight that is held is trained at `HELD` and its value is 0, so that nothing else looks for those.
+    A weight that is held is trained at `PRUNED` and its value is 0, so that nothing else looks for those.
     """
-    trained = ops.where(ops.equal(target, HELD), HELD, ops.cast(w, "float32") + target)
+    trained = ops.where(ops.equal(target, PRUNED), PRUNED, ops.cast(w, "float32") + target)
     near, fitted_values = fitted(trained, values, steps)
     return ops.cast(near, w.dtype), trained - near, fitted_values
 
@@ -112,13 +112,13 @@ def _mean(trained, values, middles, turn):
 def _rescaled(trained, values, steps):
     """The value of each weight, on the scale of least squares, and the values on it."""
     near, channels = nearest(trained, _middles(values), values), values.shape[1]
-    top = ops.max(ops.where(values < HELD, ops.abs(values), 0.0), axis=0)
+    top = ops.max(ops.where(values < PRUNED, ops.abs(values), 0.0), axis=0)
     unit = 1 / ops.where(top > 0, top, 1.0)  # in which the squares are numbers of float32
     relative = unit * near
     squares = _product(relative, relative, channels)
     along = unit * _product(trained, relative, channels)
     scale = ops.where(squares > 0, along / ops.where(squares > 0, squares, 1.0), 1.0)
-    return scale * near, ops.where(values < HELD, scale * values, values)
+    return scale * near, ops.where(values < PRUNED, scale * values, values)
 
 
 def _product(x, y, channels):
@@ -141,15 +141,15 @@ def _axes(channels, x):
 
 def _middles(values):
     """Between each of the values and the next; the last to what is held."""
-    return (values + ops.concatenate([values[1:], ops.full((1, values.shape[1]), HELD, "float32")])) / 2
+    return (values + ops.concatenate([values[1:], ops.full((1, values.shape[1]), PRUNED, "float32")])) / 2
 
 
 def nearest(x, middles, values):
-    """Of `values`, `(n, 1)` or `(n, channels)`, that of each of `x` by the `middles` that it is above; 0 for `HELD`."""
+    """Of `values`, `(n, 1)` or `(n, channels)`, that of each of `x` by the `middles` below it; 0 for `PRUNED`."""
     count = values.shape[0]
-    table = ops.where(values < HELD, values, 0.0)
+    table = ops.where(values < PRUNED, values, 0.0)
     if count > COMPARED:
-        return ops.where(x < HELD, ops.take(ops.reshape(table, (-1,)), _place(x, middles, *values.shape)), 0.0)
+        return ops.where(x < PRUNED, ops.take(ops.reshape(table, (-1,)), _place(x, middles, *values.shape)), 0.0)
     table = ops.concatenate([table, ops.zeros((1, values.shape[1]), "float32")])
     if keras.backend.backend() == "torch":
         return counted(x, middles, table)

@@ -25,7 +25,7 @@ from keras_admm.attach.rules import (
     HeldAtZero,
     Rest,
 )
-from keras_admm.attach.slot import FIXED, FREE, HELD, Slot
+from keras_admm.attach.slot import FIXED, PRUNED, UNCONSTRAINED, Slot
 from keras_admm.attach.strategy import num_replicas, strategy_scope
 from keras_admm.attach.tf_keras_optimizer import TFKerasOptimizer
 from keras_admm.attach.watch import Watch, is_compiling
@@ -124,9 +124,9 @@ class Hold:
         mode = self.modes[name]
         self.set_values(name, values)
         if mode in ("fix", "both"):
-            target = target if free is None else np.where(free, FREE, target)
+            target = target if free is None else np.where(free, UNCONSTRAINED, target)
         if mode in ("hold", "both", *THROUGH):
-            target = target if held is None else np.where(held, HELD, target)
+            target = target if held is None else np.where(held, PRUNED, target)
         if mode == "fix":
             self.slots[name].rho.assign(FIXED)
         self.slots[name].target.assign(target)
@@ -153,7 +153,7 @@ class Hold:
         if self.modes[name] != "fix":
             return np.where(self.zero_mask(name), np.float32(0), w)
         target = view(self.slots[name].target)
-        return np.where(target == FREE, w, target)
+        return np.where(target == UNCONSTRAINED, w, target)
 
     def moved(self, arrays):
         """How many weights of each variable are not where they are held, by name, where any are not."""
@@ -163,12 +163,12 @@ class Hold:
     def _astray(self, name, w):
         fixed, zero = self.modes[name] == "fix", self._at_zero(name)
         parts = zip(chunks(w.reshape(-1)), chunks(view(self.slots[name].target).reshape(-1)), strict=True)
-        off = (((t != FREE) & (x != t)) if fixed else ((t == zero) & (x != 0)) for x, t in parts)
+        off = (((t != UNCONSTRAINED) & (x != t)) if fixed else ((t == zero) & (x != 0)) for x, t in parts)
         return sum(int(np.count_nonzero(part)) for part in off)
 
     def _at_zero(self, name):
         """What stands in the target of a variable for a weight that is held at zero."""
-        return np.float32(0) if self.modes[name] in ("fix", *TIED) else HELD
+        return np.float32(0) if self.modes[name] in ("fix", *TIED) else PRUNED
 
     def renew_slots(self):
         """Give the optimizers that train the variables the state of new ones, learning rate and step count aside.

@@ -10,8 +10,8 @@ from keras_admm.regularizers import ADMMRegularizer
 
 # Stand in the target for "this weight is held at zero" and "this weight is not pulled", so that one tensor carries
 # all. Finite, unlike NaN, so that no numeric check trips over the branch that is not taken; no weight comes near.
-HELD = np.float32(1e30)
-FREE = np.float32(-1e30)
+PRUNED = np.float32(1e30)
+UNCONSTRAINED = np.float32(-1e30)
 # Stands in rho for "what has a target is held there, not pulled". Not -1, whose 1 / (1 + rho) is infinite.
 FIXED = np.float32(-2.0)
 
@@ -20,8 +20,8 @@ class Slot(NamedTuple):
     """What changes the training of one variable.
 
     Attributes:
-        target: float32 variable of the weight's shape: `Z - U`, or the value at which the weight is held, or `HELD`
-            where it is held at zero, or `FREE` where it is neither.
+        target: float32 variable of the weight's shape: `Z - U`, or the value at which the weight is held, or `PRUNED`
+            where it is held at zero, or `UNCONSTRAINED` where it is neither.
         rho: float32 scalar variable, the strength of the pull, or `FIXED`.
     """
 
@@ -30,15 +30,15 @@ class Slot(NamedTuple):
 
     @property
     def held(self):
-        return ops.equal(self.target, HELD)
+        return ops.equal(self.target, PRUNED)
 
     @property
     def free(self):
-        return ops.equal(self.target, FREE)
+        return ops.equal(self.target, UNCONSTRAINED)
 
     @property
     def pulled(self):
-        return ops.less(ops.abs(self.target), HELD)
+        return ops.less(ops.abs(self.target), PRUNED)
 
     @property
     def fixed(self):

@@ -20,28 +20,28 @@ SAMPLE = 64  # weights that are looked at before all of them are
 
 
 class OnLevels(Set):
-    """Tensors whose weights are a scale times members of a fixed ladder, or minus that.
+    """Tensors whose weights are a scale times members of a fixed grid of levels, or minus that.
 
     The scale is rounded to so few binary digits that every level is a number of the tensor's dtype, exactly: levels
     are then equally spaced to the last bit, an integer kernel gives the same numbers, and a tensor on levels is its own
     nearest member.
 
     Attributes:
-        ladder: float64 array, what the non-negative levels are multiples of, rising. 0 is its first where it is a
+        level_grid: float64 array, what the non-negative levels are multiples of, rising. 0 is its first where it is a
             level for every weight.
-        digits: int, how many binary digits the ladder's members have.
-        keep_zeros: bool, whether weights that are exactly 0 stay so, on a ladder without 0.
+        digits: int, how many binary digits the grid's members have.
+        keep_zeros: bool, whether weights that are exactly 0 stay so, on a grid without 0.
         scope: `"tensor"`, or `"channel"` for a scale of its own for each index of the last axis.
     """
 
-    ladder: np.ndarray
+    level_grid: np.ndarray
     digits: int
     keep_zeros: bool
     scope: str
 
     @abc.abstractmethod
-    def climb(self, units):
-        """The nearest member of the ladder for each weight's magnitude in units of the scale; in place if it can."""
+    def nearest_level(self, units):
+        """The nearest level of the grid for each weight's magnitude in units of the scale; in place if it can."""
 
     def __call__(self, x):
         return floats.on_host(type(self).__name__, self._project, x, self.in_step)
@@ -57,14 +57,14 @@ class OnLevels(Set):
 
     def scale(self, x, room):
         """The best scale for a float32 array; see `scale.best_scale`."""
-        most = max(min(room // max(len(self.ladder) - 1, 1), VALUES), 512)
+        most = max(min(room // max(len(self.level_grid) - 1, 1), VALUES), 512)
         values, counts = summarize(x, most, zeros=not self.zeros_apart)
-        return best_scale(np.abs(values), counts, self.ladder, room)
+        return best_scale(np.abs(values), counts, self.level_grid, room)
 
     @property
     def zeros_apart(self):
         """Whether a zero stays zero whatever the scale."""
-        return bool(self.keep_zeros or self.ladder[0] == 0)
+        return bool(self.keep_zeros or self.level_grid[0] == 0)
 
     def _project(self, x, dtype):
         self._check_holds(dtype)
@@ -82,25 +82,25 @@ class OnLevels(Set):
         return self._assign(x, self._rounded(self.scale(x, room), dtype))
 
     def _as_it_is(self, x):
-        """The tensor itself if it is on levels, else None. If it is, its largest weight is on one of the rungs."""
+        """The tensor itself if it is on levels, else None. If it is, its largest weight is on one of the levels."""
         largest = floats.largest_magnitude(x)
-        rungs = self.ladder[self.ladder > 0]
+        levels = self.level_grid[self.level_grid > 0]
         apart = x.reshape(-1)[:: max(x.size // SAMPLE, 1)]
-        while largest and rungs.size:
+        while largest and levels.size:
             seen = np.unique(np.abs(apart)).astype("float64")
             # The remainder of a float division is exact.
-            rungs = rungs[(np.fmod(np.multiply.outer(seen, rungs), largest) == 0).all(axis=0)]
-            if rungs.size:
-                same = self._assign(x, largest / rungs[-1])
+            levels = levels[(np.fmod(np.multiply.outer(seen, levels), largest) == 0).all(axis=0)]
+            if levels.size:
+                same = self._assign(x, largest / levels[-1])
                 apart = x[same != x][:SAMPLE]
                 if not apart.size:
                     return same
-                rungs = rungs[:-1]
+                levels = levels[:-1]
         return None
 
     def _rounded(self, scale, dtype):
         """The scale in so few digits that all levels are exact, and none above the largest number."""
-        top = self.ladder[-1]
+        top = self.level_grid[-1]
         count = floats.digits(dtype) - self.digits
         near = float(floats.rounded(min(scale, floats.largest(dtype) / top), count, dtype))
         if near * top > floats.largest(dtype):
@@ -119,7 +119,7 @@ class OnLevels(Set):
             return
         np.abs(x, out=y)
         y /= np.float32(scale)
-        y[:] = self.climb(y)
+        y[:] = self.nearest_level(y)
         y *= np.float32(scale)
         np.copysign(y, x + np.float32(0), out=y)  # + 0: a negative zero has the sign of 0
         y += np.float32(0)
@@ -130,7 +130,7 @@ class OnLevels(Set):
         if floats.digits(dtype) <= self.digits:
             raise ValueError(
                 f"{type(self).__name__}: the levels must be numbers of the tensor's dtype. Received: "
-                f"{len(self.ladder)} levels a side for {dtype}, whose numbers have {floats.digits(dtype)} binary "
+                f"{len(self.level_grid)} levels a side for {dtype}, whose numbers have {floats.digits(dtype)} binary "
                 "digits. Pass fewer bits, or keep the weights in float32."
             )
 
@@ -183,14 +183,14 @@ class Levels(OnLevels):
         self.scope = checks.choice("Levels", "scope", scope, ("tensor", "channel"))
         self.keep_zeros = not self.zero
         count = 2 ** (self.bits - 1) - (self.zero or fit == "max")
-        self.ladder = np.arange(0 if self.zero else 1, count + 1, dtype="float64")
+        self.level_grid = np.arange(0 if self.zero else 1, count + 1, dtype="float64")
         self.digits = (count - 1).bit_length()
 
-    def climb(self, units):
+    def nearest_level(self, units):
         # Not rint, which takes halves to even: the level nearer to 0.
         units -= np.float32(0.5)
         np.ceil(units, out=units)
-        return np.clip(units, float(self.ladder[0]), float(self.ladder[-1]), out=units)
+        return np.clip(units, float(self.level_grid[0]), float(self.level_grid[-1]), out=units)
 
     @property
     def in_step(self):
@@ -198,16 +198,17 @@ class Levels(OnLevels):
 
     def scale(self, x, room):
         if self.fit == "max":
-            return float(np.float32(floats.largest_magnitude(x)) / np.float32(self.ladder[-1]))
+            return float(np.float32(floats.largest_magnitude(x)) / np.float32(self.level_grid[-1]))
         return super().scale(x, room)
 
     def _on_grid(self, x):
         w = ops.cast(x, "float32")
         magnitudes = ops.abs(w)
-        scale = ops.max(magnitudes, axis=None if self.scope == "tensor" else tuple(range(w.ndim - 1))) / self.ladder[-1]
+        axes = None if self.scope == "tensor" else tuple(range(w.ndim - 1))
+        scale = ops.max(magnitudes, axis=axes) / self.level_grid[-1]
         scale = floats.rounded_in_step(scale, floats.digits(keras.backend.standardize_dtype(x.dtype)) - self.digits)
         units = ops.ceil(magnitudes / ops.where(scale > 0, scale, 1.0) - 0.5)
-        return ops.cast(ops.sign(w) * ops.clip(units, self.ladder[0], self.ladder[-1]) * scale, x.dtype)
+        return ops.cast(ops.sign(w) * ops.clip(units, self.level_grid[0], self.level_grid[-1]) * scale, x.dtype)
 
     def get_config(self):
         return {"bits": self.bits, "zero": self.zero, "scope": self.scope, "fit": self.fit}

@@ -29,14 +29,14 @@ class Binary(OnLevels):
     "Progressive DNN Compression", arXiv:1903.09769.
     """
 
-    ladder = np.array([1.0])
+    level_grid = np.array([1.0])
     digits = 0
 
     def __init__(self, scope="tensor", keep_zeros=False):
         self.scope = checks.choice("Binary", "scope", scope, ("tensor", "channel"))
         self.keep_zeros = checks.boolean("Binary", "keep_zeros", keep_zeros)
 
-    def climb(self, units):
+    def nearest_level(self, units):
         return 1.0
 
     @property
@@ -77,14 +77,14 @@ class Ternary(OnLevels):
     Reference: Li et al., "Ternary Weight Networks", arXiv:1605.04711, whose threshold is a rule of thumb for this one.
     """
 
-    ladder = np.array([0.0, 1.0])
+    level_grid = np.array([0.0, 1.0])
     digits = 0
 
     def __init__(self, scope="tensor", keep_zeros=False):
         self.scope = checks.choice("Ternary", "scope", scope, ("tensor", "channel"))
         self.keep_zeros = checks.boolean("Ternary", "keep_zeros", keep_zeros)
 
-    def climb(self, units):
+    def nearest_level(self, units):
         return units > 0.5
 
     def get_config(self):
@@ -121,11 +121,11 @@ class PowersOfTwo(OnLevels):
         self.scope = checks.choice("PowersOfTwo", "scope", scope, ("tensor", "channel"))
         self.keep_zeros = not self.zero
         powers = 2.0 ** np.arange(2 ** (self.bits - 1) - self.zero)
-        self.ladder = np.concatenate([[0.0], powers]) if self.zero else powers
+        self.level_grid = np.concatenate([[0.0], powers]) if self.zero else powers
 
-    def climb(self, units):
-        middles = ((self.ladder[1:] + self.ladder[:-1]) / 2).astype("float32")
-        return self.ladder[np.searchsorted(middles, units)]
+    def nearest_level(self, units):
+        middles = ((self.level_grid[1:] + self.level_grid[:-1]) / 2).astype("float32")
+        return self.level_grid[np.searchsorted(middles, units)]
 
     def get_config(self):
         return {"bits": self.bits, "zero": self.zero, "scope": self.scope}

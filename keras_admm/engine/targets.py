@@ -92,13 +92,13 @@ class Targets:
         held = self._held.zero_mask(name)
         state, residuals = admm.step(w, self._state(name, w), constraint.project)
         self._duals[name] = state.u
-        self._held.slots[name].target.assign(np.where(held, attach.HELD, state.z))
+        self._held.slots[name].target.assign(np.where(held, attach.PRUNED, state.z))
         return residuals
 
     def _aim_at_z(self, name, factor, frees):
         z = weights.view(self._held.slots[name].target)
         state = admm.rescaled(admm.ADMMState(z, self._duals[name]), factor)
-        self._aim(name, state, z == attach.HELD, frees)
+        self._aim(name, state, z == attach.PRUNED, frees)
 
     def project(self, arrays, step, epochs):
         """W <- P(W), and the beginning of retraining: each weight in the way that goes with its set."""
@@ -273,5 +273,5 @@ class Targets:
     def _state(self, name, w):
         """Z is not kept beside U: it is the target plus U, 0 where the weight is held, the weight where it is free."""
         target = weights.view(self._held.slots[name].target)
-        z = np.where(target == attach.FREE, w, target + self._duals[name])
-        return admm.ADMMState(z=np.where(target == attach.HELD, 0, z), u=self._duals[name])
+        z = np.where(target == attach.UNCONSTRAINED, w, target + self._duals[name])
+        return admm.ADMMState(z=np.where(target == attach.PRUNED, 0, z), u=self._duals[name])

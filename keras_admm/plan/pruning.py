@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from keras_admm import checks, weights
-from keras_admm.allocate import check_how, check_min_keep, divide, starved
+from keras_admm.allocation import check_how, check_min_keep, divide, starved
 from keras_admm.constraints import Sparse, Support, check_structure, group_norms
 from keras_admm.constraints.sparse import check_sparsity
 from keras_admm.plan.target import Target

@@ -9,7 +9,7 @@ from keras_admm.errors import reason
 from keras_admm.export.twin.activations import twin_activation
 
 # Layers that hold layers: by what name tf_keras's constructor takes them, and where Keras 3 has them.
-HELD = {
+PRUNED = {
     "Bidirectional": {"layer": "forward_layer", "backward_layer": "backward_layer"},
     "RNN": {"cell": "cell"},
     "StackedRNNCells": {"cells": "cells"},
@@ -45,7 +45,7 @@ def twin_layer(layer, make):
     """
     new = _twin_class(layer)
     kind = new.__name__
-    held = {key: _made(getattr(layer, name), make) for key, name in HELD.get(kind, {}).items()}
+    held = {key: _made(getattr(layer, name), make) for key, name in PRUNED.get(kind, {}).items()}
     options = _options(layer, new, held)
     try:
         return new(**held, **options)
@@ -55,7 +55,7 @@ def twin_layer(layer, make):
 
 def held_pairs(layer, twin):
     """Pairs of the layers held in a layer and of those that its twin holds."""
-    for key, name in HELD.get(type(twin).__name__, {}).items():
+    for key, name in PRUNED.get(type(twin).__name__, {}).items():
         old, new = getattr(layer, name), getattr(twin, name if hasattr(twin, name) else key)
         yield from zip(old, new, strict=True) if isinstance(old, (list, tuple)) else [(old, new)]
 

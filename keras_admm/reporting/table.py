@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from keras_admm.files import check_place, whole
-from keras_admm.report.file import PackedFile
-from keras_admm.report.row import Row
+from keras_admm.reporting.file import PackedFile
+from keras_admm.reporting.row import Row
 
 
 class Report(NamedTuple):
@@ -102,7 +102,7 @@ class Report(NamedTuple):
             ImportError: without matplotlib.
             ValueError: for a history without such a callback, or a path that cannot be written.
         """
-        from keras_admm.report.page import page
+        from keras_admm.reporting.page import page
 
         if path is not None:
             check_place(path)
@@ -123,7 +123,7 @@ class Report(NamedTuple):
             ImportError: without matplotlib.
             ValueError: for a history without a `keras_admm` callback, or a path that cannot be written.
         """
-        from keras_admm.report.pictures import draw, save
+        from keras_admm.reporting.pictures import draw, save
 
         check_place(path)
         save(draw(self, history), path)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from keras_admm import weights
-from keras_admm.report import file, macs, packed_bits
-from keras_admm.report.row import Row
-from keras_admm.report.table import Report
+from keras_admm.reporting import file, macs, packed_bits
+from keras_admm.reporting.row import Row
+from keras_admm.reporting.table import Report
 
 
 def report(model, layers=None, exclude=None, input_shape=None):

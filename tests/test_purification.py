@@ -356,7 +356,7 @@ def test_bad_models_get_a_sentence():
 
     own = Subclassed()
     own(np.ones((1, 2)))
-    with pytest.raises(ValueError, match="subclassed: only a Sequential or Functional .* Received: a test_purify"):
+    with pytest.raises(ValueError, match="subclassed: only a Sequential or Functional .* Received: a test_puri"):
         ka.purify(own)
     with pytest.raises(ValueError, match="early: the model must be built before"):
         ka.purify(keras.Sequential([layers.Dense(2)], name="early"))

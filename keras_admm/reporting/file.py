@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from keras_admm import packed, weights
 from keras_admm.packed import state
-from keras_admm.report.row import ratio
+from keras_admm.reporting.row import ratio
 
 
 class PackedFile(NamedTuple):

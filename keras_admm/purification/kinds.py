@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm.purify.stages import Each, Joined, Linear, Mixed, Regroup, Scale
+from keras_admm.purification.stages import Each, Joined, Linear, Mixed, Regroup, Scale
 
 ELEMENTWISE = (
     "celu elu exponential gelu hard_sigmoid hard_silu hard_tanh leaky_relu linear log_sigmoid mish relu relu6 selu "

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_admm.layers.masked import Mask
-from keras_admm.purify.graph import follow, stages
+from keras_admm.purification.graph import follow, stages
 from keras_admm.weights import named, storable, write
 
 

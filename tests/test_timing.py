@@ -8,11 +8,11 @@ import pytest
 from keras import layers
 
 from keras_admm.export import litert
-from keras_admm.latency import latency
+from keras_admm.timing import latency
 
 pytestmark = pytest.mark.tensorflow_only
 
-room = importlib.import_module("keras_admm.latency")  # of which the package's attribute is the function
+room = importlib.import_module("keras_admm.timing")  # of which the package's attribute is the function
 X = np.random.default_rng(0).normal(size=(2, 6)).astype("float32")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras import tree
 
 from keras_admm.layers import Masked
-from keras_admm.purify import kinds
+from keras_admm.purification import kinds
 from keras_admm.weights import check_model, is_tf_keras
 
 

@@ -3,7 +3,7 @@
 from html import escape
 from string import Template
 
-from keras_admm.report.pictures import draw, svg
+from keras_admm.reporting.pictures import draw, svg
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">

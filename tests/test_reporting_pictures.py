@@ -10,7 +10,7 @@ from keras import layers
 
 import keras_admm as ka
 from keras_admm.plots import plot_history
-from keras_admm.report import Report, Row
+from keras_admm.reporting import Report, Row
 
 
 def dead():

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_admm import checks, weights
-from keras_admm.report.products import Products
+from keras_admm.reporting.products import Products
 
 
 def uses(model, input_shape=None):

@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 import pytest
 
-from keras_admm.allocate import allocate, divide, starved
+from keras_admm.allocation import allocate, divide, starved
 from keras_admm.constraints.magnitudes import reached_by
 from keras_admm.weights import Lazy
 
