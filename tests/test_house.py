@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pytest
+
+import keras_admm as ka
 
 PACKAGE = Path(__file__).parent.parent / "keras_admm"
 
@@ -32,7 +35,7 @@ FLOORS = {
     "plan": 2,
     "backup": 2,
     "engine": 2,
-    "layers": 2,
+    "layers": 1,
     "packed": 2,
     "purification": 2,
     "callbacks": 3,
@@ -41,10 +44,11 @@ FLOORS = {
     "export": 3,
     "plots": 4,
     "cli": 4,
+    "registration": 4,
     "__main__": 5,
 }
 AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one another
-APART = {"packed"}  # it stands on a floor whose other rooms know nothing of it, nor it of them
+ACTS = {"packed", "purification"}  # of the floor of training they know `plan` alone, and nothing of one another
 HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization"}
 HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "litert_quantizer", "tensorflow_hub"}
 
@@ -65,6 +69,12 @@ def room(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def apart(name, other):
+    """Whether two rooms of one floor know nothing of each other."""
+    act_on_plan = name in ACTS and other == "plan"
+    return FLOORS[name] not in AMONG_THEMSELVES or bool({name, other} & ACTS) and not act_on_plan
+
+
 def faults(name, source):
     """What in a room's source breaks the table."""
     for module, top in imports(source):
@@ -73,8 +83,7 @@ def faults(name, source):
             yield f"{name} imports {module} at its top level"
         if first == "keras_admm" and "." in module and module.split(".")[1] in FLOORS:
             other = module.split(".")[1]
-            apart = FLOORS[name] not in AMONG_THEMSELVES or {name, other} & APART
-            same = FLOORS[other] == FLOORS[name] and other != name and apart
+            same = FLOORS[other] == FLOORS[name] and other != name and apart(name, other)
             if FLOORS[other] > FLOORS[name] or same:
                 yield f"{name} (floor {FLOORS[name]}) imports {other} (floor {FLOORS[other]})"
 
@@ -113,7 +122,10 @@ def test_a_stranger_is_found(source):
         ("callbacks", "from keras_admm import attach", False),
         ("reporting", "from keras_admm.packed import state", False),
         ("engine", "from keras_admm import packed", True),
-        ("packed", "from keras_admm import plan", True),
+        ("packed", "from keras_admm import engine", True),
+        ("purification", "from keras_admm import plan", False),
+        ("purification", "from keras_admm import packed", True),
+        ("plan", "from keras_admm import purification", True),
         ("attach", "import tensorflow", True),
         ("attach", "def f():\n    import tensorflow", False),
     ],
@@ -145,3 +157,41 @@ def test_importing_loads_the_backend_alone_and_changes_nothing(backend):
     ours, frameworks = run.stdout.split("\n")[:2]
     assert ours == ""
     assert set(frameworks.split()) <= {backend}
+
+
+def fresh(code, *args, **environment):
+    """What a new Python prints that runs the code."""
+    run = subprocess.run(
+        [sys.executable, "-c", code, *args], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize("first, second", [("keras_admm", "keras"), ("keras", "keras_admm")])
+def test_a_masked_model_loads_in_either_order_of_the_imports(first, second, tmp_path):
+    dense = keras.layers.Dense(1)
+    model = keras.Sequential([keras.Input((2,)), ka.layers.Masked(dense, masks=[[[1], [0]]])])
+    model.save(tmp_path / "masked.keras")
+    code = (
+        f"import {first}, {second}, sys\n"
+        "print([type(layer).__name__ for layer in keras.models.load_model(sys.argv[1]).layers])"
+    )
+    assert fresh(code, str(tmp_path / "masked.keras"), KERAS_BACKEND="jax") == "['Masked']\n"
+
+
+def test_help_and_importing_alone_need_no_keras():
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['keras-admm', '--help']\n"
+        "try: runpy.run_module('keras_admm', run_name='__main__')\n"
+        "except SystemExit as end: print(end.code, sorted({'keras', 'numpy', *sys.argv[2:]} & set(sys.modules)))"
+    )
+    assert fresh(code).endswith("\n0 []\n")
+
+
+def test_every_public_name_is_there_and_no_other():
+    assert dir(ka) == sorted(ka.__all__)
+    assert all(getattr(ka, name) is not None for name in ka.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        ka.nonsense  # noqa: B018

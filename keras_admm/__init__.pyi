@@ -1,0 +1,29 @@
+from . import constraints as constraints
+from . import export as export
+from . import layers as layers
+from . import packed as packed
+from . import penalties as penalties
+from . import plots as plots
+from . import retraining as retraining
+from . import schedules as schedules
+from .allocation import allocate as allocate
+from .callbacks import ADMM as ADMM
+from .callbacks import ADMMCluster as ADMMCluster
+from .callbacks import ADMMPrune as ADMMPrune
+from .callbacks import ADMMQuantize as ADMMQuantize
+from .engine import Engine as Engine
+from .layers import mask as mask
+from .layers import strip as strip
+from .packed import PackedFileError as PackedFileError
+from .packed import load as load
+from .packed import save as save
+from .plan import Plan as Plan
+from .plan import PruningTarget as PruningTarget
+from .plan import Step as Step
+from .plan import Target as Target
+from .purification import purify as purify
+from .regularizers import ADMMRegularizer as ADMMRegularizer
+from .reporting import report as report
+from .timing import latency as latency
+
+__version__: str
