@@ -45,7 +45,7 @@ def aware(model, scheme, train, epochs):
     loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     twin.compile(tf_keras.optimizers.Adam(1e-4), loss, metrics=["accuracy"])
     twin.fit(*train, batch_size=64, epochs=epochs, verbose=2)
-    return ka.export.strip(twin)
+    return ka.export.strip_tfmot(twin)
 
 
 def ways(args, dense, pruned, train):

@@ -26,4 +26,4 @@ def plot_history(history, path):
     accuracies = [n for n in own if "acc" in n]
     pictures.draw_lines(accuracy, logs, accuracies or own, "accuracy" if accuracies else "metrics")
     accuracy.set_xlabel("epoch")
-    pictures.save(figure, path)
+    pictures.save_figure(figure, path)

@@ -304,7 +304,7 @@ TABLE = {
     "constraints.Binary()": (called(C.Binary()), {}, {"x": "finite tensor"}),
     "constraints.Joint()": (called(C.Joint(C.Sparse(0.5), C.Levels(4))), {}, {"x": "finite tensor"}),
     "export.for_xnnpack": (ka.export.for_xnnpack, {}, {"model": "model"}),
-    "export.strip": (ka.export.strip, {}, {"model": "model"}),
+    "export.strip_tfmot": (ka.export.strip_tfmot, {}, {"model": "model"}),
     "export.tfmot": (ka.export.tfmot, {"model": ...}, {"model": "model", "scheme": "choice", "skip": "boolean"}),
     "export.to_tf_keras": (
         ka.export.to_tf_keras,

@@ -10,7 +10,7 @@ from test_export_inference import Counting
 
 import keras_admm as ka
 from keras_admm import inference
-from keras_admm.export import for_xnnpack, litert, strip, tfmot, to_tf_keras
+from keras_admm.export import for_xnnpack, litert, strip_tfmot, tfmot, to_tf_keras
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -125,7 +125,7 @@ MODELS = {
 WAYS = {
     "to_tf_keras": lambda model, x, path: to_tf_keras(model),
     "tfmot": lambda model, x, path: tfmot(model),
-    "export.strip": lambda model, x, path: strip(model),
+    "export.strip_tfmot": lambda model, x, path: strip_tfmot(model),
     "for_xnnpack": lambda model, x, path: for_xnnpack(model),
     "mask": lambda model, x, path: ka.mask(model),
     "strip": lambda model, x, path: ka.strip(model),
@@ -157,7 +157,7 @@ def test_a_way_out_changes_nothing(kind, tmp_path):
         after = picture(model)
         assert {part: after[part] for part in before} == before, name
     assert done >= {"report"} | (EVERYWHERE if "failure" not in kind else set())
-    assert not kind.startswith("zeros") or done == set(WAYS) - {"export.strip", "save where there is no folder"}
+    assert not kind.startswith("zeros") or done == set(WAYS) - {"export.strip_tfmot", "save where there is no folder"}
 
 
 @pytest.mark.parametrize("scheme", [None, "pqat"])

@@ -12,7 +12,7 @@ from cases import rows
 from keras import layers
 
 from keras_admm import weights
-from keras_admm.export import litert, strip, tfmot
+from keras_admm.export import litert, strip_tfmot, tfmot
 from keras_admm.export.litert import tensors
 from keras_admm.export.tfmot import quantize
 from keras_admm.export.tfmot.plain import clone, flat
@@ -114,7 +114,7 @@ def test_what_the_file_keeps(scheme, kit, tmp_path):
     model = conv_net(kit)
     before = [w.copy() for w in model.get_weights()]
     aware = trained(tfmot(model, scheme))
-    litert(strip(aware), tmp_path / "m.tflite", check_data=IMAGES, tolerance=0.5)
+    litert(strip_tfmot(aware), tmp_path / "m.tflite", check_data=IMAGES, tolerance=0.5)
     wanted = [int((w == 0).sum()) for w in kernels(model)]
     found = stored(tmp_path / "m.tflite")
     if "p" in scheme:
@@ -150,7 +150,8 @@ def test_kernels_hold_whatever_trains_them(scheme, how):
     model.layers[0].kernel.assign(np.abs(weights.read(model.layers[0].kernel)))
     x = RNG.normal(size=(64, 6)).astype("float32")
     aware = trained(tfmot(model, scheme), x, optimizer(), **compiled)
-    aware = strip(aware) if "jit_compile" in compiled else aware  # the averages of use_ema are past the constraints
+    if "jit_compile" in compiled:
+        aware = strip_tfmot(aware)  # the averages of use_ema are past the constraints
     after = [v for v in aware.weights if len(v.shape) > 1]
     assert len(after) == 2 and (after[0].numpy() >= 0).all()  # the model's own constraint holds as well
     for old, new in zip(kernels(model), after, strict=True):
@@ -182,7 +183,7 @@ def test_an_embedding_in_the_file(tmp_path):
     x = RNG.integers(0, 20, (64, 3)).astype("int32")
     with pytest.warns(UserWarning, match="left float"):
         aware = trained(tfmot(model, "pcqat", skip=True), x)
-    litert(strip(aware), tmp_path / "m.tflite", check_data=x, tolerance=0.5)
+    litert(strip_tfmot(aware), tmp_path / "m.tflite", check_data=x, tolerance=0.5)
     table = next(t for t in tensors(tmp_path / "m.tflite") if t.shape == (20, 6))
     assert table.type == "FLOAT32" and table.distinct <= 5
     assert table.zeros == (weights.read(model.layers[0].embeddings) == 0).sum()
@@ -195,7 +196,7 @@ def test_activations_of_all_kinds(activation, tmp_path):
     model = compressed(keras.Sequential([keras.Input((10, 10, 3)), *line, layers.Dense(4)]))
     aware = trained(tfmot(model, "pqat"))
     assert f"quant_{model.layers[2].name}" in [layer.name for layer in aware.layers]
-    litert(strip(aware), tmp_path / "m.tflite", check_data=IMAGES, tolerance=0.5)
+    litert(strip_tfmot(aware), tmp_path / "m.tflite", check_data=IMAGES, tolerance=0.5)
     kept = {t.shape: t.zeros for t in tensors(tmp_path / "m.tflite")}
     zeros = [int((w == 0).sum()) for w in kernels(model)]
     assert kept[4, 3, 3, 3] >= zeros[0] and kept[4, 256] >= zeros[1]
@@ -255,7 +256,7 @@ def test_a_model_in_the_model_is_trained(tmp_path):
     old = tf_keras.Sequential([tf_keras.Input((10, 10, 3)), tf_keras.Sequential(to_tf(line)), *to_tf(HEAD)])
     model = compressed(old)
     aware = trained(tfmot(model, "pqat"))
-    litert(strip(aware), tmp_path / "m.tflite", check_data=IMAGES, tolerance=0.5)
+    litert(strip_tfmot(aware), tmp_path / "m.tflite", check_data=IMAGES, tolerance=0.5)
     kept = {t.shape: t.zeros for t in tensors(tmp_path / "m.tflite")}
     zeros = [int((w == 0).sum()) for w in kernels(model)]
     assert kept[4, 3, 3, 3] >= zeros[0] and kept[4, 256] >= zeros[1]
@@ -276,7 +277,7 @@ def test_strip_and_going_on_from_weights(tmp_path):
     model = compressed(keras.Sequential([keras.Input((10, 10, 3)), *line]))
     aware, again = trained(tfmot(model, "pcqat")), tfmot(model, "pcqat")
     outputs = aware.predict(IMAGES, verbose=0)
-    stripped = strip(aware)
+    stripped = strip_tfmot(aware)
     assert np.array_equal(stripped.predict(IMAGES, verbose=0), outputs)
     assert not any(v.constraint for v in stripped.weights) and any(v.constraint for v in aware.weights)
     aware.save_weights(tmp_path / "m.weights.h5")
@@ -286,7 +287,7 @@ def test_strip_and_going_on_from_weights(tmp_path):
 
 def test_strip_where_there_is_nothing():
     model = conv_net(tf_keras)
-    assert np.array_equal(strip(model).predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+    assert np.array_equal(strip_tfmot(model).predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
 
 
 class Subclassed(tf_keras.Model):
@@ -360,7 +361,7 @@ def test_bad_input_where_all_would_stay_float():
     with pytest.raises(ValueError, match="needs a layer that it can quantize"):
         tfmot(float_only(), "pqat", skip=True)
     with pytest.raises(TypeError, match="Use keras_admm.strip"):
-        strip(unpruned())
+        strip_tfmot(unpruned())
 
 
 FLAG = """

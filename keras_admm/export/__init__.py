@@ -1,7 +1,7 @@
 """The ways out of Keras 3: to other programs and other processors."""
 
 from keras_admm.export.litert import litert as litert
-from keras_admm.export.tfmot import strip as strip
+from keras_admm.export.tfmot import strip_tfmot as strip_tfmot
 from keras_admm.export.tfmot import tfmot as tfmot
 from keras_admm.export.twin import to_tf_keras as to_tf_keras
 from keras_admm.export.xnnpack import for_xnnpack as for_xnnpack

@@ -62,7 +62,7 @@ def strip(model):
     >>> type(layer).__name__, keras.ops.convert_to_numpy(layer.kernel)[1]
     ('Dense', array([0.], dtype=float32))
     """
-    check_keras_3("strip", model, "What export.tfmot holds is taken off by keras_admm.export.strip.")
+    check_keras_3("strip", model, "What export.tfmot holds is taken off by keras_admm.export.strip_tfmot.")
     return Copy(model, lambda layer, plain, own: plain).made()
 
 

@@ -112,7 +112,7 @@ def svg(figure):
     return text[text.index("<svg") :]
 
 
-def save(figure, path):
+def save_figure(figure, path):
     """Writes a picture whole or not at all, in the format that the path's ending says, `.png` where it has none."""
     with whole(path) as partial:
         figure.savefig(partial, dpi=120, format=partial.suffix[1:] or "png")

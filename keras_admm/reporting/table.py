@@ -123,10 +123,10 @@ class Report(NamedTuple):
             ImportError: without matplotlib.
             ValueError: for a history without a `keras_admm` callback, or a path that cannot be written.
         """
-        from keras_admm.reporting.pictures import draw, save
+        from keras_admm.reporting.pictures import draw, save_figure
 
         check_place(path)
-        save(draw(self, history), path)
+        save_figure(draw(self, history), path)
 
 
 FIELDS = (

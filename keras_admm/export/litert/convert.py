@@ -35,7 +35,7 @@ def quiet():
             yield
 
 
-def save(model, infer, nest, folder):
+def save_signature(model, infer, nest, folder):
     """Writes a SavedModel with one signature, whose inputs have our names: the converter knows no order of theirs.
 
     Args:

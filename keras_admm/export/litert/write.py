@@ -20,7 +20,7 @@ from keras_admm.export.litert.convert import (
     is_quantization_aware,
     layers,
     rolled,
-    save,
+    save_signature,
     sentence,
 )
 from keras_admm.export.litert.fresh import in_fresh_process
@@ -200,7 +200,7 @@ def _saved(model, nest, arrays, folder):
     with half.in_float32(model) as values:
         infer = partial(inference.call, model, values=values)
         expected = check.model_outputs(infer, nest, arrays, batch)
-        save(model, infer, nest, folder)
+        save_signature(model, infer, nest, folder)
     return expected, half.note(in_half, check.compare(own, expected).relative) if in_half else ""
 
 

@@ -36,7 +36,7 @@ def tfmot(model, scheme=None, skip=False):
 
     Returns:
         A tf_keras model, not compiled. With a scheme, `compile` and `fit` it, then
-        `keras_admm.export.litert(keras_admm.export.strip(model), path)`.
+        `keras_admm.export.litert(keras_admm.export.strip_tfmot(model), path)`.
 
     Raises:
         TypeError: for what is not a model.
@@ -69,7 +69,7 @@ def tfmot(model, scheme=None, skip=False):
     return hold(aware(graph, check_taken(graph, skip)), kept)
 
 
-def strip(model):
+def strip_tfmot(model):
     """A copy of a tf_keras model that holds nothing any more, ready for `keras_admm.export.litert`.
 
     The weights stay as they are, the ranges that a quantization-aware model has learned with them; the constraints
@@ -90,12 +90,13 @@ def strip(model):
 
     >>> import keras
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="head")])
-    >>> strip(tfmot(model)).layers[1].name
+    >>> strip_tfmot(tfmot(model)).layers[1].name
     'head'
     """
-    check_model("strip", model)
+    check_model("strip_tfmot", model)
     if not is_tf_keras(model):
         raise TypeError(
-            f"strip: a tf_keras model is expected. Received: {model.name}, of Keras 3. Use keras_admm.strip for it."
+            f"strip_tfmot: a tf_keras model is expected. Received: {model.name}, of Keras 3. Use keras_admm.strip for "
+            "it."
         )
     return project(clone(model), model)
