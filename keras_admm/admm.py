@@ -1,4 +1,4 @@
-"""ADMM: minimise f(W) over W in S, by splitting W from its copy Z in S.
+"""The ADMM iteration: minimise f(W) over W in a set S, by splitting W from its copy Z in S.
 
 Training moves W on `f(W) + rho / 2 * ||W - Z + U||^2`; between epochs `step` moves the rest:
 

@@ -1,4 +1,4 @@
-"""One budget for the whole model -> how many weights each tensor keeps."""
+"""Sparsity allocation: one budget of non-zeros for the model -> how many weights each tensor keeps."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""State of a run on disk: one file an epoch, the last two kept, none ever half written."""
+"""The state of a run on disk, to resume it: one file an epoch, the last two kept, each written whole."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The gate: `keras-admm` and `python -m keras_admm`, four commands on models in files."""
+"""The command line: `keras-admm` and `python -m keras_admm`, four commands on models in files."""
 
 import argparse
 import json
@@ -136,12 +136,12 @@ def _latency_arguments(parser):
 
 
 def _report(args):
-    from keras_admm.files import check_place, load
+    from keras_admm.files import check_place, load_model
     from keras_admm.reporting import report
 
     if args.html:
         check_place(args.html)
-    counted = report(load(args.model))
+    counted = report(load_model(args.model))
     if args.html:
         counted.to_html(args.html)
     if args.json:
@@ -152,7 +152,7 @@ def _report(args):
 
 def _prune(args):
     from keras_admm.engine import Engine
-    from keras_admm.files import load, save
+    from keras_admm.files import load_model, save_model
     from keras_admm.plan import Plan, Step, pruning_targets
     from keras_admm.reporting import report
 
@@ -164,10 +164,10 @@ def _prune(args):
     except ValueError as error:
         raise UsageError(str(error)) from error
     _check_output(args)
-    model = load(args.model)
+    model = load_model(args.model)
     engine = Engine(model, Plan(steps=steps), _names(args.layers), _names(args.exclude), optimizer=None, name="prune")
     engine.project()
-    save(model, args.output)
+    save_model(model, args.output)
     print(report(model, _names(args.layers), _names(args.exclude)))
     print(
         f"\nPruned at once by magnitude, without data or training: the accuracy was not looked at.\n"
@@ -176,13 +176,13 @@ def _prune(args):
 
 
 def _export(args):
-    from keras_admm.files import load, load_array, save, save_saved_model
+    from keras_admm.files import load_array, load_model, save_model, save_saved_model
 
     _check_output(args)
     if args.to != "litert" and (args.quantize or args.data):
         raise UsageError(f"--quantize and --data are for --to=litert. Received: --to={args.to}. Leave them out.")
     data = load_array(args.data)[:CALIBRATION] if args.data else None
-    model = load(args.model)
+    model = load_model(args.model)
     if args.to == "litert":
         from keras_admm.export import litert
 
@@ -190,18 +190,18 @@ def _export(args):
     elif args.to == "tf_keras":
         from keras_admm.export import to_tf_keras
 
-        save(to_tf_keras(model), args.output)
+        save_model(to_tf_keras(model), args.output)
     else:
         save_saved_model(model, args.output)
     print(f"Written: {args.output}")
 
 
 def _latency(args):
-    from keras_admm.files import load, load_array
+    from keras_admm.files import load_array, load_model
     from keras_admm.timing import latency
 
     data = load_array(args.data)[: args.batch]
-    a, b = (path if path.endswith(".tflite") else load(path) for path in (args.a, args.b))
+    a, b = (path if path.endswith(".tflite") else load_model(path) for path in (args.a, args.b))
     print(latency(a, b, data, threads=args.threads))
 
 

@@ -1,4 +1,4 @@
-"""What an error message of another library says, in one line that is never empty."""
+"""The message of another library's error, in one line that is never empty."""
 
 import re
 

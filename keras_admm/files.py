@@ -1,4 +1,4 @@
-"""Models and arrays in files: opened without running code of theirs, written whole or not at all."""
+"""Models and arrays in files: loaded without running code of theirs, written whole or not at all."""
 
 import contextlib
 import errno
@@ -23,7 +23,7 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # gs://bucket, which pathlib would
 LAMBDA = re.compile(r'"class_name":\s*"(Lambda|__lambda__)"')
 
 
-def load(path):
+def load_model(path):
     """Opens a model, uncompiled, by the Keras that wrote it.
 
     Args:
@@ -54,7 +54,7 @@ def load(path):
         ) from error
 
 
-def save(model, path):
+def save_model(model, path):
     """Writes a model whole or not at all: a `.keras` file, or for tf_keras also the folder of a SavedModel.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A lock on a folder, for one run at a time; it dies with its process."""
+"""A lock on a folder, for one training run at a time; it dies with its process."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Names of variables and patterns: which pattern fits which variable, and which of several counts."""
+"""Patterns for names of variables: which pattern fits which variable, and which of several counts."""
 
 import re
 from fnmatch import fnmatchcase

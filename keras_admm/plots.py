@@ -1,4 +1,4 @@
-"""Pictures of a run, from the numbers that its fit logged. Needs matplotlib (`pip install keras-admm[plot]`)."""
+"""Plots of a compressed fit, from what it logged. Needs matplotlib (`pip install keras-admm[plot]`)."""
 
 from keras_admm.files import check_place
 from keras_admm.reporting import pictures

@@ -1,4 +1,4 @@
-"""The figures of a run, epoch by epoch."""
+"""The logged metrics of a run, epoch by epoch."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Quantized retraining, shared values, masked weights: how weights stay in their set while they are retrained."""
+"""Masked, quantized and clustered retraining: how weights stay in their set after ADMM."""
 
 import abc
 import itertools

@@ -1,4 +1,4 @@
-"""How targets and rho move with time. Pure functions of numbers."""
+"""Schedules of sparsity and rho over the epochs. Pure functions of numbers."""
 
 from keras_admm import checks
 

@@ -1,4 +1,4 @@
-"""Two models timed in turn: a ratio with its spread, never a bare time."""
+"""Latency of two models, measured in turn: a ratio with its spread, never a bare time."""
 
 import os
 import time

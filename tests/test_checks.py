@@ -374,7 +374,7 @@ def public():
 
 
 # Told apart from the table: what has no arguments of its own, and what is made by us alone.
-NOT_CALLED = {"PackedFileError", "packed.PackedFileError", "packed.Row", "packed.Sizes"}
+NOT_CALLED = {"PackedFileError", "packed.PackedFileError", "packed.TensorSize", "packed.Sizes"}
 NOT_CALLED |= {"Target", "penalties.Penalty", "retraining.Retraining"}  # abstract
 NOT_CALLED |= {f"retraining.{each}" for each in ("fix", "retraining_of", "value_table", "multiples", "clusters")}
 NOT_CALLED |= {

@@ -43,7 +43,7 @@ def run(*words):
 
 def test_report_prints_the_table(saved, capsys):
     assert run("report", saved) == 0
-    assert capsys.readouterr().out == f"{ka.report(files.load(saved))}\n"
+    assert capsys.readouterr().out == f"{ka.report(files.load_model(saved))}\n"
 
 
 def test_report_in_other_forms(saved, capsys, tmp_path):
@@ -86,7 +86,7 @@ def test_prune_a_tf_keras_model(tmp_path, capsys):
 def test_each_kind_of_file_is_opened_by_the_keras_that_wrote_it(name, tmp_path, capsys):
     tf_keras = pytest.importorskip("tf_keras")
     small(tf_keras if "legacy" in name else keras).save(tmp_path / name)
-    assert weights.is_tf_keras(files.load(tmp_path / name)) == ("legacy" in name)
+    assert weights.is_tf_keras(files.load_model(tmp_path / name)) == ("legacy" in name)
     assert run("report", tmp_path / name) == 0
     assert capsys.readouterr().out.splitlines()[3].split()[:3] == ["total", "30", "30"]
 
@@ -97,7 +97,7 @@ def test_export_a_saved_model(saved, tmp_path, capsys):
 
     served = tf.saved_model.load(tmp_path / "served")
     x = np.ones((1, 4), "float32")
-    np.testing.assert_allclose(served.serve(x), files.load(saved)(x), rtol=1e-5)
+    np.testing.assert_allclose(served.serve(x), files.load_model(saved)(x), rtol=1e-5)
 
 
 def test_export_hands_its_words_on(saved, tmp_path, monkeypatch, capsys):
@@ -128,16 +128,16 @@ def test_export_to_litert(saved, tmp_path):
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.ones((1, 4), "float32"))
     interpreter.invoke()
     value = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    np.testing.assert_allclose(value, files.load(saved)(np.ones((1, 4), "float32")), atol=1e-5)
+    np.testing.assert_allclose(value, files.load_model(saved)(np.ones((1, 4), "float32")), atol=1e-5)
 
 
 def test_export_to_tf_keras(saved, tmp_path):
     pytest.importorskip("keras_admm.export")
     assert run("export", saved, "--to=tf_keras", "-o", tmp_path / "twin.keras") == 0
-    twin = files.load(tmp_path / "twin.keras")
+    twin = files.load_model(tmp_path / "twin.keras")
     assert weights.is_tf_keras(twin)
     x = np.ones((3, 4), "float32")
-    np.testing.assert_allclose(twin(x), files.load(saved)(x), atol=1e-5)
+    np.testing.assert_allclose(twin(x), files.load_model(saved)(x), atol=1e-5)
 
 
 def test_latency_prints_a_ratio(saved, tmp_path, capsys):

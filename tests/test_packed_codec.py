@@ -294,7 +294,7 @@ def large(count=1):
     """A stream that says of each tensor that it is in a section."""
     encoder = coder.Encoder()
     for _ in range(count):
-        encoder.bit(encoder.slot("large"), 1)
+        encoder.bit(encoder.context("large"), 1)
     return encoder.bytes()
 
 
@@ -306,7 +306,7 @@ def in_stream(*tensors_of):
     """A stream of tensors that are said to be small, each given by what it writes after that."""
     encoder = coder.Encoder()
     for write in tensors_of:
-        encoder.bit(encoder.slot("large"), 0)
+        encoder.bit(encoder.context("large"), 0)
         write(encoder)
     return encoder.bytes()
 
@@ -360,16 +360,16 @@ def test_a_section_costs_no_more_than_its_tensor(shape):
 
 
 def positions_of_many(encoder):
-    encoder.bit(encoder.slot("sparse", 1), 1)
+    encoder.bit(encoder.context("sparse", 1), 1)
 
 
 def raw_numbers(encoder):
-    encoder.bit(encoder.slot("sparse", 1), 0)
+    encoder.bit(encoder.context("sparse", 1), 0)
     encoder.tree(("way", "int8"), 2, 0)
 
 
 def one_number(encoder):
-    encoder.bit(encoder.slot("sparse", 1), 0)
+    encoder.bit(encoder.context("sparse", 1), 0)
     encoder.tree(("way", "int8"), 2, 1)
     encoder.count("entries", 1 << 12, 2)
     for head in (1, 2):
@@ -457,7 +457,7 @@ def test_tables_are_what_the_format_says():
 
 
 def test_bits_are_what_the_format_says():
-    encoder, slot = coder.Encoder(), coder.Slot()
+    encoder, slot = coder.Encoder(), coder.BitModel()
     bits = (RNG.random(500) < 0.1).astype(int).tolist()
     for bit in bits:
         encoder.bit(slot, bit)

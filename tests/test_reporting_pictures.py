@@ -10,7 +10,7 @@ from keras import layers
 
 import keras_admm as ka
 from keras_admm.plots import plot_history
-from keras_admm.reporting import Report, Row
+from keras_admm.reporting import Report, ReportRow
 
 
 def dead():
@@ -42,7 +42,7 @@ def test_the_page_stands_alone(run, form, tmp_path):
 
 
 def test_names_are_text_in_the_page():
-    text = Report((Row("<b>/kernel", (1, 2), 2, 2, histogram=((2,), (0.0, 1.0))),)).to_html()
+    text = Report((ReportRow("<b>/kernel", (1, 2), 2, 2, histogram=((2,), (0.0, 1.0))),)).to_html()
     assert "<td>&lt;b&gt;/kernel</td>" in text and "<b>" not in text
 
 

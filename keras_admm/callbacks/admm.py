@@ -1,4 +1,4 @@
-"""The clock: a Keras callback that tells the engine when an epoch has ended."""
+"""`ADMM`, the Keras callback that compresses a model during `model.fit`."""
 
 import warnings
 

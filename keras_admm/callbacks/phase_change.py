@@ -1,4 +1,4 @@
-"""The last callback of a fit, in which weights change between two epochs."""
+"""The last callback of a fit: weights are projected between two epochs, after all callbacks have seen the epoch."""
 
 import keras
 

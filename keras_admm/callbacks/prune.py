@@ -1,4 +1,4 @@
-"""ADMM whose sets are sparse."""
+"""`ADMMPrune`, the callback for weight pruning: ADMM on sparse sets."""
 
 from keras_admm.callbacks.admm import ADMM
 from keras_admm.plan import pruning_targets

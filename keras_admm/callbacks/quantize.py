@@ -1,4 +1,4 @@
-"""ADMM whose sets are few levels."""
+"""`ADMMQuantize` and `ADMMCluster`, the callbacks for quantization and weight clustering."""
 
 from keras_admm import checks
 from keras_admm.callbacks.admm import ADMM

@@ -1,4 +1,4 @@
-"""Sets that a weight can be projected on.
+"""Keras constraints that project a weight on a set: sparse, quantized, clustered.
 
 Each is a `keras.constraints.Constraint`: called with a tensor it returns the nearest member of the set, of the
 same shape and dtype. It serves ADMM as its projection, and any Keras layer as a `kernel_constraint`.

@@ -1,4 +1,4 @@
-"""The optimal clusters of numbers on a line."""
+"""Optimal k-means clusters of numbers on a line."""
 
 import numpy as np
 

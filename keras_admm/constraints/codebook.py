@@ -1,4 +1,4 @@
-"""Sets of tensors with few distinct values, which may be any."""
+"""Weight clustering: tensors with few distinct values, which may be any."""
 
 import keras
 import numpy as np

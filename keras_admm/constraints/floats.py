@@ -1,4 +1,4 @@
-"""Numbers that a float dtype can hold, and the way of a tensor to the host and back."""
+"""Rounding to what a float dtype can hold, and moving tensors to the host and back."""
 
 import keras
 import numpy as np

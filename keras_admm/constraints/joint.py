@@ -1,4 +1,4 @@
-"""Sets of tensors with few non-zeros that are also on few levels, or in few clusters."""
+"""Sparse and quantized at once: tensors with few non-zeros that are also on few levels, or in few clusters."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Sets of tensors whose weights lie on a few levels: a scale times fixed multiples."""
+"""Quantization levels: tensors whose weights are a scale times fixed multiples."""
 
 import abc
 

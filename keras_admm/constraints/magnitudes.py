@@ -1,4 +1,4 @@
-"""The magnitude that so many of all weights reach, found by counting: without a copy of them, or a sort."""
+"""The magnitude threshold that so many of all weights reach, found by counting: without a copy of them, or a sort."""
 
 import numpy as np
 

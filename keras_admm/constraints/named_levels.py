@@ -1,4 +1,4 @@
-"""Levels that have a name: two, three, or powers of two."""
+"""Binary, ternary and power-of-two quantization levels."""
 
 import keras
 import numpy as np

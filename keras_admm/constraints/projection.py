@@ -1,4 +1,4 @@
-"""The one projection behind every pruning pattern.
+"""The projection behind every pruning pattern: the groups of weights of largest norm are kept.
 
 A pattern sees a tensor as ``(pool, group, member)``: groups compete inside their pool, and of each pool the
 ``count`` groups of largest norm stay. Which axes make a pool, a group and a member is the pattern's view; what

@@ -1,4 +1,4 @@
-"""The best scale of a set of levels: the one whose levels are nearest to a tensor's weights."""
+"""The quantization scale of least squares: the one whose levels are nearest to a tensor's weights."""
 
 import numpy as np
 

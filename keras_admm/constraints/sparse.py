@@ -1,4 +1,4 @@
-"""Sets of tensors with few non-zeros."""
+"""Sparse weights: tensors with few non-zeros, or with zeros at given places."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How a pruning pattern sees a tensor: as groups of weights that compete, and back.
+"""Pruning patterns: how each sees a tensor, as groups of weights that are zeroed as one, and back.
 
 A new pattern is a new view; what is kept is decided by `projection.largest` alone.
 """

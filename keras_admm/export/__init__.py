@@ -1,4 +1,4 @@
-"""The ways out of Keras 3: to other programs and other processors."""
+"""Export to LiteRT, TFMOT and tf_keras."""
 
 from keras_admm.export.litert import litert as litert
 from keras_admm.export.tfmot import strip_tfmot as strip_tfmot

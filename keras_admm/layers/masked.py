@@ -1,4 +1,4 @@
-"""Pruned weights that stay pruned: masks that live in the model and in its saved file.
+"""`Masked`, a wrapper that keeps pruned weights at zero: its masks are saved with the model.
 
 A masked layer is called in a scope that answers every read of a kernel with the kernel times its mask. So any
 layer can be wrapped, the gradient flows through the mask, and nothing is assigned at inference.

@@ -22,7 +22,7 @@ BYTES_OF_AN_OBJECT = 1 << 14
 
 
 def built(contents, custom_objects, safe_mode, max_bytes):
-    """The model of an architecture, with weights that are still to be read, and its slots."""
+    """The model of an architecture, with weights that are still to be read, and its arrays."""
     if not isinstance(contents.architecture, list) or not contents.architecture:
         raise malformed("an architecture that describes no model")
     described = architecture.long(contents.architecture[0])
@@ -32,7 +32,7 @@ def built(contents, custom_objects, safe_mode, max_bytes):
         model = keras.saving.deserialize_keras_object(described, custom_objects, safe_mode)
         if not isinstance(model, keras.Model):
             raise malformed(f"a {type(model).__name__} where a model should be")
-        return model, state.slots(model)
+        return model, state.arrays(model)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Keras models to packed files and back."""
+"""Saving Keras models as packed files, and loading them."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from keras_admm.packed import assets, build, codec, state, trial
 from keras_admm.packed.codec import architecture
 
 
-class Row(NamedTuple):
+class TensorSize(NamedTuple):
     """Where the bytes of one tensor went.
 
     Attributes:
@@ -35,7 +35,7 @@ class Sizes(NamedTuple):
     """Where the bytes of a packed file went; `file` is the sum of all the others.
 
     Attributes:
-        rows: a `Row` for each tensor.
+        rows: a `TensorSize` for each tensor.
         data: bytes of all numbers alone: what the papers' largest ratios count.
         index: bytes of where the non-zeros are.
         side: bytes of how tensors are coded.
@@ -107,10 +107,10 @@ def load(path, custom_objects=None, safe_mode=True, max_bytes=codec.MAX_BYTES):
     checks.boolean("load", "safe_mode", safe_mode)
     _check_reading("load", custom_objects, max_bytes)
     contents = codec.open_bytes(_bytes(path), max_bytes)
-    model, slots = build.built(contents, custom_objects, safe_mode, max_bytes)
+    model, arrays = build.built(contents, custom_objects, safe_mode, max_bytes)
     with build.as_packed_file_error():
-        tensors, _ = codec.read(contents, [slot.spec for slot in slots])
-        state.fill(model, slots, tensors)
+        tensors, _ = codec.read(contents, [array.spec for array in arrays])
+        state.fill(model, arrays, tensors)
         assets.restore(model, contents.architecture[1:])
     return model
 
@@ -132,10 +132,10 @@ def pack(model):
     described = trial.described(model)
     described = json.loads(json.dumps(serialization.numbered(described)))
     described.pop("compile_config", None)
-    slots = state.slots(model)
+    arrays = state.arrays(model)
     content = [architecture.short(described), *assets.collect(model)]
-    data, each = codec.write(content, [slot.spec for slot in slots], [slot.read() for slot in slots])
-    return data, _sizes(data, slots, each)
+    data, each = codec.write(content, [array.spec for array in arrays], [array.read() for array in arrays])
+    return data, _sizes(data, arrays, each)
 
 
 def sizes(source, custom_objects=None, max_bytes=codec.MAX_BYTES):
@@ -164,8 +164,8 @@ def sizes(source, custom_objects=None, max_bytes=codec.MAX_BYTES):
         return pack(source)[1]
     data = source if isinstance(source, bytes) else _bytes(checks.path("sizes", "source", source))
     contents = codec.open_bytes(data, max_bytes)
-    _, slots = build.built(contents, custom_objects, True, max_bytes)
-    return _sizes(data, slots, codec.read(contents, [slot.spec for slot in slots])[1])
+    _, arrays = build.built(contents, custom_objects, True, max_bytes)
+    return _sizes(data, arrays, codec.read(contents, [array.spec for array in arrays])[1])
 
 
 def _check_reading(name, custom_objects, max_bytes):
@@ -175,9 +175,9 @@ def _check_reading(name, custom_objects, max_bytes):
         raise TypeError(checks.refused(name, "custom_objects", must, custom_objects, "Pass {'Layer': Layer}."))
 
 
-def _sizes(data, slots, each):
+def _sizes(data, arrays, each):
     described = codec.open_bytes(data, codec.ANY_BYTES).described
-    rows = tuple(Row(slot.name, *slot.spec, *size) for slot, size in zip(slots, each, strict=True))
+    rows = tuple(TensorSize(array.name, *array.spec, *size) for array, size in zip(arrays, each, strict=True))
     parts = [sum(getattr(row, part) for row in rows) for part in codec.Size._fields]
     return Sizes(rows, *parts, described, len(data) - described - sum(parts), len(data))
 

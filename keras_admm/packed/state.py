@@ -1,4 +1,4 @@
-"""A model's state, as its layers give it to Keras's own files."""
+"""The state of a model's layers, as they give it to Keras's own files."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from keras import ops
 from keras_admm.packed import codec
 
 
-class Slot(NamedTuple):
+class StateArray(NamedTuple):
     """One array of a model's state.
 
     Attributes:
@@ -46,21 +46,22 @@ class Slot(NamedTuple):
         return value.view(kind.word) if kind is not None else value
 
 
-def slots(model):
+def arrays(model):
     """A model's state, layer by layer, as each layer gives it to Keras's own files."""
     found = []
     for layer in model._flatten_layers():
         store = {}
         layer.save_own_variables(store)
         for key, value in store.items():
-            found.append(Slot(store, key, getattr(value, "path", f"{layer.name}/{key}"), layer))
+            found.append(StateArray(store, key, getattr(value, "path", f"{layer.name}/{key}"), layer))
     return found
 
 
-def fill(model, slots, tensors):
+def fill(model, arrays, tensors):
     """Gives each layer its state back."""
-    values = {(id(slot.store), slot.key): _value(slot.spec, bits) for slot, bits in zip(slots, tensors, strict=True)}
-    stores = iter({id(slot.store): slot.store for slot in slots}.values())
+    pairs = zip(arrays, tensors, strict=True)
+    values = {(id(array.store), array.key): _value(array.spec, bits) for array, bits in pairs}
+    stores = iter({id(array.store): array.store for array in arrays}.values())
     for layer in model._flatten_layers():
         own = {}
         layer.save_own_variables(own)

@@ -1,4 +1,4 @@
-"""A packed file tried before it is written: whether the same model comes back."""
+"""A packed file is loaded before it is written: whether the same model comes back."""
 
 import keras
 

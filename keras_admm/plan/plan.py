@@ -1,4 +1,4 @@
-"""What a run does and when: steps, each of ADMM epochs and retraining epochs, laid over the epochs of a run."""
+"""`Plan` and `Step`: ADMM epochs and retraining epochs, laid over the epochs of a fit."""
 
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The target of pruning: a budget of non-zeros, divided over the weights anew at every move."""
+"""`PruningTarget`: a budget of non-zeros, divided over the weights anew at every update of Z."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""`Target`: what a step aims at, the set of each weight; and the forms that a target may be given in."""
+"""`Target`: which set each weight is to reach in a step; and the forms that it may be given in."""
 
 import abc
 from collections.abc import Mapping

@@ -1,3 +1,3 @@
-"""Dead weight found and set to zero: what cannot reach an output, or has nothing to say that a bias cannot."""
+"""Dead neurons and filters found and set to zero: what cannot reach an output, or is the same for all inputs."""
 
 from keras_admm.purification.purify import purify as purify

@@ -1,10 +1,10 @@
-"""The counting: a model's variables -> the rows of a report."""
+"""Counting a model's variables for a report."""
 
 import numpy as np
 
 from keras_admm import weights
 from keras_admm.reporting import file, macs, packed_bits
-from keras_admm.reporting.row import Row
+from keras_admm.reporting.row import ReportRow
 from keras_admm.reporting.table import Report
 
 
@@ -74,7 +74,7 @@ def _left_out(model, chosen):
 
 def _row(name, array, distinct, uses, parts):
     kept = int(np.count_nonzero(array))
-    return Row(
+    return ReportRow(
         name.removesuffix(":0"),
         array.shape,
         array.size,

@@ -1,4 +1,4 @@
-"""The packed file of a model, part by part: made to be weighed, not kept."""
+"""The size of a model's packed file, part by part, without writing it."""
 
 import math
 import warnings
@@ -69,10 +69,10 @@ def pack(model, variables):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Keras says to who saves; here nothing is saved
-            slots, sizes = state.slots(model), packed.sizes(model)
+            arrays, sizes = state.arrays(model), packed.sizes(model)
     except Exception as error:  # whatever a layer of the user's raises when it must describe itself
         return {}, None, f"Packed bytes cannot be known: the model cannot be packed ({_sentence(error)})."
-    parts = _parts(slots, sizes)
+    parts = _parts(arrays, sizes)
     found = {id(v): parts[id(v)] for v in variables if id(v) in parts}
     missing = len(variables) - len(found)
     note = (
@@ -80,30 +80,30 @@ def pack(model, variables):
     )
     lora = [x.name for x in model._flatten_layers() if getattr(x, "lora_enabled", False)]
     merged = f"In the packed file LoRA's factors are added to the kernels of {', '.join(lora)}." if lora else ""
-    return found, _file(slots, sizes, found, parts), " ".join(filter(None, (note, merged)))
+    return found, _file(arrays, sizes, found, parts), " ".join(filter(None, (note, merged)))
 
 
-def _variable(slot):
+def _variable(array):
     """The variable that an array of the file stands for: LoRA's factors are added to their kernel there."""
-    if getattr(slot.layer, "lora_enabled", False) and slot.key == "0":
-        return vars(slot.layer).get("_kernel", vars(slot.layer).get("_embeddings"))
-    return slot.value
+    if getattr(array.layer, "lora_enabled", False) and array.key == "0":
+        return vars(array.layer).get("_kernel", vars(array.layer).get("_embeddings"))
+    return array.value
 
 
-def _parts(slots, sizes):
+def _parts(arrays, sizes):
     """The bytes of each variable; of one that two layers give to the file, all of them."""
     parts = {}
-    for slot, row in zip(slots, sizes.rows, strict=True):
-        before = parts.get(id(_variable(slot)), (0, 0, 0))
-        parts[id(_variable(slot))] = tuple(a + b for a, b in zip(before, (row.data, row.index, row.side), strict=True))
+    for array, row in zip(arrays, sizes.rows, strict=True):
+        before = parts.get(id(_variable(array)), (0, 0, 0))
+        parts[id(_variable(array))] = tuple(a + b for a, b in zip(before, (row.data, row.index, row.side), strict=True))
     return parts
 
 
-def _file(slots, sizes, found, parts):
+def _file(arrays, sizes, found, parts):
     rows = sum(sum(part) for part in found.values())
     rest = sum(sum(part) for key, part in parts.items() if key not in found)
-    counted = [slot for slot in slots if "float" in slot.spec.dtype or id(_variable(slot)) in found]
-    numbers = {id(_variable(slot)): 4 * math.prod(slot.spec.shape) for slot in counted}
+    counted = [array for array in arrays if "float" in array.spec.dtype or id(_variable(array)) in found]
+    numbers = {id(_variable(array)): 4 * math.prod(array.spec.shape) for array in counted}
     return PackedFile(rows, rest, sizes.architecture, sizes.head, sizes.file, sum(numbers.values()))
 
 

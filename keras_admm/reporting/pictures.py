@@ -1,4 +1,4 @@
-"""Pictures of a report and of a run. Needs matplotlib (`pip install keras-admm[plot]`)."""
+"""Plots of a report and of a run. Needs matplotlib (`pip install keras-admm[plot]`)."""
 
 import io
 

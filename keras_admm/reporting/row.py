@@ -1,9 +1,9 @@
-"""One line of a report: what a variable kept, and what it takes."""
+"""One row of a report: what a variable kept, and the bytes and MACs that it takes."""
 
 from typing import NamedTuple
 
 
-class Row(NamedTuple):
+class ReportRow(NamedTuple):
     """One compressible variable, or the total.
 
     Its bytes in the model's packed file are in fractions, for small tensors share one stream; they and what follows

@@ -1,17 +1,17 @@
-"""A report: its rows, its file, and the ways to read them: a table, Markdown, a dict, a page, a picture."""
+"""A report: its rows, its file, and its forms: a table, Markdown, a dict, an HTML page, a plot."""
 
 from typing import NamedTuple
 
 from keras_admm.files import check_place, whole
 from keras_admm.reporting.file import PackedFile
-from keras_admm.reporting.row import Row
+from keras_admm.reporting.row import ReportRow
 
 
 class Report(NamedTuple):
     """The rows of a model; printing it gives an aligned table with a total, and what its packed file takes.
 
     Attributes:
-        rows: tuple of `Row`s.
+        rows: tuple of `ReportRow`s.
         note: str, what the numbers leave out, or nothing.
         distinct: how many different values all rows together have, zero among them.
         file: a `PackedFile`: the bytes of the whole packed file, or None if the model cannot be packed.
@@ -24,14 +24,14 @@ class Report(NamedTuple):
 
     @property
     def total(self):
-        """The sums, as a `Row`; its distinct values are those of all rows together.
+        """The sums, as a `ReportRow`; its distinct values are those of all rows together.
 
         Its MACs are those of the rows where they are known, None where there are none; its bytes are None unless
         those of every row are known.
         """
         known = {field: _sum(getattr(row, field) for row in self.rows) for field in ("macs", "macs_left")}
         all_of = {field: _sum_of_all(getattr(row, field) for row in self.rows) for field in SUMMED}
-        return Row("total", (), distinct=self.distinct, **known, **all_of)
+        return ReportRow("total", (), distinct=self.distinct, **known, **all_of)
 
     @property
     def macs_complete(self):

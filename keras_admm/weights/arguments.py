@@ -1,4 +1,4 @@
-"""Checks of what is said to be a model, and of what is to be compressed of it, as far as they need no weights."""
+"""Checks of `layers`, `exclude` and models, as far as they need no weights."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The door: which variables of a model are compressed."""
+"""Which variables of a model are compressed: `layers`, `exclude`, `biases`."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""The variables of a model by name, their values, and the library that they are of."""
+"""Reading and writing the variables of a model by name, of Keras 3 and tf_keras."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
 """Bits in and out of one range-coded stream, each by a probability that both sides learn.
 
-Whoever uses a coder says the same to both: `bit(slot, bit)` writes `bit` where the coder encodes, ignores it where
+Whoever uses a coder says the same to both: `bit(model, bit)` writes `bit` where the coder encodes, ignores it where
 the coder decodes, and gives the bit back. So that what is written and how it is read is one text.
 """
 
@@ -11,7 +11,7 @@ import constriction
 import numpy as np
 
 from .errors import malformed
-from .probability import Slot
+from .probability import BitModel
 
 BUDGET = 1 << 21  # steps in a file: what keeps a hostile one from taking minutes
 MODELS = {}
@@ -36,7 +36,7 @@ class Coder:
     def __init__(self):
         self.spent = Counter()
         self.label = "side"
-        self._slots = {}
+        self._models = {}
         self._left = BUDGET
 
     def afford(self, steps):
@@ -44,31 +44,31 @@ class Coder:
         if steps > self._left:
             raise malformed(f"more than {BUDGET} steps")
 
-    def slot(self, *key):
-        """The slot of a context, made when first met."""
-        if key not in self._slots:
-            self._slots[key] = Slot()
-        return self._slots[key]
+    def context(self, *key):
+        """The model of a context, made when first met."""
+        if key not in self._models:
+            self._models[key] = BitModel()
+        return self._models[key]
 
-    def bit(self, slot, bit=None):
-        """One bit, by one slot."""
-        bit = self._code(slot.p, bit)
-        slot.learn(bit)
+    def bit(self, model, bit=None):
+        """One bit, by one model."""
+        bit = self._code(model.p, bit)
+        model.learn(bit)
         return bit
 
-    def mixed(self, mixer, slots, bit=None):
-        """One bit, by several slots."""
-        bit = self._code(mixer.predict(slots), bit)
+    def mixed(self, mixer, models, bit=None):
+        """One bit, by several models."""
+        bit = self._code(mixer.predict(models), bit)
         mixer.learn(bit)
-        for slot in slots:
-            slot.learn(bit)
+        for model in models:
+            model.learn(bit)
         return bit
 
     def tree(self, key, width, value=None):
-        """A number of `width` bits, the highest first, each bit by the slot of those before it."""
+        """A number of `width` bits, the highest first, each bit by the model of those before it."""
         node = 1
         for place in range(width - 1, -1, -1):
-            node = 2 * node + self.bit(self.slot(key, node), None if value is None else value >> place & 1)
+            node = 2 * node + self.bit(self.context(key, node), None if value is None else value >> place & 1)
         return node - (1 << width)
 
     def count(self, key, most, value=None):

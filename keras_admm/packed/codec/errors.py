@@ -1,4 +1,4 @@
-"""The one error that a packed file can cause."""
+"""`PackedFileError`, the one error that a packed file can cause."""
 
 
 class PackedFileError(ValueError):

@@ -165,7 +165,7 @@ def small(coder, name, spec, memory, tensor=None):
     if not spec.size:
         return np.zeros(spec.shape, KINDS[spec.dtype].word)
     rank = min(len(spec.shape), 2)
-    sparse = coder.bit(coder.slot("sparse", rank), None if tensor is None else int(not tensor.all()))
+    sparse = coder.bit(coder.context("sparse", rank), None if tensor is None else int(not tensor.all()))
     coder.label = "index"
     mask = np.ones(spec.shape, bool)
     if sparse:
@@ -180,7 +180,7 @@ def small(coder, name, spec, memory, tensor=None):
 
 def _large(coder):
     coder.label = "side"
-    return coder.slot("large")
+    return coder.context("large")
 
 
 def _size(spent, extra):

@@ -6,7 +6,7 @@ are what comes in and its columns what goes out, so a column that died is, in th
 
 import numpy as np
 
-from .probability import Mixer, Slot
+from .probability import BitModel, Mixer
 
 LIVE_WEIGHTS = (21845,) * 3
 CELL_WEIGHTS = (13107,) * 5
@@ -65,10 +65,10 @@ def _live(coder, axis, count, before, live=None):
     bits = [None] * count if live is None else live.tolist()
     mixer, out, last, groups = Mixer(LIVE_WEIGHTS, RATE), [], 1, {}
     for i, (hint, bit) in enumerate(zip(hints, bits, strict=True)):
-        alone = coder.slot("live", axis, period > 1, hint)
-        group = groups.setdefault(i % period, Slot(alone.p, FRESH)) if 1 < period < count else alone
-        slots = alone, coder.slot("live", axis, period > 1, hint, last), group
-        last = coder.mixed(mixer, slots, bit)
+        alone = coder.context("live", axis, period > 1, hint)
+        group = groups.setdefault(i % period, BitModel(alone.p, FRESH)) if 1 < period < count else alone
+        models = alone, coder.context("live", axis, period > 1, hint, last), group
+        last = coder.mixed(mixer, models, bit)
         out.append(last)
     return np.array(out, bool)
 
@@ -102,8 +102,8 @@ class Field:
     def __init__(self, coder, rows, width, places, memory):
         self._coder = coder
         self._mixer = Mixer(CELL_WEIGHTS, RATE)
-        self._all = Slot()
-        self._slots = {}
+        self._all = BitModel()
+        self._models = {}
         # The rows of a flattened image come in periods, one for each of its pixels.
         self._period = len(memory.columns) if rows % len(memory.columns) == 0 else rows
         self._width, self._places = width, places
@@ -111,19 +111,19 @@ class Field:
 
     def row(self, number, wanted=None):
         """Codes one living row: a list of cells, the places of each column together."""
-        row = self._slot("row", number)
-        period = self._slot("period", number % self._period)
+        row = self._model("row", number)
+        period = self._model("period", number % self._period)
         above = self._past.get(number - self._period, [0] * (self._width * self._places))
         out = [0] * self._places
         for i in range(self._width * self._places):
-            column = self._slot("column", i // self._places)
-            near = self._slot("near", out[-1], out[i], above[i])
-            slots = self._all, row, column, period, near
-            out.append(self._coder.mixed(self._mixer, slots, None if wanted is None else wanted[i]))
+            column = self._model("column", i // self._places)
+            near = self._model("near", out[-1], out[i], above[i])
+            models = self._all, row, column, period, near
+            out.append(self._coder.mixed(self._mixer, models, None if wanted is None else wanted[i]))
         self._past[number] = out[self._places :]
         return self._past[number]
 
-    def _slot(self, *key):
-        if key not in self._slots:
-            self._slots[key] = Slot(self._all.p, FRESH)
-        return self._slots[key]
+    def _model(self, *key):
+        if key not in self._models:
+            self._models[key] = BitModel(self._all.p, FRESH)
+        return self._models[key]

@@ -23,7 +23,7 @@ def logistic():
         return table
 
 
-class Slot:
+class BitModel:
     """The probability of a 1 in one context, and how often it has been seen.
 
     Args:
@@ -44,10 +44,10 @@ class Slot:
 
 
 class Mixer:
-    """Weighs the log-odds of several slots, and learns whom to trust.
+    """Weighs the log-odds of several models, and learns whom to trust.
 
     Args:
-        weights: in 65536ths, one for each slot.
+        weights: in 65536ths, one for each model.
         rate: of learning.
     """
 
@@ -58,10 +58,10 @@ class Mixer:
         self._rate = rate
         self._table = logistic()
 
-    def predict(self, slots):
+    def predict(self, models):
         """The probability of a 1, in parts of ONE."""
         table = self._table
-        self._odds = [bisect_left(table, slot.p) - EDGE for slot in slots]
+        self._odds = [bisect_left(table, model.p) - EDGE for model in models]
         mixed = sum(w * o for w, o in zip(self._weights, self._odds, strict=True)) >> 16
         self._p = table[min(max(mixed, -EDGE), EDGE) + EDGE]
         return self._p

@@ -149,7 +149,7 @@ def _symbols(coder, name, book, count, patterns=None):
             negative = int(pattern in places[1])
             place = places[negative][pattern]
         if all(sides):
-            negative = coder.bit(coder.slot(name, "sign", last), negative)
+            negative = coder.bit(coder.context(name, "sign", last), negative)
         else:
             negative = int(not sides[0])
         place = coder.tree((name, book.way == GRID or negative), widths[negative], place)
