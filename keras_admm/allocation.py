@@ -212,7 +212,7 @@ def _checked(sizes, counts):
 
 
 def check_how(name, how):
-    """Raises the sentence for an allocation that is none."""
+    """Raises ValueError or TypeError for an unknown allocation."""
     if isinstance(how, Mapping):
         for pattern, sparsity in how.items():
             checks.text(name, "allocation", pattern)
@@ -225,5 +225,5 @@ def check_how(name, how):
 
 
 def check_min_keep(name, min_keep):
-    """Returns a bound as an int, or raises the sentence for one that is no count."""
+    """Returns `min_keep` as an int, or raises ValueError or TypeError."""
     return checks.integer(name, "min_keep", min_keep, 0)

@@ -39,7 +39,7 @@ class Backup:
         return sorted(int(match[1]) for match in found if match)
 
     def check(self, name):
-        """Raises the sentence that says why no state can be kept in the folder, which is made.
+        """Makes the folder, or raises a ValueError that says why no state can be kept in it.
 
         Args:
             name: str, name used in error messages.

@@ -41,7 +41,7 @@ def tighten(start, end, fraction, path=None):
 
 
 def check_path(name, path):
-    """Raises the sentence for an unknown path."""
+    """Raises ValueError for an unknown path."""
     checks.choice(name, "path", path, (None, "geometric", "cubic"))
 
 
@@ -78,7 +78,7 @@ def rho_factor(growth, rho, residuals, ratio=10.0, change=2.0):
 
 
 def check_growth(name, growth):
-    """Raises the sentence that says what is wrong with a growth of rho."""
+    """Raises ValueError or TypeError for a wrong `rho_growth`."""
     if isinstance(growth, str) and growth == "balance":
         return
     must, remedy = "a finite factor > 0 or 'balance'", "Use 1.0 to hold rho, 1.3 as the authors do."
@@ -86,5 +86,5 @@ def check_growth(name, growth):
 
 
 def check_rho(name, rho):
-    """Returns a penalty as a float, or raises the sentence that says what is wrong with it."""
+    """Returns rho as a float, or raises ValueError or TypeError."""
     return checks.number(name, "rho", rho, 0, "a finite number >= 0, the ADMM penalty", "Start with 1e-3.")

@@ -49,7 +49,7 @@ class PlacedTarget(Target):
 
 
 class ADMMQuantize(ADMM):
-    """Trains the weights onto few levels by ADMM, during `model.fit`.
+    """Quantizes weights by ADMM: trains them onto few levels, during `model.fit`.
 
     Solves `min f(W) subject to W_i in a scale times fixed multiples`: see `keras_admm.ADMM`. ADMM epochs pull the
     weights to their nearest levels; then they are retrained on these, in one of three ways (`retraining`). After `fit`
@@ -102,7 +102,7 @@ class ADMMQuantize(ADMM):
 
 
 class ADMMCluster(ADMM):
-    """Trains the weights into few clusters of equal values by ADMM, during `model.fit`.
+    """Clusters weights by ADMM: trains them into few groups of equal values, during `model.fit`.
 
     Solves `min f(W) subject to W_i having at most so many values`, whichever: see `keras_admm.ADMM`, and
     `ADMMQuantize`, which differs in that its values are equally spaced. Zeros of an earlier pruning stay zero and are

@@ -98,7 +98,7 @@ class States:
         return list({id(o): o for o in all_of_them if o is not None}.values())
 
     def _check(self, state):
-        """Raises the sentence that says why a state cannot be resumed by this fit, before it trains."""
+        """Raises a ValueError that says why a state cannot be resumed by this fit, before it trains."""
         name = self._run.engine.name
         if not {"plan", "begins", "built"} <= set(state):
             raise ValueError(

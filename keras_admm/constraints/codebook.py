@@ -20,7 +20,7 @@ PREFIX = 4096  # weights that tell at once that a tensor has many values
 
 @keras.saving.register_keras_serializable("keras_admm")
 class Codebook(Set):
-    """Tensors, or output channels, of no more than `size` distinct values, zeros apart.
+    """Weight clustering: no more than `size` distinct values in a tensor or an output channel, zeros apart.
 
     Called with `x` it returns the nearest member, `argmin_{c, a} ||c[a] - x||` over codebooks `c` of `size` values and
     assignments `a`: 1-D k-means. With `keep_zeros`, weights that are exactly 0 stay 0 and take no place in the

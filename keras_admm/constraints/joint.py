@@ -16,7 +16,7 @@ EXACT = 100_000  # kept weights up to which the nearest sparse and clustered ten
 
 @keras.saving.register_keras_serializable("keras_admm")
 class Joint(Set):
-    """Tensors in two sets at once: few non-zeros, and these on levels or in clusters.
+    """Pruned and quantized weights: few non-zeros, and these on levels or in clusters.
 
     Called with `x` it returns the nearest member, `argmin ||y - x||` over `y` in both. That is proved, and else
     refused, for

@@ -137,7 +137,7 @@ class OnLevels(Set):
 
 @keras.saving.register_keras_serializable("keras_admm")
 class Levels(OnLevels):
-    """Tensors on symmetric, equally spaced levels.
+    """Uniform symmetric quantization: tensors on equally spaced levels around zero.
 
     Called with `x` it returns the nearest member, `argmin_{q, n} ||q n - x||`, `n` whole numbers: with `zero=True` from
     `-(2^(bits-1) - 1)` to `2^(bits-1) - 1`, as symmetric integers of so many bits have them; with `zero=False` the set

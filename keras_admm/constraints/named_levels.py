@@ -10,7 +10,7 @@ from keras_admm.constraints.levels import BITS, OnLevels
 
 @keras.saving.register_keras_serializable("keras_admm")
 class Binary(OnLevels):
-    """Tensors of two values, `+q` and `-q`.
+    """Binary weights: tensors of two values, `+q` and `-q`.
 
     Called with `x` it returns the nearest member, `argmin_{q, s} ||q s - x||`, `s` of signs: `sign(x) * mean|x|`. The
     sign of 0 is +1.
@@ -58,7 +58,7 @@ class Binary(OnLevels):
 
 @keras.saving.register_keras_serializable("keras_admm")
 class Ternary(OnLevels):
-    """Tensors of three values, `+q`, 0 and `-q`.
+    """Ternary weights: tensors of three values, `+q`, 0 and `-q`.
 
     Called with `x` it returns the nearest member, `argmin_{q, t} ||q t - x||`, `t` of -1, 0 and 1: the `k` largest
     magnitudes go to their mean, with the `k` that makes `(sum of the k largest)^2 / k` greatest.
@@ -93,7 +93,7 @@ class Ternary(OnLevels):
 
 @keras.saving.register_keras_serializable("keras_admm")
 class PowersOfTwo(OnLevels):
-    """Tensors on levels each twice the one before, so that a product with a weight is a shift of bits.
+    """Power-of-two quantization: each level is twice the one before, so that a product with a weight is a bit shift.
 
     Called with `x` it returns the nearest member, `argmin_{q, n} ||q n - x||`, `n` from the powers of two: with
     `zero=True` 0 and `±2^0 ... ±2^(2^(bits-1) - 2)`; with `zero=False`, for a pruned tensor, its zeros stay 0 and

@@ -14,14 +14,14 @@ from keras_admm.constraints.views import check_structure, view
 
 
 def check_sparsity(name, sparsity):
-    """Returns `sparsity` as a float, or raises the sentence that says what is wrong with it."""
+    """Returns `sparsity` as a float, or raises ValueError or TypeError."""
     must, remedy = "a number in [0, 1), the share of zeros", "Pass 0.98 for two kept weights in a hundred."
     return checks.number(name, "sparsity", sparsity, 0, must, remedy, below=1)
 
 
 @keras.saving.register_keras_serializable("keras_admm")
 class Sparse(Set):
-    """Tensors of which a share of `sparsity` is zero.
+    """Sparse weights: tensors of which a share of `sparsity` is zero.
 
     Called with `x` it returns the nearest member, `argmin ||y - x||` over `y` with exactly
     `round((1 - sparsity) * groups)` groups left: the largest stay as they are, the others become 0. Between
@@ -89,7 +89,7 @@ class Sparse(Set):
 
 @keras.saving.register_keras_serializable("keras_admm")
 class Support(Set):
-    """Tensors that are zero wherever `mask` is.
+    """A fixed pruning mask: tensors that are zero wherever `mask` is.
 
     Called with `x` it returns the nearest member, `argmin ||y - x||` over `y` with `y = 0` where `mask` is
     false: `x` itself where the mask is true, 0 elsewhere.

@@ -84,7 +84,7 @@ def block(height, width, shape):
 
 
 def check_structure(name, structure):
-    """Returns `structure`, or raises the sentence that says what is wrong with it."""
+    """Returns `structure`, or raises ValueError or TypeError."""
     if not isinstance(structure, str) or not (structure == "element" or BLOCK.fullmatch(structure)):
         must = "'element' or 'block(h,w)' with whole numbers, such as 'block(1,4)'"
         raise ValueError(checks.refused(name, "structure", must, structure, "Choose one of these."))

@@ -156,7 +156,7 @@ class Plan:
 
 
 def per_step(name, argument, epochs, count, least):
-    """The epochs of each step, from one number for all or a list; raises the sentence that says what is wrong."""
+    """The epochs of each step, from one number for all or a list; or raises ValueError or TypeError."""
     values = list(epochs) if isinstance(epochs, (list, tuple)) else [epochs] * count
     good = all(e is None or (isinstance(e, (int, np.integer)) and type(e) is not bool and e >= least) for e in values)
     if not good or len(values) != count:

@@ -126,7 +126,7 @@ class Computed(Target):
 
 
 def sets_of(name, target, arrays, fraction):
-    """What a target's `sets` gives, or the sentence that says what is wrong with it.
+    """What a target's `sets` gives, or an error that says what is wrong with it.
 
     Args:
         name: str, name used in error messages.

@@ -30,7 +30,7 @@ def check_keras_3(name, model, remedy):
 
 
 def check_choice(name, argument, items):
-    """Returns what is to be compressed or left out, or raises what is wrong with it that shows without a model."""
+    """Returns `layers` or `exclude`, or raises for what is wrong with it whatever the model."""
     for item in [] if items is None else listed(items):
         if isinstance(item, str) and item or hasattr(item, "variables") or hasattr(item, "assign"):
             continue
