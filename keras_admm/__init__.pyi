@@ -1,5 +1,6 @@
 from . import constraints as constraints
 from . import export as export
+from . import graph as graph
 from . import layers as layers
 from . import packed as packed
 from . import penalties as penalties

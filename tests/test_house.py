@@ -24,6 +24,7 @@ FLOORS = {
     "checks": 0,
     "regularizers": 0,
     "weights": 1,
+    "graph": 1,
     "files": 1,
     "lock": 1,
     "serialization": 1,
