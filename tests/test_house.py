@@ -1,6 +1,8 @@
 """Who may import whom, and what `import keras_admm` loads: nothing of weight that Keras had not."""
 
 import ast
+import graphlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -95,6 +97,41 @@ def test_imports_go_down(path):
     if name not in ("__init__",):
         assert name in FLOORS, f"{name} has no floor: give it one"
         assert not list(faults(name, path.read_text()))
+
+
+def files():
+    """Every file of the package by its module's name."""
+    paths = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in paths.items()}
+
+
+def imported_files(name, source, known):
+    """The files that one of them imports, within functions too."""
+    package = name if name in known and known[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield from {f"{module}.{a.name}" if f"{module}.{a.name}" in known else module for a in node.names}
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+
+
+def check_no_circle(sources, known):
+    graph = {name: set(imported_files(name, source, known)) - {name} for name, source in sources.items()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_two_files_import_each_other():
+    check_no_circle({name: path.read_text() for name, path in files().items()}, files())
+
+
+def test_a_circle_is_found():
+    known = files()
+    here, there = "keras_admm.checks", "keras_admm.packed.codec.file"
+    sources = {here: "from keras_admm.packed.codec import file", there: "def f():\n    from ... import checks"}
+    check_no_circle({here: sources[here]}, known)
+    with pytest.raises(graphlib.CycleError):
+        check_no_circle(sources, known)
 
 
 def strangers(source, level):

@@ -25,3 +25,4 @@ from keras_admm.attach.rules import StepRule as StepRule
 from keras_admm.attach.slot import PRUNED as PRUNED
 from keras_admm.attach.slot import UNCONSTRAINED as UNCONSTRAINED
 from keras_admm.attach.slot import Slot as Slot
+from keras_admm.attach.tf_keras_optimizer import set_constraint as set_constraint

@@ -74,6 +74,7 @@ class _Rewriting:
     def __init__(self, model, turned):
         self.turned = turned
         self.paddings = {}  # of the original layers by name, for their copies are changed
+        self.formats = {}
         self.images = {}  # turned inputs, by the id of the input, which the copy keeps alive
         classes = {type(x) for x in model._flatten_layers()}
         self.own_classes = {c.__name__: c for c in classes if not c.__module__.startswith("keras.")}
@@ -98,7 +99,9 @@ class _Rewriting:
 
     def _layer(self, layer):
         config = layer.get_config()
-        self.paddings[layer.name] = getattr(layer, "padding", None)
+        if isinstance(layer, (*CONVOLUTIONS, layers.ZeroPadding2D)):
+            self.paddings[layer.name] = layer.padding
+        self.formats[layer.name] = config.get("data_format", "channels_last")
         if _is_explicit(layer):
             config["padding"] = "valid"
         if self.turned and isinstance(layer, layers.ZeroPadding2D):
@@ -114,7 +117,7 @@ class _Rewriting:
         images = [x for x in keras.tree.flatten(args) if _is_image(x)]
         if self.turned and images and not isinstance(layer, TURNABLE):
             _refuse(layer, f"a {type(layer).__name__}, which cannot be turned with its images", "Replace it")
-        if images and getattr(layer, "data_format", "channels_last") != "channels_last":
+        if images and self.formats.get(layer.name, "channels_last") != "channels_last":
             _refuse(layer, "data_format='channels_first'", "Build it with channels last")
         args = keras.tree.map_structure(self._turn, args)
         if layer.name in self.paddings and _is_explicit(layer, self.paddings[layer.name]):

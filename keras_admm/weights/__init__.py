@@ -12,6 +12,7 @@ from keras_admm.weights.selection import select as select
 from keras_admm.weights.values import Lazy as Lazy
 from keras_admm.weights.values import is_tf_keras as is_tf_keras
 from keras_admm.weights.values import named as named
+from keras_admm.weights.values import of_class as of_class
 from keras_admm.weights.values import path as path
 from keras_admm.weights.values import read as read
 from keras_admm.weights.values import storable as storable

@@ -26,6 +26,12 @@ def is_tf_keras(thing):
     return any(c.__module__.split(".")[0] == "tf_keras" for c in type(thing).__mro__)
 
 
+def of_class(thing, *names):
+    """Whether a layer, a model or an optimizer is of one of Keras's classes of these names, in Keras 3 or tf_keras."""
+    classes = [c for c in type(thing).__mro__ if c.__module__.split(".")[0] in ("keras", "tf_keras")]
+    return any(c.__name__ in names for c in classes)
+
+
 def read(variable):
     """The variable's value as a new float32 NumPy array."""
     return np.array(ops.convert_to_numpy(ops.cast(ops.convert_to_tensor(variable), "float32")))

@@ -10,6 +10,7 @@ from keras_admm import inference
 from keras_admm.errors import reason
 from keras_admm.export.litert.convert import layers
 from keras_admm.export.litert.flatbuffer import INSTALL
+from keras_admm.weights import of_class
 
 BATCH = 32
 TOLERANCE = {None: 1e-3, "float16": 1e-2, "int8": 0.25, "int4": 0.75}
@@ -88,12 +89,12 @@ def compare(expected, found):
     return Difference(float(max(apart)), float(max(scales)), float(max(relative)))
 
 
-def tolerance(options, learned):
+def tolerance(options):
     """The largest relative difference that is allowed."""
-    if options["tolerance"] is not None:
-        return options["tolerance"]
-    quantize = options["quantize"]
-    if quantize in TOLERANCE and not learned:
+    if options.tolerance is not None:
+        return options.tolerance
+    quantize = options.quantize
+    if quantize in TOLERANCE and not options.learned:
         return TOLERANCE[quantize]
     return TOLERANCE["int4" if any(few in str(quantize) for few in ("wi4", "wi2")) else "int8"]
 
@@ -128,7 +129,7 @@ def _depends_on_the_batch(model, nest, arrays):
     )
     if compare(together, alone).relative <= TOLERANCE[None]:
         return None
-    norms = [x.name for x in layers(model) if any(c.__name__ == "BatchNormalization" for c in type(x).__mro__)]
+    norms = [x.name for x in layers(model) if of_class(x, "BatchNormalization")]
     return ", ".join(norms) or model.name
 
 

@@ -8,7 +8,8 @@ import warnings
 import keras
 
 from keras_admm.errors import reason
-from keras_admm.weights import is_tf_keras
+from keras_admm.export.litert.inputs import symbolic
+from keras_admm.weights import is_tf_keras, of_class
 
 REMEDY_RNN = (
     "Build the recurrent layer with unroll=True, or translate the model with "
@@ -60,8 +61,7 @@ def save_signature(model, infer, nest, folder):
     archive.track(model)
     signature = [tf.TensorSpec(i.shape, i.dtype, name=i.name) for i in inputs]
     archive.add_endpoint("serving_default", serve, input_signature=signature)
-    if not is_tf_keras(model):
-        _renew_lists(getattr(model, "optimizer", None))
+    _renew_lists(v for v in vars(model).values() if isinstance(v, keras.optimizers.Optimizer))
     try:
         with quiet():
             archive.write_out(folder)
@@ -69,14 +69,15 @@ def save_signature(model, infer, nest, folder):
         raise ValueError(sentence(reason(error, 100_000), layers(model))) from error
 
 
-def _renew_lists(optimizer):
-    """TensorFlow walks through the optimizer too, and refuses a list that has lost an element.
+def _renew_lists(optimizers):
+    """TensorFlow walks through Keras 3's optimizers too, and refuses a list that has lost an element.
 
     Keras takes the learning rate out of the list of variables when a schedule takes its place after `compile`.
     """
-    for each in (optimizer, getattr(optimizer, "inner_optimizer", None)):
-        if each is not None:
-            each._variables = list(each._variables)
+    for optimizer in optimizers:
+        optimizer._variables = list(optimizer._variables)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            _renew_lists([optimizer.inner_optimizer])
 
 
 def convert(folder, quantize=None, samples=None, integer_io=False, sparse=False, learned=False):
@@ -120,7 +121,7 @@ class ConverterError(Exception):
 
 def rolled(model):
     """The recurrent layers whose time steps are a loop."""
-    return [layer for layer in layers(model) if getattr(layer, "unroll", None) is False]
+    return [layer for layer in layers(model) if of_class(layer, "RNN") and not layer.unroll]
 
 
 def check_recurrent(model, quantize):
@@ -129,7 +130,7 @@ def check_recurrent(model, quantize):
     Raises:
         ValueError: naming the layer.
     """
-    stateful = next((x for x in layers(model) if getattr(x, "stateful", False) and hasattr(x, "unroll")), None)
+    stateful = next((x for x in layers(model) if of_class(x, "RNN") and x.stateful), None)
     if stateful is not None:
         raise ValueError(
             f"{stateful.name}: a .tflite file computes each call anew. Received: a {type(stateful).__name__} with "
@@ -137,7 +138,8 @@ def check_recurrent(model, quantize):
             "as inputs and outputs of the model, by `initial_state` and `return_state=True`."
         )
     found = rolled(model)
-    static = getattr(model, "inputs", None) and model.inputs[0].shape[0] is not None
+    inputs = symbolic(model)
+    static = inputs and inputs[0].shape[0] is not None
     if is_tf_keras(model) and static:
         found = [layer for layer in found if quantize == "int8" and type(layer).__name__ == "GRU"]
     if found:

@@ -1,33 +1,36 @@
 """Brings whatever data a user has to one array for each of a model's inputs."""
 
 import os
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from keras_admm import checks
+from keras_admm.export.litert.inputs import check_types, structure, symbolic
 
-HALF = ("float16", "bfloat16")
 FROM_ITERABLE = 512  # samples taken of a dataset that may have no end
 MADE_UP = 8  # samples drawn where the user gave none
 
 
-@dataclass(frozen=True)  # a tuple would be a nest itself
-class Input:
-    """One of a model's inputs, in the order in which the flattened model takes them.
+def taken(model, given):
+    """One array for each input of a model, from each argument that holds data; and the nest of its `Input`s.
 
-    Attributes:
-        name: by which the .tflite file's signature knows it.
-        shape: with None where it is free, the batch first.
-        dtype: as Keras names it.
+    Args:
+        model: a built model.
+        given: dict of `"representative_data"` and `"check_data"` to what the user gave, or None.
+
+    Raises:
+        ValueError: for data that does not fit the model, or a model that no .tflite file can have the inputs of.
+        TypeError: for what can be no data.
     """
-
-    name: str
-    shape: tuple
-    dtype: str
+    for argument, samples in given.items():
+        check(argument, samples)
+    inputs = len(symbolic(model))
+    found = {name: batches(samples, inputs) for name, samples in given.items() if samples is not None}
+    nest = structure(model, found.get("check_data") or found.get("representative_data"))
+    check_types(model, nest)
+    return {name: arrays(name, each, nest) for name, each in found.items()}, nest
 
 
 def check(argument, data):
@@ -35,7 +38,7 @@ def check(argument, data):
     must = "an array, a list or dict of arrays, an iterable of batches, or a function that returns one"
     remedy = "Pass a few hundred typical inputs, x_train[:500]."
     if isinstance(data, (str, bytes, type, os.PathLike)) or not (
-        data is None or hasattr(data, "shape") or callable(data) or isinstance(data, Iterable)
+        data is None or _is_array(data) or callable(data) or isinstance(data, Iterable)
     ):
         raise TypeError(checks.refused("litert", argument, must, data, remedy))
     if isinstance(data, (list, tuple, dict)) and not len(data):
@@ -62,49 +65,6 @@ def batches(data, inputs=1):
         if count >= FROM_ITERABLE:
             break
     return taken
-
-
-def structure(model, given=None):
-    """The nest of `Input`s that a model is called with; of a subclassed model it is read off the data.
-
-    Args:
-        model: a built model.
-        given: a list of batches, or None.
-
-    Raises:
-        ValueError: for a subclassed model without data, or inputs of a kind that no .tflite file can take.
-    """
-    tensors = getattr(model, "inputs", None)
-    if tensors:
-        sequential = any(c.__name__ == "Sequential" for c in type(model).__mro__)
-        nest = tensors[0] if sequential else model.input
-        for tensor in tensors:
-            _check_kind(tensor)
-        return keras.tree.map_structure(_of_tensor, nest)
-    if not given:
-        raise ValueError(
-            f"{model.name}: the shape of the inputs must be known to convert a model. Received: a subclassed model, "
-            "which does not tell it, without data. Pass a batch as `check_data`, from which it is read."
-        )
-    names = iter(_names(given[0]))
-    return keras.tree.map_structure(lambda a: _of_data(next(names), a), given[0])
-
-
-def check_types(model, nest):
-    """Refuses inputs of text, naming the layer that reads them.
-
-    Raises:
-        ValueError: with how to take that layer out of the model.
-    """
-    for item in keras.tree.flatten(nest):
-        if not np.issubdtype(_numpy(item.dtype), np.number) and item.dtype != "bool":
-            reader = next((x for x in model._flatten_layers(include_self=False) if hasattr(x, "get_vocabulary")), None)
-            named = f"the layer {reader.name} ({type(reader).__name__})" if reader else "the layers that read it"
-            raise ValueError(
-                f"{item.name}: LiteRT's own operations compute on numbers. Received: an input of dtype={item.dtype}. "
-                f"Split the preprocessing off: apply {named} to the data before the model, and export what comes "
-                "after it, for example keras.Model(layer_after.input, model.output)."
-            )
 
 
 def arrays(name, given, nest):
@@ -155,16 +115,12 @@ def random(inputs):
     return [a.astype(i.dtype) for a, i in zip(drawn, inputs, strict=True)]
 
 
-def _name(dtype):
-    return getattr(dtype, "name", str(dtype))
-
-
-def _numpy(dtype):
-    return np.dtype("O") if dtype in ("string", "str", "object", "resource", "variant") else np.dtype(dtype)
+def _is_array(data):
+    return hasattr(data, "shape")  # arrays of NumPy, TensorFlow, JAX, torch and pandas have no class in common
 
 
 def _is_batch(data):
-    return hasattr(data, "shape") or isinstance(data, (list, tuple, dict))
+    return _is_array(data) or isinstance(data, (list, tuple, dict))
 
 
 def _without_targets(batch, inputs):
@@ -174,36 +130,6 @@ def _without_targets(batch, inputs):
     if len(batch) == 2 and isinstance(batch[0], str):
         return batch[1]
     return batch if inputs > 1 and len(batch) == inputs else batch[0]
-
-
-def _check_kind(tensor):
-    for kind in ("sparse", "ragged"):
-        if getattr(tensor, kind, False) or type(tensor).__name__.lower().startswith(kind):
-            raise ValueError(
-                f"{tensor.name.split(':')[0]}: a .tflite file takes dense arrays. Received: an input with "
-                f"{kind}=True. Build the model with a dense input of the same shape, and pad or fill the data."
-            )
-
-
-def _names(batch):
-    """For each array of a batch the key that it has there, made fit for a signature; or its number."""
-    plain = isinstance(batch, dict) and not any(isinstance(v, (list, tuple, dict)) for v in batch.values())
-    keys = [re.sub(r"\W", "_", str(key)) for key in sorted(batch)] if plain else []
-    count = len(keras.tree.flatten(batch))
-    return keys if len(set(keys)) == count else [f"input_{i}" for i in range(count)]
-
-
-def _of_tensor(tensor):
-    dtype = _name(tensor.dtype)
-    return Input(tensor.name.split(":")[0], tuple(tensor.shape), "float32" if dtype in HALF else dtype)
-
-
-def _of_data(name, array):
-    array = array if hasattr(array, "dtype") else np.asarray(array)
-    dtype = _name(array.dtype)
-    dtype = "string" if dtype.startswith(("str", "bytes", "object")) else dtype
-    # Keras takes every floating input to the type that its layers compute in.
-    return Input(name, (None, *np.shape(array)[1:]), "float32" if "float" in dtype else dtype)
 
 
 def _flat(name, batch, nest):

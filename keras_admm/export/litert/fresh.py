@@ -9,11 +9,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_admm.errors import cut, reason
+from keras_admm.errors import cut
 from keras_admm.export.litert.apart import environment
 from keras_admm.export.litert.report import LiteRTReport
 
-CODE = "import sys; from keras_admm.export.litert.fresh import answer; answer(sys.argv[1])"
+CODE = "import sys; from keras_admm.export.litert.worker import answer; answer(sys.argv[1])"
 
 
 def in_fresh_process(model, path, given, keys, options):
@@ -52,24 +52,3 @@ def in_fresh_process(model, path, given, keys, options):
 def _last(run):
     said = run.stderr.strip().splitlines()
     return cut(said[-1])[:300] if said else f"a process that ended with status {run.returncode}"
-
-
-def answer(folder):
-    """Does the job that lies in a folder, and leaves the answer there."""
-    from keras_admm.export.litert.write import litert
-
-    folder = Path(folder)
-    job = json.loads((folder / "job.json").read_text())
-    model = keras.models.load_model(folder / "model.keras", compile=False)
-    given = {}
-    with np.load(folder / "data.npz") as arrays:
-        for key in arrays.files:
-            given.setdefault(key.partition("/")[0], []).append(arrays[key])
-    keys = job.pop("keys")
-    if keys is not None:
-        given = {name: dict(zip(keys, arrays, strict=True)) for name, arrays in given.items()}
-    try:
-        told = litert(model, **job, **given).to_dict()
-    except ValueError as error:
-        told = {"error": reason(error, 10_000)}
-    (folder / "answer.json").write_text(json.dumps(told))

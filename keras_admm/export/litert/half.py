@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from keras_admm.export.litert.convert import layers
-from keras_admm.export.litert.data import HALF
+from keras_admm.export.litert.inputs import HALF
 from keras_admm.weights import is_tf_keras
 
 
@@ -28,8 +28,7 @@ def check(model):
         ValueError: naming the layer.
     """
     for layer in layers(model):
-        quantized = getattr(_policy(layer), "quantization_mode", None)
-        if quantized and quantized != "int4":
+        if _quantized(layer) not in (None, "int4"):
             raise ValueError(
                 f"{layer.name}: LiteRT's own operations do not take layers that Keras has quantized. Received: a "
                 f"{type(layer).__name__} of the policy {_policy(layer).name!r}. Export the model as it was before "
@@ -87,7 +86,7 @@ def _set(layer):
         import tf_keras
 
         layer._set_dtype_policy(tf_keras.mixed_precision.Policy("float32"))
-    elif not getattr(layer.dtype_policy, "quantization_mode", None):
+    elif not _quantized(layer):
         object.__setattr__(layer, "_dtype_policy", keras.dtype_policies.DTypePolicy("float32"))
 
 
@@ -95,12 +94,17 @@ def _graphs(model):
     """The Functional models in a model, itself among them: each converts what it is given to its inputs' types."""
     if is_tf_keras(model):
         return []
-    opened = [getattr(x, "_functional", None) or x for x in [*layers(model), model]]
-    return [x for x in opened if any(c.__name__ == "Functional" for c in type(x).__mro__)]
+    opened = [x._functional if isinstance(x, keras.Sequential) else x for x in [*layers(model), model]]
+    return [x for x in opened if isinstance(x, keras.Function)]
 
 
 def _policy(layer):
     return layer._dtype_policy if is_tf_keras(layer) else layer.dtype_policy
+
+
+def _quantized(layer):
+    """The mode in which Keras 3 has quantized a layer, or None."""
+    return None if is_tf_keras(layer) else layer.dtype_policy.quantization_mode
 
 
 def _own(layer):

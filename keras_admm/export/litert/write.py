@@ -8,31 +8,19 @@ from pathlib import Path
 
 import keras
 
-from keras_admm import checks, inference
-from keras_admm.errors import reason
-from keras_admm.export.litert import check, data, flatbuffer, half
-from keras_admm.export.litert import quantize as recipes
-from keras_admm.export.litert.apart import Crash, convert_apart
-from keras_admm.export.litert.convert import (
-    ConverterError,
-    check_recurrent,
-    convert,
-    is_quantization_aware,
-    layers,
-    rolled,
-    save_signature,
-    sentence,
-)
+from keras_admm import inference
+from keras_admm.export.litert import check, data, flatbuffer, half, zeros
+from keras_admm.export.litert.conversion import Conversion, samples
+from keras_admm.export.litert.convert import check_recurrent, save_signature
 from keras_admm.export.litert.fresh import in_fresh_process
+from keras_admm.export.litert.inputs import symbolic
 from keras_admm.export.litert.kernels import kernels
+from keras_admm.export.litert.options import checked
 from keras_admm.export.litert.report import LiteRTReport
 from keras_admm.files import check_place, whole
 from keras_admm.weights import check_model, is_tf_keras
 
 CHECKED = 64  # samples of the representative data that the file is checked on
-TOGETHER = 32  # samples that the AI Edge Quantizer sees at once: it takes the mean of the batches' ranges
-WORTH = 0.3  # share of zeros from which the converter leaves them out
-CONVERTER = (None, "float16", "dynamic_int8", "int8")
 KEPT = (
     "An LSTM in the file goes on from where its last call ended: call the interpreter's reset_all_variables() before "
     "each new sequence."
@@ -99,97 +87,49 @@ def litert(
     check_model("litert", model)
     check_place(path)
     flatbuffer.schema()
-    learned = _check(model, quantize, sparse, representative_data, integer_io)
-    options = {"quantize": quantize, "sparse": sparse, "tolerance": tolerance, "integer_io": integer_io}
-    if tolerance is not None:
-        checks.number("litert", "tolerance", tolerance, 0, "a finite number >= 0 or None")
-    given = {"representative_data": representative_data, "check_data": check_data}
-    for argument, samples in given.items():
-        data.check(argument, samples)
-    count = len(getattr(model, "inputs", None) or ())
-    given = {name: data.batches(d, count) for name, d in given.items() if d is not None}
-    nest = data.structure(model, given.get("check_data") or given.get("representative_data"))
-    data.check_types(model, nest)
-    given = {name: data.arrays(name, batches, nest) for name, batches in given.items()}
+    arguments = {"quantize": quantize, "sparse": sparse, "tolerance": tolerance, "integer_io": integer_io}
+    options = checked(model, representative_data, **arguments)
+    given, nest = data.taken(model, {"representative_data": representative_data, "check_data": check_data})
     check_recurrent(model, quantize)
     half.check(model)
     with whole(path) as target, inference.unchanged(model):
         if not is_tf_keras(model) and keras.backend.backend() != "tensorflow":
-            keys = sorted(nest) if isinstance(nest, dict) and not getattr(model, "inputs", None) else None
-            report = in_fresh_process(model, target, given, keys, options)
+            keys = sorted(nest) if isinstance(nest, dict) and not symbolic(model) else None
+            report = in_fresh_process(model, target, given, keys, arguments)
         else:
-            report = _write(model, target, nest, given, options, learned)
+            report = _write(model, target, nest, given, options)
     if report.note:
         warnings.warn(f"{model.name}: {report.note}", stacklevel=2)
     return report._replace(path=str(path))
 
 
-def _check(model, quantize, sparse, representative_data, integer_io):
-    """Whether the model brings learned ranges; or what is wrong with the arguments."""
-    if not getattr(model, "built", False):
-        raise ValueError(
-            f"{model.name}: the model must be built to be exported. Received: a model without variables. "
-            "Call model.build(input_shape), or the model on a batch of data, first."
-        )
-    if quantize is not None:
-        checks.text("litert", "quantize", quantize)
-    if quantize not in (*CONVERTER, "int4"):
-        recipes.recipe(quantize)
-    learned = is_tf_keras(model) and is_quantization_aware(model)
-    if learned and quantize:
-        raise ValueError(
-            f"{model.name}: a quantization-aware model brings its own ranges. Received: quantize={quantize!r}. "
-            "Leave `quantize` at None."
-        )
-    _check_scheme("learned" if learned else quantize, sparse, representative_data, integer_io)
-    return learned
-
-
-def _check_scheme(quantize, sparse, representative_data, integer_io):
-    if not (isinstance(sparse, bool) or isinstance(sparse, str) and sparse == "auto"):
-        raise ValueError(checks.refused("litert", "sparse", "'auto', True or False", sparse, "Choose one of these."))
-    checks.boolean("litert", "integer_io", integer_io)
-    if sparse is True and quantize:
-        raise ValueError(
-            "litert: sparse encoding goes with float32 alone: with quantized weights LiteRT fails to prepare the file "
-            f"or computes wrong results. Received: sparse=True, quantize={quantize!r}. Leave `sparse` at 'auto'; "
-            "gzip makes the quantized file as small."
-        )
-    if (quantize == "int8" or recipes.needs_data(quantize or "")) and representative_data is None:
-        raise ValueError(
-            f"litert: quantize={quantize!r} needs `representative_data` to find the range of each layer. "
-            "Received: None. Pass a few hundred typical inputs, or quantize='dynamic_int8'."
-        )
-    if integer_io and quantize != "int8":
-        raise ValueError(
-            f"litert: integer inputs and outputs go with quantize='int8'. Received: integer_io=True, "
-            f"quantize={quantize!r}. Leave `integer_io` at False."
-        )
-
-
-def _write(model, target, nest, given, options, learned):
+def _write(model, target, nest, given, options):
     inputs = keras.tree.flatten(nest)
     seen = given.get("representative_data")
-    batch = inputs[0].shape[0]
-    few = max(CHECKED // (batch or 1), 1) * (batch or 1)
-    data_for_check = given.get("check_data") or (seen and [a[:few] for a in seen]) or data.random(inputs)
-    together = 1 if options["quantize"] == "int8" else TOGETHER
-    samples = seen and _samples(inputs, seen, batch or min(together, len(seen[0])))
-    limit = check.tolerance(options, learned)
+    checked_on = _for_check(inputs, given)
+    limit = check.tolerance(options)
 
     with tempfile.TemporaryDirectory() as folder:
-        expected, note = _saved(model, nest, data_for_check, folder)
+        expected, note = _saved(model, nest, checked_on, folder)
+        conversion = Conversion(model, folder, options, seen and samples(inputs, seen, options))
 
         def put(content):
             Path(target).write_bytes(content)
-            difference = check.compare(expected, check.file_outputs(target, inputs, data_for_check))
-            return check.within(limit, difference, model, nest, data_for_check)
+            difference = check.compare(expected, check.file_outputs(target, inputs, checked_on))
+            return check.within(limit, difference, model, nest, checked_on)
 
-        make = partial(_made, model, folder, target, options, samples, learned)
-        difference, sizes, told = _chosen(make, put, target, options, learned)
-    report = _report(target, options, learned, difference, limit, len(data_for_check[0]), sizes, told)
+        form = zeros.written(target, options, partial(conversion.content, target), put)
+    report = _report(target, options, limit, len(checked_on[0]), form)
     kept = KEPT if flatbuffer.read(target).keeps_state else ""
     return report._replace(note=" ".join(filter(None, (note, kept))))
+
+
+def _for_check(inputs, given):
+    """The arrays that the outputs are compared on."""
+    batch = inputs[0].shape[0] or 1
+    few = max(CHECKED // batch, 1) * batch
+    seen = given.get("representative_data")
+    return given.get("check_data") or (seen and [a[:few] for a in seen]) or data.random(inputs)
 
 
 def _saved(model, nest, arrays, folder):
@@ -204,100 +144,18 @@ def _saved(model, nest, arrays, folder):
     return expected, half.note(in_half, check.compare(own, expected).relative) if in_half else ""
 
 
-def _made(model, folder, target, options, samples, learned, sparse=False):
-    """The bytes of one form of the file."""
-    quantize = options["quantize"]
-    own = quantize in CONVERTER
-    # Calibration of a loop over time steps may end the process.
-    may_crash = quantize == "int8" and is_tf_keras(model) and rolled(model)
-    try:
-        content = (convert_apart if may_crash else convert)(
-            folder,
-            quantize=quantize if own else None,
-            samples=samples if own else None,
-            integer_io=options["integer_io"],
-            sparse=sparse,
-            learned=learned,
-        )
-    except Crash as error:
-        named = ", ".join(layer.name for layer in rolled(model))
-        raise ValueError(
-            f"{named}: TensorFlow's converter must be able to run the model to find its ranges. Received: a crash of "
-            f"it on the recurrent layers, in a child process made for that case ({error}). Build them with "
-            "unroll=True, or choose quantize='dynamic_int8'."
-        ) from error
-    except ConverterError as error:
-        raise ValueError(sentence(str(error), layers(model))) from error
-    if own:
-        return content
-    Path(target).write_bytes(content)
-    return recipes.quantized(target, recipes.INT4 if quantize == "int4" else quantize, samples)
-
-
-def _chosen(make, put, target, options, learned):
-    """Writes the dense file or the sparse one; returns the difference, both sizes, and why."""
-    dense = make()
-    sizes = {"dense": len(dense)}
-    if options["quantize"] or learned:
-        return put(dense), sizes, "stored; leaving them out of a quantized file would make it compute wrongly"
-    if options["sparse"] is False:
-        return put(dense), sizes, "stored, as asked for"
-    Path(target).write_bytes(dense)
-    stored = flatbuffer.tensors(target)
-    if not any(t.zeros >= WORTH * t.size and len(t.shape) in (2, 4) for t in stored):
-        if options["sparse"] is True:
-            raise ValueError(
-                "litert: to leave zeros out, a tensor must have at least 30% of them. Received: sparse=True and a "
-                "model without such. Prune it first, or leave `sparse` at 'auto'."
-            )
-        return put(dense), sizes, "stored; no tensor has 30% of them, from which on they can be left out"
-    try:
-        coded = make(sparse=True)
-        Path(target).write_bytes(coded)
-        _check_none_lost(stored, flatbuffer.tensors(target))
-        difference = put(coded)
-    except ValueError as error:
-        if options["sparse"] is True:
-            raise
-        return put(dense), sizes, f"stored, as they cannot be left out here: {reason(error)}"
-    sizes["sparse"] = len(coded)
-    saved = f"{sizes['sparse']:,} bytes without them, {sizes['dense']:,} with"
-    if options["sparse"] is True or len(coded) < len(dense):
-        return difference, sizes, f"left out of the file: {saved}"
-    return put(dense), sizes, f"stored, which takes less: {saved}"
-
-
-def _check_none_lost(stored, coded):
-    """Raises where the converter, which codes whole runs of 4 inputs alone, left out the weights of the last ones."""
-    zeros = {shape: sum(t.zeros for t in stored if t.shape == shape) for shape in {t.shape for t in stored}}
-    lost = [s for s, count in zeros.items() if sum(t.zeros for t in coded if t.shape == s) > count]
-    if lost:
-        raise ValueError(
-            f"litert: TensorFlow's converter codes runs of 4 inputs only, and would lose what a layer has beyond them. "
-            f"Received: weights of shape {lost[0]} (outputs, inputs) that are not zero beyond the last run. Give the "
-            "layer a multiple of 4 inputs, or exclude= it from the pruning in blocks."
-        )
-
-
-def _samples(inputs, arrays, batch):
-    return [
-        {item.name: a[i : i + batch] for item, a in zip(inputs, arrays, strict=True)}
-        for i in range(0, len(arrays[0]) - batch + 1, batch)
-    ]
-
-
-def _report(target, options, learned, difference, limit, samples, sizes, sentence):
+def _report(target, options, limit, samples, form):
     content = Path(target).read_bytes()
     return LiteRTReport(
         path=str(target),
-        quantize="learned" if learned else options["quantize"] or "float32",
+        quantize=options.scheme or "float32",
         bytes=len(content),
         gzip_bytes=len(gzip.compress(content, 9, mtime=0)),
-        **difference._asdict(),
+        **form.difference._asdict(),
         tolerance=limit,
         samples=samples,
-        sizes=sizes,
-        sparse=sentence,
+        sizes=form.sizes,
+        sparse=form.sparse,
         tensors=flatbuffer.tensors(target),
         kernels=kernels(flatbuffer.read(target)),
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_admm import weights
-from keras_admm.attach.tf_keras_optimizer import set_constraint
+from keras_admm.attach import set_constraint
 
 REMEDY = {"zeros": "Prune it first", "clusters": "Compress it to a few levels first"}
 

@@ -6,8 +6,7 @@ import keras
 
 from keras_admm.errors import reason
 from keras_admm.export.tfmot.quantize import load
-from keras_admm.export.twin import to_tf_keras
-from keras_admm.export.twin.replay import Names
+from keras_admm.export.twin import Names, to_tf_keras
 from keras_admm.weights import is_tf_keras
 
 # TFMOT's wrappers, by name: TFMOT need not be there to look for them.
@@ -60,8 +59,7 @@ def clone(model):
             f"which that fails ({reason(error)}). Give its own layers a get_config() that names all arguments."
         ) from error
     for layer in copy._flatten_layers(include_self=False):
-        if hasattr(layer, "finalize_state"):
-            layer.finalize_state()  # Normalization computes with constants made of its weights
+        layer.finalize_state()  # Normalization computes with constants made of its weights
     return copy
 
 

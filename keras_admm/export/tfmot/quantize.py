@@ -10,6 +10,7 @@ FLAG = "TF_USE_LEGACY_KERAS"
 SPLIT = ("SeparableConv1D", "SeparableConv2D")
 HALF = ("float16", "bfloat16")
 FOLDED = ("Conv2D", "DepthwiseConv2D", "Dense", *SPLIT)
+ACTIVATED = (*FOLDED, "Conv2DTranspose")
 
 
 def load():
@@ -23,7 +24,7 @@ def load():
     before = os.environ.get(FLAG)
     # TFMOT sets the flag for good when it is imported. What `tf.keras` stands for in this process is decided when it
     # is first looked at: that is here, by the user's own flag.
-    getattr(tf.keras, "version", None)
+    _ = tf.keras.layers
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -113,7 +114,7 @@ def _check_configs(left):
 
     for layer in (x for x in left if not _is_of_tf_keras(x)):
         kind = type(layer).__name__
-        if hasattr(tf_keras.layers, kind):
+        if kind in vars(tf_keras.layers):
             raise ValueError(
                 f"{layer.name}: TFMOT knows layers by the names of their classes. Received: a class {kind} of its own, "
                 "a name that tf_keras has too. Give the class another name."
@@ -167,7 +168,9 @@ def _knows_activation(layer):
 
 
 def _activation(layer):
-    return getattr(getattr(layer, "activation", None), "__name__", "linear")
+    """The name of the activation function in a layer that TFMOT takes."""
+    function = layer.activation if type(layer).__name__ in ACTIVATED else None
+    return getattr(function, "__name__", "linear")
 
 
 def _registry():

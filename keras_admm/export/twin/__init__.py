@@ -1,8 +1,11 @@
 """A Keras 3 model as a tf_keras model that computes the same."""
 
+import keras
+
 from keras_admm import checks
 from keras_admm.export.twin.activations import custom_objects as custom_objects
 from keras_admm.export.twin.layers import is_graph
+from keras_admm.export.twin.replay import Names as Names
 from keras_admm.export.twin.replay import Replay
 from keras_admm.layers import Masked, strip
 from keras_admm.weights import check_model, is_tf_keras
@@ -71,7 +74,8 @@ def _check_batch_size(model, batch_size):
         return
     checks.integer("to_tf_keras", "batch_size", batch_size, remedy="For LiteRT pass 1.")
     bound = {t.shape[0] for t in model.inputs} - {None, batch_size}
-    stateful = next((x.name for x in model._flatten_layers() if getattr(x, "stateful", False)), None)
+    recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
+    stateful = next((x.name for x in model._flatten_layers() if isinstance(x, recurrent) and x.stateful), None)
     if bound and stateful:
         raise ValueError(
             f"{stateful}: `batch_size` must be that of the model where a layer keeps its state. Received: "

@@ -21,7 +21,7 @@ def twin_activation(function):
     if function is None:
         return None
     name = getattr(function, "__name__", type(function).__name__)
-    if getattr(keras.activations, name, None) is not function:
+    if vars(keras.activations).get(name) is not function:
         raise NotImplementedError(f"its activation {name} is not one of keras.activations. Set another activation")
     if name in NAMES:
         return NAMES[name]

@@ -9,7 +9,7 @@ from keras_admm.errors import reason
 from keras_admm.export.twin.activations import twin_activation
 
 # Layers that hold layers: by what name tf_keras's constructor takes them, and where Keras 3 has them.
-PRUNED = {
+INNER = {
     "Bidirectional": {"layer": "forward_layer", "backward_layer": "backward_layer"},
     "RNN": {"cell": "cell"},
     "StackedRNNCells": {"cells": "cells"},
@@ -30,6 +30,7 @@ REFUSED = {
     "SpectralNormalization": "tf_keras's fails beside Keras 3. Use the layer in it: at inference it is the same",
 }
 MAKING = {"get_config", "from_config"}  # what a subclass may have of its own and compute as its base does
+LOOKUPS = (keras.layers.TextVectorization, keras.layers.StringLookup, keras.layers.IntegerLookup)
 LEFT_OUT = "Replace it by other layers, or leave it out of the model and apply it before or after"
 
 
@@ -45,7 +46,7 @@ def twin_layer(layer, make):
     """
     new = _twin_class(layer)
     kind = new.__name__
-    held = {key: _made(getattr(layer, name), make) for key, name in PRUNED.get(kind, {}).items()}
+    held = {key: _made(getattr(layer, name), make) for key, name in INNER.get(kind, {}).items()}
     options = _options(layer, new, held)
     try:
         return new(**held, **options)
@@ -55,8 +56,8 @@ def twin_layer(layer, make):
 
 def held_pairs(layer, twin):
     """Pairs of the layers held in a layer and of those that its twin holds."""
-    for key, name in PRUNED.get(type(twin).__name__, {}).items():
-        old, new = getattr(layer, name), getattr(twin, name if hasattr(twin, name) else key)
+    for name in INNER.get(type(twin).__name__, {}).values():
+        old, new = getattr(layer, name), getattr(twin, name)
         yield from zip(old, new, strict=True) if isinstance(old, (list, tuple)) else [(old, new)]
 
 
@@ -66,9 +67,9 @@ def _twin_class(layer):
     kind = _keras_class(layer).__name__
     if kind in REFUSED:
         raise NotImplementedError(REFUSED[kind])
-    if not hasattr(tf_keras.layers, kind):
+    if kind not in vars(tf_keras.layers):
         raise NotImplementedError(f"tf_keras has no {kind}. {LEFT_OUT}")
-    if getattr(layer.dtype_policy, "quantization_mode", None):
+    if layer.dtype_policy.quantization_mode:
         raise NotImplementedError("tf_keras has no quantized layers. Export the model as it was before quantize()")
     return getattr(tf_keras.layers, kind)
 
@@ -98,7 +99,7 @@ def _options(layer, new, held):
         key = RENAMED.get((kind, key), key)
         if key in held or key.endswith("initializer"):  # weights are copied: what they began as is of no account
             continue
-        if key == "dtype" and hasattr(layer, "get_vocabulary"):  # there it is the type of what comes out
+        if key == "dtype" and isinstance(layer, LOOKUPS):  # there it is the type of what comes out
             continue
         if key in _parameters(new):
             options[key] = _translated(layer, key, value)
@@ -111,9 +112,9 @@ def _options(layer, new, held):
 
 def _state(layer):
     """What a layer learnt by `adapt` and does not keep among its weights."""
-    if hasattr(layer, "get_vocabulary"):
+    if isinstance(layer, LOOKUPS):
         return {"vocabulary": layer.get_vocabulary(include_special_tokens=False) or None}
-    return {"bin_boundaries": layer.bin_boundaries} if hasattr(layer, "bin_boundaries") else {}
+    return {"bin_boundaries": layer.bin_boundaries} if isinstance(layer, keras.layers.Discretization) else {}
 
 
 def _translated(layer, key, value):
@@ -130,7 +131,7 @@ def _translated_object(key, config):
     import tf_keras
 
     module = tf_keras.regularizers if key.endswith("regularizer") else tf_keras.constraints
-    if not str(config.get("module")).startswith("keras.") or not hasattr(module, config["class_name"]):
+    if not str(config.get("module")).startswith("keras.") or config["class_name"] not in vars(module):
         raise NotImplementedError(f"its {key} {config['class_name']} is not one of Keras's. Set {key} to None")
     return getattr(module, config["class_name"])(**config["config"])
 

@@ -111,8 +111,8 @@ class Replay:
 
         name = self._names.new(x._keras_history.operation.name)
         batch = x.shape[0] if self._batch_size is None else self._batch_size
-        kind = {kind: True for kind in ("sparse", "ragged") if getattr(x, kind, False)}
-        return tf_keras.Input(batch_shape=(batch, *x.shape[1:]), dtype=x.dtype, name=name, **kind)
+        shape = (batch, *x.shape[1:])
+        return tf_keras.Input(batch_shape=shape, dtype=x.dtype, name=name, sparse=x.sparse, ragged=x.ragged)
 
     def _run(self, model, inputs, training=None):
         graph = _graph(model)
@@ -172,7 +172,7 @@ def _graph(model):
 
 
 def _makes_masks(layer):
-    return isinstance(layer, keras.layers.Masking) or bool(getattr(layer, "mask_zero", False))
+    return isinstance(layer, keras.layers.Masking) or isinstance(layer, keras.layers.Embedding) and layer.mask_zero
 
 
 def _needed(graph):
@@ -210,8 +210,11 @@ def _check_masks(node):
 
 def _constant(x):
     """A constant of the graph as numbers that every file format can hold."""
-    symbolic = hasattr(x, "_keras_history")  # TensorFlow takes a tensor of tf_keras's graph for one of its own
-    return ops.convert_to_numpy(x).tolist() if not symbolic and (isinstance(x, np.ndarray) or ops.is_tensor(x)) else x
+    import tf_keras
+
+    if isinstance(x, tf_keras.__internal__.KerasTensor):  # which TensorFlow takes for a tensor of its own
+        return x
+    return ops.convert_to_numpy(x).tolist() if isinstance(x, np.ndarray) or ops.is_tensor(x) else x
 
 
 def _copy_weights(layer, twin, held):
@@ -223,8 +226,7 @@ def _copy_weights(layer, twin, held):
         )
     for old, variable in zip(own, new, strict=True):
         variable.assign(ops.convert_to_numpy(_with_lora(layer, old)))
-    if hasattr(twin, "finalize_state"):
-        twin.finalize_state()  # Normalization computes with constants made of its weights
+    twin.finalize_state()  # Normalization computes with constants made of its weights
 
 
 def _own(layer, held):
@@ -239,6 +241,6 @@ def _factors(layer):
 def _with_lora(layer, variable):
     """A variable's value, with the product of LoRA's factors added to the kernel that they change."""
     for name in ("kernel", "embeddings"):
-        if getattr(layer, "lora_enabled", False) and vars(layer).get(f"_{name}") is variable:
+        if _factors(layer) and vars(layer).get(f"_{name}") is variable:
             return getattr(layer, name)
     return variable
