@@ -13,8 +13,8 @@ from .callbacks import ADMMCluster as ADMMCluster
 from .callbacks import ADMMPrune as ADMMPrune
 from .callbacks import ADMMQuantize as ADMMQuantize
 from .engine import Engine as Engine
-from .layers import mask as mask
-from .layers import strip as strip
+from .masking import mask as mask
+from .masking import strip as strip
 from .packed import PackedFileError as PackedFileError
 from .packed import load as load
 from .packed import save as save

@@ -16,7 +16,7 @@ from keras_admm.export import litert, strip_tfmot, tfmot
 from keras_admm.export.litert import tensors
 from keras_admm.export.tfmot import quantize
 from keras_admm.export.tfmot.plain import clone, flat
-from keras_admm.layers import mask
+from keras_admm.masking import mask
 
 pytestmark = [
     pytest.mark.tensorflow_only,

@@ -14,7 +14,7 @@ from keras import layers, ops
 from keras_admm.constraints import Sparse
 from keras_admm.export.twin import operations, to_tf_keras, translated
 from keras_admm.export.twin.layers import twin_layer
-from keras_admm.layers import mask
+from keras_admm.masking import mask
 
 pytestmark = pytest.mark.tensorflow_only
 

@@ -31,6 +31,7 @@ FLOORS = {
     "lock": 1,
     "serialization": 1,
     "inference": 1,
+    "layers": 1,
     "progress": 0,
     "attach": 2,
     "penalties": 2,
@@ -38,8 +39,8 @@ FLOORS = {
     "plan": 2,
     "backup": 2,
     "engine": 2,
-    "layers": 1,
     "packed": 2,
+    "masking": 2,
     "purification": 2,
     "callbacks": 3,
     "reporting": 3,
@@ -51,7 +52,8 @@ FLOORS = {
     "__main__": 5,
 }
 AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one another
-ACTS = {"packed", "purification"}  # of the floor of training they know `plan` alone, and nothing of one another
+# Of the floor of training they know `plan` alone, and nothing of one another.
+ACTS = {"masking", "packed", "purification"}
 HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization"}
 HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "litert_quantizer", "tensorflow_hub"}
 

@@ -1,5 +1,3 @@
-"""Layers that keep pruned weights at zero, and the way there and back for a whole model."""
+"""A layer that keeps the pruned weights of another at zero."""
 
-from keras_admm.layers.copies import mask as mask
-from keras_admm.layers.copies import strip as strip
 from keras_admm.layers.masked import Masked as Masked

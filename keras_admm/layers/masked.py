@@ -110,8 +110,8 @@ class Masked(keras.layers.Wrapper):
 
     def get_config(self):
         config = super().get_config()
-        if getattr(self.layer.build, "_is_default", False):
-            # Built in its first call: built from a config it would only be said to be so.
+        if _is_built_when_called(self.layer):
+            # Built from a config it would only be said to be so.
             config["layer"].pop("build_config", None)
         return config
 
@@ -215,6 +215,13 @@ def _given(masks):
     if not isinstance(masks, (list, tuple)):
         raise TypeError(checks.refused("Masked", "masks", must, masks, "Pass [mask]."))
     return [checks.array("Masked", f"masks[{i}]", mask) != 0 for i, mask in enumerate(masks)]
+
+
+def _is_built_when_called(layer):
+    """Whether a layer has no `build` of its own, so that its parts are built in its first call."""
+    while isinstance(layer, Masked):
+        layer = layer.layer
+    return type(layer).build is keras.layers.Layer.build
 
 
 def kernels_of(layer):

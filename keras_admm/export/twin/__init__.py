@@ -7,7 +7,8 @@ from keras_admm.export.twin.activations import custom_objects as custom_objects
 from keras_admm.export.twin.layers import is_graph
 from keras_admm.export.twin.replay import Names as Names
 from keras_admm.export.twin.replay import Replay
-from keras_admm.layers import Masked, strip
+from keras_admm.layers import Masked
+from keras_admm.masking import strip
 from keras_admm.weights import check_model, is_tf_keras
 
 
@@ -54,7 +55,7 @@ def to_tf_keras(model, batch_size=None):
 def translated(model, batch_size=None):
     """`to_tf_keras(model, batch_size)`, and the pairs of (Keras 3 layer, tf_keras layer) in it.
 
-    The layers of a model with `Masked` in it are those of `keras_admm.layers.strip(model)`.
+    The layers of a model with `Masked` in it are those of `keras_admm.strip(model)`.
     """
     _check(model)
     _check_batch_size(model, batch_size)

@@ -1,10 +1,15 @@
-"""Models taken apart and put together again: with masks on what is pruned, and without any."""
+"""Masks on what is pruned of a model, so that its zeros cannot come back, and the way to plain layers again."""
 
 import keras
+import numpy as np
+from keras import ops
 
-from keras_admm.layers.copy import Copy
-from keras_admm.layers.masked import Masked, kernels_of
-from keras_admm.weights import check_keras_3
+from keras_admm import graph
+from keras_admm.layers import Masked
+from keras_admm.layers.masked import Mask, kernels_of
+from keras_admm.weights import check_keras_3, storable
+
+OTHERWISE = "use Masked in your own code"
 
 
 def mask(model):
@@ -37,7 +42,16 @@ def mask(model):
     Reference: as for `Masked`.
     """
     check_keras_3("mask", model, "Train it with ADMMPrune in its own fit, or keep its zeros by export.tfmot.")
-    return Copy(model, _wrapped).made()
+    owners, value = graph.owners(model), _masked_value(model)
+
+    def layer_for(layer, again):
+        kernels = kernels_of(layer) if isinstance(layer, keras.layers.Layer) else []
+        masks = [(v, value(v) != 0) for v in kernels]
+        # Not for the kernels of a layer that it holds.
+        pruned = any(not mask.all() for v, mask in masks if owners[id(v)] is layer)
+        return Masked(again(), [mask for _, mask in masks]) if pruned else again()
+
+    return graph.rebuild(model, layer_for, value=value, without=[Masked], otherwise=OTHERWISE)
 
 
 def strip(model):
@@ -63,13 +77,20 @@ def strip(model):
     ('Dense', array([0.], dtype=float32))
     """
     check_keras_3("strip", model, "What export.tfmot holds is taken off by keras_admm.export.strip_tfmot.")
-    return Copy(model, lambda layer, plain, own: plain).made()
+    return graph.rebuild(model, value=_masked_value(model), without=[Masked], otherwise=OTHERWISE)
 
 
-def _wrapped(layer, plain, own):
-    """A layer in `Masked`, if kernels that are its own (not those of a layer that it holds) have zeros."""
-    kernels = kernels_of(layer) if isinstance(layer, keras.layers.Layer) else []
-    masks = [(v, own.value(v) != 0) for v in kernels]
-    if all(mask.all() for v, mask in masks if own.by(layer, v)):
-        return plain
-    return Masked(plain, [mask for _, mask in masks])
+def _masked_value(model):
+    """A function of a variable of the model that gives its value, zero where it is masked."""
+    masks = {}
+    for variable in model.variables:
+        if isinstance(variable, Mask):
+            masks.setdefault(id(variable.of), []).append(variable)
+
+    def value(variable):
+        array = storable(variable)
+        for mask in masks.get(id(variable), []):
+            array = np.where(ops.convert_to_numpy(mask), array, np.zeros((), array.dtype))
+        return array
+
+    return value
