@@ -41,16 +41,8 @@ class Penalty(abc.ABC):
         checks.boolean(name, "penalize_kept", self.penalize_kept)
 
     @abc.abstractmethod
-    def rule(self, slot, pull):
-        """What a training step does to a variable that is pulled.
-
-        Args:
-            slot: `attach.Slot` of the variable: its target `Z - U` and its rho.
-            pull: function of the weights, `rho * (w - target)`.
-
-        Returns:
-            An `attach.StepRule`.
-        """
+    def rule(self):
+        """What a training step does to a variable that is pulled: an `attach.StepRule`, of this package or your own."""
 
     def get_config(self):
         return asdict(self)
@@ -69,8 +61,8 @@ class GradientPenalty(Penalty):
     Multipliers", arXiv:1804.03294.
     """
 
-    def rule(self, slot, pull):
-        return attach.GradientPull(pull)
+    def rule(self):
+        return attach.GradientPull()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +73,8 @@ class ProximalPenalty(Penalty):
     as AdamW decouples its weight decay (Loshchilov and Hutter, arXiv:1711.05101).
     """
 
-    def rule(self, slot, pull):
-        return attach.ProximalPull(slot, pull)
+    def rule(self):
+        return attach.ProximalPull()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +83,7 @@ class LossPenalty(Penalty):
 
     in_loss: ClassVar[bool] = True
 
-    def rule(self, slot, pull):
+    def rule(self):
         return attach.Rest()
 
 

@@ -1,7 +1,6 @@
 """Masked, quantized and clustered retraining: how weights stay in their set after ADMM."""
 
 import abc
-import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,10 +22,11 @@ class Retraining(abc.ABC):
 
     @abc.abstractmethod
     def enter(self, hold, weights, sets, epoch, epochs):
-        """What the weights are from here on.
+        """What the weights are from here on, and what a training step does to them.
 
         Args:
-            hold: the `attach.Hold` of the model, whose rules and targets it sets.
+            hold: the `attach.Hold` of the model. Its `set_rules` takes an `attach.StepRule` for each name, of this
+                package or your own, whose target is then set through `hold.rules[name]`.
             weights: dict of names to float32 arrays.
             sets: dict of the names to retrain to their `Set`s.
             epoch: int, how many epochs of retraining have passed.
@@ -54,7 +54,7 @@ class MaskedWeights(Retraining):
     """
 
     def enter(self, hold, weights, sets, epoch, epochs):
-        return () if epoch else _each(_mask, "hold", hold, weights, sets)
+        return () if epoch else _each(_mask, attach.HeldAtZero(), hold, weights, sets)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Projected(Retraining):
 
     def enter(self, hold, weights, sets, epoch, epochs):
         if not epoch:
-            hold.set_rule(dict.fromkeys(sets, "rest"))
+            hold.set_rules(dict.fromkeys(sets, attach.Rest()))
         return ((name, each.project(weights[name])) for name, each in sets.items())
 
 
@@ -75,7 +75,7 @@ class QuantizedRetraining(Retraining):
 
     def enter(self, hold, weights, sets, epoch, epochs):
         if epoch == epochs:
-            return _each(fix, "fix", hold, weights, sets)
+            return _each(fix, attach.HeldAtValues(), hold, weights, sets)
         return () if epoch else self.begin(hold, weights, sets)
 
     @abc.abstractmethod
@@ -95,7 +95,7 @@ class StraightThrough(QuantizedRetraining):
     changes_step: ClassVar[bool] = True
 
     def begin(self, hold, weights, sets):
-        return _by_kind(_through, "through", hold, weights, sets)
+        return ((name, _through(hold, name, weights[name], each)) for name, each in sets.items())
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class SharedValues(QuantizedRetraining):
     changes_step: ClassVar[bool] = True
 
     def begin(self, hold, weights, sets):
-        return _by_kind(_tie, "tied", hold, weights, sets)
+        return ((name, _share(hold, name, weights[name], each)) for name, each in sets.items())
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Snap(Retraining):
     def enter(self, hold, weights, sets, epoch, epochs):
         share = self.share(epoch, epochs)
         same = 0 < epoch < epochs and share == self.share(epoch - 1, epochs)
-        return () if same else _each(fix, "fix", hold, weights, sets, share)
+        return () if same else _each(fix, attach.HeldAtValues(), hold, weights, sets, share)
 
 
 NAMED = {"straight_through": StraightThrough, "snap": Snap, "shared_values": SharedValues}
@@ -184,47 +184,57 @@ def retraining_of(constraint, on_few_values):
     return on_few_values if constraint.says_codes else Projected()
 
 
-def fix(hold, name, w, constraint, share=1):
+def fix(rule, w, constraint, share=1):
     """The share of the weights that is nearest to its values goes there and is held; the rest trains on.
 
     The set is chosen anew each time, so its levels still move with the weights; a share of 1 takes all.
+
+    Args:
+        rule: the `attach.HeldAtValues` of the variable, as `hold.rules` has it.
+        w: float32 array, the weights.
+        constraint: their `Set`.
+        share: float in (0, 1].
+
+    Returns:
+        The weights then.
     """
     z = np.array(constraint.project(w))
     free = Sparse(share).support(np.abs(w - z)) & (w != z) if share < 1 else np.zeros(w.shape, bool)
-    hold.set_target(name, z, free=free)
+    rule.set_target(attach.marked(z, unconstrained=free))
     return np.where(free, w, z)
 
 
-def _mask(hold, name, w, constraint):
+def _mask(rule, w, constraint):
     kept = np.asarray(constraint.support(w))
-    hold.set_target(name, np.zeros_like(w), ~kept)
+    rule.set_target(attach.marked(np.zeros_like(w), ~kept))
     return np.where(kept, w, np.float32(0))
 
 
-def _each(place, mode, hold, weights, sets, *how):
-    hold.set_rule(dict.fromkeys(sets, mode))
-    return ((name, place(hold, name, weights[name], each, *how)) for name, each in sets.items())
-
-
-def _by_kind(place, mode, hold, weights, sets):
-    scaled = {name: each for name, each in sets.items() if each.codes(weights[name]).scaled}
-    others = {name: each for name, each in sets.items() if name not in scaled}
-    moved = _each(place, f"{mode}_scale", hold, weights, scaled)
-    return itertools.chain(moved, _each(place, f"{mode}_values", hold, weights, others))
+def _each(place, rule, hold, weights, sets, *how):
+    """Each weight under the same rule, placed as it is reached."""
+    hold.set_rules(dict.fromkeys(sets, rule))
+    return ((name, place(hold.rules[name], weights[name], each, *how)) for name, each in sets.items())
 
 
 def _through(hold, name, w, constraint):
     z = np.array(constraint.project(w))
     codes = constraint.codes(z)
-    hold.set_target(name, w - z, z == 0 if codes.zeros_stay else None, values=value_table(codes))
+    values = value_table(codes)
+    kind = attach.StraightThroughScale if codes.scaled else attach.StraightThroughValues
+    hold.set_rules({name: kind(values.shape)})
+    hold.rules[name].set_target(attach.marked(w - z, z == 0 if codes.zeros_stay else None))
+    hold.rules[name].set_values(values)
     return z
 
 
-def _tie(hold, name, w, constraint):
+def _share(hold, name, w, constraint):
     z = np.array(constraint.project(w))
     codes = constraint.codes(z)
-    target, values = (multiples if codes.scaled else clusters)(codes)
-    hold.set_target(name, target, values=values)
+    target, shares = (multiples if codes.scaled else clusters)(codes)
+    kind = attach.SharedScale if codes.scaled else attach.SharedClusters
+    hold.set_rules({name: kind(shares.shape)})
+    hold.rules[name].set_target(target)
+    hold.rules[name].set_shares(shares)
     return z
 
 

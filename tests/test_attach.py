@@ -34,6 +34,14 @@ def batches(n=16):
     return rng.normal(size=(n, 6)).astype("float32"), rng.normal(size=(n, 5)).astype("float32")
 
 
+# What becomes of a penalty's pull.
+RULES = {
+    "pull": lambda pull: pull,
+    "both": attach.HeldAtZero,
+    "hold": lambda pull: attach.HeldAtZero(),
+}
+
+
 class Pull(keras.callbacks.Callback):
     """Pulls the kernel to a target that moves with every epoch, holds some weights, and records the kernel."""
 
@@ -44,14 +52,17 @@ class Pull(keras.callbacks.Callback):
         self.kernels = []
 
     def on_train_begin(self, logs=None):
-        self.hold = Hold(self.model, weights.select(self.model), penalties.get(self.penalty), self.model.optimizer)
-        ((self.name, self.slot),) = self.hold.slots.items()
-        self.hold.set_rule({self.name: self.mode or ("pull" if self.held is None else "both")})
+        penalty = penalties.get(self.penalty)
+        self.hold = Hold(self.model, weights.select(self.model), self.model.optimizer)
+        if penalty.in_loss:
+            self.hold.add_to_loss()
+        ((self.name, self.state),) = self.hold.states.items()
+        self.hold.set_rules({self.name: RULES[self.mode or ("pull" if self.held is None else "both")](penalty.rule())})
 
     def on_epoch_begin(self, epoch, logs=None):
         moved = epoch if self.move else 0
-        self.hold.set_target(self.name, self.targets[moved], self.held)
-        self.slot.rho.assign(0.5 + 0.25 * moved)
+        self.hold.rules[self.name].set_target(attach.marked(self.targets[moved], self.held))
+        self.state.rho.assign(0.5 + 0.25 * moved)
         self.kernels.append(weights.read(self.model.layers[0].kernel))
 
     def on_train_end(self, logs=None):
@@ -285,7 +296,7 @@ def test_a_model_saved_afterwards_loads_without_a_warning(tmp_path):
 def test_what_is_carried_is_carried_once():
     model = model_of(keras.optimizers.Adam(), "mse")
     own = type(model.optimizer._variables)
-    hold = Hold(model, weights.select(model), penalties.get("gradient"), model.optimizer)
+    hold = Hold(model, weights.select(model), model.optimizer)
     variables = model.optimizer.variables
     assert len(variables) == len({id(v) for v in variables})
     hold.release()
@@ -295,9 +306,9 @@ def test_what_is_carried_is_carried_once():
 def test_one_run_at_a_time():
     model = model_of(keras.optimizers.Adam(), "mse")
     chosen = weights.select(model)
-    hold = Hold(model, chosen, penalties.get("gradient"), model.optimizer)
+    hold = Hold(model, chosen, model.optimizer)
     with pytest.raises(ValueError, match="one run at a time can hold a model's optimizer. Received: .*release"):
-        Hold(model, chosen, penalties.get("gradient"), model.optimizer)
+        Hold(model, chosen, model.optimizer)
     hold.release()
     assert_clean(model)
 
@@ -308,9 +319,9 @@ def test_renewed_slots_are_those_of_a_new_optimizer(name):
     optimizer = model.optimizer
     new = OPTIMIZERS[name]()
     new.build(model.trainable_variables)
-    hold = Hold(model, weights.select(model), penalties.get("gradient"), optimizer)
+    hold = Hold(model, weights.select(model), optimizer)
     iterations = int(optimizer.iterations)
-    hold.renew_slots()
+    hold.renew_optimizers()
     hold.release()
     assert int(optimizer.iterations) == iterations > 0
     for mine, theirs in zip(optimizer.variables[2:], new.variables[2:], strict=True):
@@ -322,7 +333,7 @@ def test_renewed_slots_are_those_of_a_new_optimizer(name):
 
 def test_the_learning_rate_is_lent():
     model = model_of(keras.optimizers.Adam(0.125), "mse")
-    hold = Hold(model, weights.select(model), penalties.get("gradient"), model.optimizer)
+    hold = Hold(model, weights.select(model), model.optimizer)
     hold.set_learning_rate(0.5)
     hold.set_learning_rate(0.25)
     assert float(model.optimizer.learning_rate) == 0.25

@@ -57,7 +57,8 @@ def tensorflow_loop(model, engine, data):
 def jax_loop(model, engine, data):
     import jax
 
-    moving = [v for slot in engine.slots.values() for v in slot]  # arguments of the step, or JAX compiles them in
+    # Arguments of the step, or JAX compiles them in.
+    moving = [v for state in engine.rule_states.values() for v in state.variables]
 
     def loss_of(trained, moved, x, y):
         mapping = [*zip(model.trainable_variables, trained, strict=True), *zip(moving, moved, strict=True)]
@@ -169,8 +170,7 @@ def moves(plan, epochs=4):
     engine.begin(epochs)
     states = []
     for _ in range(epochs):
-        slots = engine.slots.values()
-        states.append([float(ops.convert_to_numpy(slot.rho)) for slot in slots][0])
+        states.append(float(ops.convert_to_numpy(next(iter(engine.rule_states.values())).rho)))
         engine.end_epoch()
     engine.finish()
     return states
@@ -195,8 +195,8 @@ def test_the_dual_is_rescaled_by_choice(rescale, factor):
     w = weights.read(model.layers[0].kernel)
     engine.end_epoch()
     z = Sparse(0.5)(w)
-    slot = next(iter(engine.slots.values()))
-    np.testing.assert_allclose(ops.convert_to_numpy(slot.target), z - factor * (w - z), atol=1e-6)
+    state = next(iter(engine.rule_states.values()))
+    np.testing.assert_allclose(ops.convert_to_numpy(state.target), z - factor * (w - z), atol=1e-6)
     engine.finish()
 
 
@@ -205,13 +205,13 @@ def test_z_follows_kept_weights_by_choice():
     plan = one(Sparse(0.5), 2, 0, penalty=GradientPenalty(rho=1.0, penalize_kept=False))
     engine = Engine(model, plan, optimizer=None)
     engine.begin()
-    (name, slot), *_ = engine.slots.items()
+    (name, state), *_ = engine.rule_states.items()
     w = weights.read(engine.variables[name])
     kept = Sparse(0.5)(w) != 0
-    pull = ops.convert_to_numpy(slot.pull(w + 1))
+    pull = ops.convert_to_numpy(state.pull_in_part(w + 1))
     assert (pull[kept] == 0).all()
     np.testing.assert_allclose(pull[~kept], w[~kept] + 1, rtol=1e-5)
-    assert float(ops.convert_to_numpy(slot.penalty(w))) == pytest.approx(0.5 * np.sum(w[~kept] ** 2), rel=1e-5)
+    assert float(ops.convert_to_numpy(state.penalty(w))) == pytest.approx(0.5 * np.sum(w[~kept] ** 2), rel=1e-5)
     engine.finish()
 
 
@@ -222,7 +222,7 @@ def test_update_every_counts_epochs():
     engine.begin()
     seen = []
     for _ in range(5):
-        seen.append(float(ops.convert_to_numpy(next(iter(engine.slots.values())).rho)))
+        seen.append(float(ops.convert_to_numpy(next(iter(engine.rule_states.values())).rho)))
         engine.end_epoch()
     assert seen == [1, 1, 2, 2, 4]
     engine.finish()
@@ -317,7 +317,7 @@ def test_an_uncompiled_model_gets_a_sentence():
         lambda run: run.end_epoch(),
         lambda run: run.penalty(),
         lambda run: run.hold(),
-        lambda run: run.slots,
+        lambda run: run.rule_states,
         lambda run: run.step_version,
         lambda run: run.state_dict(),
         lambda run: run.set_learning_rate(0.1),

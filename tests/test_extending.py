@@ -9,6 +9,7 @@ from keras import ops
 
 import keras_admm as ka
 from keras_admm import attach
+from keras_admm.attach import StepRule
 from keras_admm.constraints import Set, Sparse, Support
 from keras_admm.penalties import Penalty
 from keras_admm.retraining import QuantizedRetraining, fix
@@ -54,28 +55,74 @@ class Larger(ka.Target):
         return {}
 
 
+class SignPull(StepRule):
+    """A training step's rule: a pull of the same strength whatever the distance."""
+
+    def gradient(self, gradient, w, scale):
+        return ops.convert_to_tensor(gradient) + scale * self.state.rho * ops.sign(self.pull(w))
+
+
 @dataclass(frozen=True, kw_only=True)
 class SignPenalty(Penalty):
-    """A penalty: a pull of the same strength whatever the distance."""
+    """A penalty with a rule of its own."""
 
-    def rule(self, slot, pull):
-        return attach.GradientPull(lambda w: ops.sign(pull(w)) * slot.rho)
+    def rule(self):
+        return SignPull()
 
 
 class AtOnce(QuantizedRetraining):
-    """A way of retraining: all weights stay where they were projected."""
+    """A way of retraining by a rule of the package: all weights stay where they were projected."""
 
     def begin(self, hold, weights, sets):
-        hold.set_rule(dict.fromkeys(sets, "fix"))
-        return [(name, fix(hold, name, weights[name], each)) for name, each in sets.items()]
+        hold.set_rules(dict.fromkeys(sets, attach.HeldAtValues()))
+        return [(name, fix(hold.rules[name], weights[name], each)) for name, each in sets.items()]
 
 
-def fitted(callback, epochs=4):
+@dataclass(frozen=True, eq=False)
+class Decayed(StepRule):
+    """A training step's rule, with a setting and a variable of its own: weights decay to their target, ever faster."""
+
+    share: float
+    acts_after = True
+
+    @property
+    def own_variables(self):
+        return {"left": ((), "float32")}
+
+    @property
+    def assigned(self):
+        return (self.state.own["left"],)
+
+    def gradient(self, gradient, w, scale):
+        return gradient
+
+    def after_update(self, w):
+        (left,) = self.assigned
+        left.assign(left * (1 - self.share))
+        return self.state.target + left * (w - self.state.target)
+
+
+@dataclass(frozen=True)
+class Decay(QuantizedRetraining):
+    """A way of retraining with a rule of its own."""
+
+    share: float = 0.5
+    changes_step = True
+
+    def begin(self, hold, weights, sets):
+        hold.set_rules(dict.fromkeys(sets, Decayed(self.share)))
+        for name, each in sets.items():
+            hold.rules[name].set_target(each.project(weights[name]))
+            hold.states[name].own["left"].assign(1.0)
+        return ()
+
+
+def fitted(callback, epochs=4, *others):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, name="a"), keras.layers.Dense(2, name="b")])
     model.compile(keras.optimizers.SGD(0.05), "mse")
     x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
-    model.fit(x, x[:, :2], epochs=epochs, verbose=0, callbacks=[callback])
+    model.fit(x, x[:, :2], epochs=epochs, shuffle=False, verbose=0, callbacks=[callback, *others])
     return [ops.convert_to_numpy(model.get_layer(name).kernel) for name in "ab"]
 
 
@@ -116,7 +163,44 @@ def test_a_way_of_retraining():
     assert len(np.unique(np.abs(a))) <= 4
 
 
-@pytest.mark.parametrize("missing", [Set, ka.Target, Penalty, QuantizedRetraining])
+class Note(keras.callbacks.Callback):
+    """The distinct values of a kernel after each epoch; ends the fit after one."""
+
+    def __init__(self, last=None):
+        super().__init__()
+        self.last, self.distinct = last, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.distinct.append(len(np.unique(np.round(np.abs(self.model.get_layer("a").kernel), 3))))
+        if epoch == self.last:
+            raise InterruptedError
+
+
+def test_a_way_of_retraining_with_a_rule_of_its_own():
+    """Of 2 epochs of retraining, each of one step, the first takes the weights nearer, the second to the values."""
+    note = Note()
+    how = {"retraining": Decay(0.999), "admm_epochs": 1, "retrain_epochs": 2}
+    a, _ = fitted(ka.ADMM(ka.constraints.Levels(3), **how), 3, note)
+    assert note.distinct[0] > 4 and note.distinct[-1] <= 4 and len(np.unique(np.abs(a))) <= 4
+
+
+@pytest.mark.filterwarnings("ignore:.*a fit that was interrupted:UserWarning")
+@pytest.mark.parametrize("how", [{"penalty": SignPenalty(rho=0.1)}, {"retraining": Decay(0.5)}], ids=["pull", "decay"])
+@pytest.mark.parametrize("last", [1, 4])
+def test_rules_of_ones_own_go_on_in_a_run_that_is_resumed(how, last, tmp_path):
+    """In ADMM epochs and in those of retraining, with their settings and variables."""
+
+    def run(folder, *others):
+        return fitted(ka.ADMM(ka.constraints.Levels(3), admm_epochs=3, backup_dir=folder, **how), 6, *others)
+
+    whole = run(None)
+    with pytest.raises(InterruptedError):
+        run(tmp_path, Note(last))
+    for a, b in zip(whole, run(tmp_path), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("missing", [Set, ka.Target, Penalty, QuantizedRetraining, StepRule])
 def test_what_a_contract_asks_for_must_be_there(missing):
     with pytest.raises(TypeError, match="abstract"):
         type("Incomplete", (missing,), {})()

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_admm import penalties, weights
-from keras_admm.attach import Hold
+from keras_admm.attach import HeldAtValues, HeldAtZero, Hold, SharedClusters, StraightThroughValues, marked
 
 adam = keras.optimizers.Adam
 
@@ -97,16 +97,22 @@ class Bent:
         self.optimizer, (self.kernel,) = self.model.optimizer, self.model.trainable_variables
         weights.write(self.kernel, KERNEL)
         kernels = {"kernel": self.kernel}
-        self.hold = Hold(self.model, kernels, penalties.get(penalty), self.optimizer) if penalty else None
+        self.pull = penalties.get(penalty).rule() if penalty else None
+        self.hold = Hold(self.model, kernels, self.optimizer) if penalty else None
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         scaled = of is keras and (inner is not self.optimizer or inner.loss_scale_factor)
         self.scale, self.every = 4.0 if scaled else 1.0, getattr(inner, "gradient_accumulation_steps", None) or 1
 
-    def set_target(self, mode, *args, rho=0.0, **kwargs):
-        self.hold.set_rule({"kernel": mode})
-        self.hold.slots["kernel"].rho.assign(rho)
-        self.hold.set_target("kernel", *args, **kwargs)
+    def under(self, rule, target, rho=0.0):
+        """Itself, with its kernel under a rule; or its penalty's, where that is None."""
+        self.hold.set_rules({"kernel": self.pull if rule is None else rule})
+        self.hold.states["kernel"].rho.assign(rho)
+        self.rule.set_target(target)
         return self
+
+    @property
+    def rule(self):
+        return self.hold.rules["kernel"]
 
     def apply(self, gradient):
         self.optimizer.apply_gradients([(ops.convert_to_tensor(gradient * np.float32(self.scale)), self.kernel)])
@@ -121,7 +127,7 @@ class Bent:
 def test_nothing_asked_is_nothing_done(name):
     """A pull of strength 0 leaves the training as it was, to the bit."""
     plain = Bent(name)
-    others = [Bent(name, penalty).set_target("pull", TARGET) for penalty in ("gradient", "proximal")]
+    others = [Bent(name, penalty).under(None, TARGET) for penalty in ("gradient", "proximal")]
     for gradient in GRADIENTS:
         expected = plain.apply(gradient)
         for other in others:
@@ -130,7 +136,8 @@ def test_nothing_asked_is_nothing_done(name):
 
 @each
 def test_the_pull_in_the_gradient_is_one_of_the_loss(name):
-    plain, pulled = Bent(name), Bent(name, "gradient").set_target("both", TARGET, rho=0.25)
+    plain, pulled = Bent(name), Bent(name, "gradient")
+    pulled.under(HeldAtZero(pulled.pull), TARGET, rho=0.25)
     for gradient in GRADIENTS:
         expected = plain.apply(gradient + np.float32(0.25) * (plain.w - TARGET))
         np.testing.assert_allclose(pulled.apply(gradient), expected, rtol=1e-5, atol=1e-6)
@@ -139,7 +146,7 @@ def test_the_pull_in_the_gradient_is_one_of_the_loss(name):
 @each
 def test_the_proximal_pull_follows_each_update(name):
     """Once for each update, however many gradients are gathered for it."""
-    plain, pulled = Bent(name), Bent(name, "proximal").set_target("pull", TARGET, rho=0.25)
+    plain, pulled = Bent(name), Bent(name, "proximal").under(None, TARGET, rho=0.25)
     for step, gradient in enumerate(GRADIENTS[: 2 if name in COMPUTED else 4]):
         expected = plain.apply(gradient)
         if (step + 1) % plain.every == 0:
@@ -152,11 +159,12 @@ def test_the_proximal_pull_follows_each_update(name):
 
 
 @each
-@pytest.mark.parametrize("mode", ["hold", "both"])
-def test_held_weights_stay_zero_and_the_others_finite(name, mode):
-    bent = Bent(name, "gradient").set_target(mode, TARGET, PRUNED, rho=0.25 if mode == "both" else 0.0)
+@pytest.mark.parametrize("pulled", [False, True])
+def test_held_weights_stay_zero_and_the_others_finite(name, pulled):
+    bent = Bent(name, "gradient")
+    bent.under(HeldAtZero(bent.pull) if pulled else HeldAtZero(), marked(TARGET, PRUNED), rho=0.25 if pulled else 0.0)
     weights.write(bent.kernel, np.where(PRUNED, 0, KERNEL))
-    bent.hold.renew_slots()
+    bent.hold.renew_optimizers()
     for gradient in GRADIENTS:
         w = bent.apply(gradient)
         assert (w[PRUNED] == 0).all() and np.isfinite(w).all()
@@ -166,7 +174,7 @@ def test_held_weights_stay_zero_and_the_others_finite(name, mode):
 
 @each
 def test_weights_held_at_values_stay_there(name):
-    bent = Bent(name, "gradient").set_target("fix", TARGET, free=~PRUNED)
+    bent = Bent(name, "gradient").under(HeldAtValues(), marked(TARGET, unconstrained=~PRUNED))
     for gradient in GRADIENTS:
         w = bent.apply(gradient)
     if bent.every == 1:
@@ -175,18 +183,18 @@ def test_weights_held_at_values_stay_there(name):
 
 
 @each
-@pytest.mark.parametrize("mode", ["through_values", "tied_values"])
-def test_weights_stay_on_few_values(name, mode):
+@pytest.mark.parametrize("through", [True, False])
+def test_weights_stay_on_few_values(name, through):
     levels = np.array([-0.75, -0.25, 0.25, 0.75], "float32")
     places = np.abs(KERNEL[..., None] - levels).argmin(-1)
     z, counts = levels[places], np.bincount(places.reshape(-1), minlength=4)
     bent = Bent(name, "gradient")
-    if mode == "through_values":
-        bent.set_target(mode, KERNEL - z, values=levels[:, None])
+    if through:
+        bent.under(StraightThroughValues((4, 1)), KERNEL - z).rule.set_values(levels[:, None])
     else:
-        bent.set_target(mode, (places + 1).astype("float32"), values=np.array([[0], *(1 / counts)[:, None]], "float32"))
+        bent.under(SharedClusters((5, 1)), places + 1).rule.set_shares(np.array([[0], *(1 / counts)[:, None]]))
     weights.write(bent.kernel, z)
-    bent.hold.renew_slots()
+    bent.hold.renew_optimizers()
     for gradient in GRADIENTS:
         w = bent.apply(gradient)
         assert np.isfinite(w).all() and len(np.unique(w)) <= 4
@@ -200,12 +208,12 @@ def test_values_move_once_for_each_update():
     few, bent = None, Bent("accumulation", "gradient")
     levels = np.array([-0.6, -0.2, 0.2, 0.6], "float32")
     z = levels[np.abs(KERNEL[..., None] - levels).argmin(-1)]
-    bent.set_target("through_values", KERNEL - z, values=levels[:, None])
+    bent.under(StraightThroughValues((4, 1)), KERNEL - z).rule.set_values(levels[:, None])
     weights.write(bent.kernel, z)
     for step, gradient in enumerate(GRADIENTS):
         before = few
         bent.apply(gradient)
-        few = np.concatenate([weights.read(v).ravel() for v in (*bent.hold.few["kernel"][:2], bent.kernel)])
+        few = np.concatenate([weights.read(v).ravel() for v in (*bent.rule.assigned[:2], bent.kernel)])
         if step == 0:
             np.testing.assert_array_equal(few, np.concatenate([(KERNEL - z).ravel(), levels, z.ravel()]))
         if step == 2:
@@ -219,7 +227,7 @@ def test_a_new_phase_leaves_the_weights_where_they_are(name):
     bent = Bent(name, "gradient")
     for gradient in GRADIENTS:
         w = bent.apply(gradient)
-    bent.hold.renew_slots()
+    bent.hold.renew_optimizers()
     np.testing.assert_array_equal(bent.w, w)
     for _ in range(bent.every):
         after = bent.apply(np.zeros_like(KERNEL) if "epsilon 0" not in name else 1e-3 * GRADIENTS[0])
@@ -230,7 +238,7 @@ def test_a_new_phase_leaves_the_weights_where_they_are(name):
 @pytest.mark.parametrize("penalty", ["gradient", "proximal"])
 def test_a_step_that_is_skipped_moves_nothing(penalty):
     """Gradients that overflowed are thrown away by the loss scaling: so are the pull and the values with them."""
-    bent = Bent("loss scale", penalty).set_target("pull", TARGET, rho=0.25)
+    bent = Bent("loss scale", penalty).under(None, TARGET, rho=0.25)
     np.testing.assert_array_equal(bent.apply(np.full_like(KERNEL, np.inf)), KERNEL)
 
 
@@ -238,7 +246,7 @@ def test_a_zero_row_and_a_zero_column_that_nobody_holds():
     """As where units of the layer before were pruned: Adafactor by itself would give NaN."""
     gradients = GRADIENTS * np.where(PRUNED, 0, 1)
     for gradient in (gradients, gradients * 1e3, gradients * 1e-7):
-        bent = Bent("Adafactor", "gradient").set_target("pull", TARGET)
+        bent = Bent("Adafactor", "gradient").under(None, TARGET)
         for each in gradient:
             w = bent.apply(each.astype("float32"))
         assert np.isfinite(w).all()
@@ -260,5 +268,5 @@ def test_an_optimizer_that_cannot_be_made_anew_is_told_before_training():
         with pytest.raises(
             ValueError, match=r"made from the config .*Received: WithoutConfig.*Have its get_config\(\)"
         ):
-            Hold(model, {"kernel": model.layers[0].kernel}, penalties.get("gradient"), model.optimizer)
+            Hold(model, {"kernel": model.layers[0].kernel}, model.optimizer)
         assert "apply" not in getattr(optimizer, "inner_optimizer", optimizer).__dict__

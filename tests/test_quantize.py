@@ -10,9 +10,8 @@ from cases import EAGERLY, some
 from keras import layers
 
 import keras_admm as ka
-from keras_admm import weights
+from keras_admm import attach, weights
 from keras_admm.attach import PRUNED, sweeps
-from keras_admm.attach.few import Few
 from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Sparse, Ternary
 from keras_admm.plan import Plan, Step
 from keras_admm.retraining import clusters, multiples, value_table
@@ -289,68 +288,82 @@ def test_scales_by_hand():
     np.testing.assert_allclose(after, wanted, rtol=1e-5)
 
 
-def stepped(mode, constraint, unit):
+def variable(value, dtype="float32"):
+    return keras.Variable(value, dtype=dtype, trainable=False)
+
+
+def ruled(kind, target, values):
+    """A rule of a way of retraining, with its target and its values or shares."""
+    state = attach.RuleState(
+        variable(target), variable(0.0), lambda name, shape, dtype: variable(np.zeros(shape), dtype)
+    )
+    rule = kind(values.shape)
+    state.require(rule.own_variables)
+    rule = rule.bound(state, state.pull)
+    (rule.set_shares if kind in SHARED else rule.set_values)(values)
+    return rule
+
+
+SHARED = {attach.SharedScale: multiples, attach.SharedClusters: clusters}
+
+
+def stepped(kind, constraint, unit):
     """What becomes of weights that moved away from their places, in units of `unit`."""
     w = np.random.default_rng(1).normal(size=(6, 4)).astype("float32") * np.float32(unit)
     moved, z = np.roll(w, 1, axis=0) * np.float32(1.1), constraint(w)
-    tied, codes = {"tied_scale": multiples, "tied_values": clusters}, constraint.codes(z)
-    target, values = tied[mode](codes) if mode in tied else (moved - z, value_table(codes))
-    state = ((target, "float32"), (values, "float32"), (0, "int32"))
-    few = Few(*(keras.Variable(value, dtype=dtype, trainable=False) for value, dtype in state))
-    new = getattr(few, mode)(keras.Variable(moved if mode in tied else z, trainable=False))
-    return keras.ops.convert_to_numpy(new)
+    codes = constraint.codes(z)
+    rule = ruled(kind, *(SHARED[kind](codes) if kind in SHARED else (moved - z, value_table(codes))))
+    return keras.ops.convert_to_numpy(rule.after_update(variable(moved if kind in SHARED else z)))
 
 
 @pytest.mark.parametrize("unit", [1e-33, 1e-20, 1e20, 1e29])
 @pytest.mark.parametrize(
-    "mode, constraint",
+    "kind, constraint",
     [
-        ("through_scale", Levels(3)),
-        ("through_scale", Levels(3, scope="channel")),
-        ("tied_scale", Binary()),
-        ("tied_scale", Levels(3, scope="channel")),
-        ("through_values", Codebook(3)),
-        ("tied_values", Codebook(3, scope="channel")),
+        (attach.StraightThroughScale, Levels(3)),
+        (attach.StraightThroughScale, Levels(3, scope="channel")),
+        (attach.SharedScale, Binary()),
+        (attach.SharedScale, Levels(3, scope="channel")),
+        (attach.StraightThroughValues, Codebook(3)),
+        (attach.SharedClusters, Codebook(3, scope="channel")),
     ],
 )
-def test_units_do_not_matter(mode, constraint, unit):
-    np.testing.assert_allclose(stepped(mode, constraint, unit) / np.float32(unit), stepped(mode, constraint, 1), 1e-4)
+def test_units_do_not_matter(kind, constraint, unit):
+    np.testing.assert_allclose(stepped(kind, constraint, unit) / np.float32(unit), stepped(kind, constraint, 1), 1e-4)
 
 
 @pytest.mark.parametrize(
-    "mode, constraint",
+    "kind, constraint",
     [
-        ("through_scale", Levels(3)),
-        ("through_scale", Levels(3, scope="channel")),
-        ("through_values", Codebook(4)),
-        ("through_values", Codebook(3, scope="channel")),
+        (attach.StraightThroughScale, Levels(3)),
+        (attach.StraightThroughScale, Levels(3, scope="channel")),
+        (attach.StraightThroughValues, Codebook(4)),
+        (attach.StraightThroughValues, Codebook(3, scope="channel")),
     ],
 )
-def test_size_does_not_matter(mode, constraint, monkeypatch):
+def test_size_does_not_matter(kind, constraint, monkeypatch):
     """Large variables are compiled, or computed in parts."""
-    small = stepped(mode, constraint, 1)
+    small = stepped(kind, constraint, 1)
     monkeypatch.setattr(sweeps, "LARGE", 0)
     monkeypatch.setattr(sweeps, "CACHED", 1)
-    np.testing.assert_allclose(stepped(mode, constraint, 1), small, rtol=1e-6)
+    np.testing.assert_allclose(stepped(kind, constraint, 1), small, rtol=1e-6)
 
 
-def held_step(mode, w, target, values):
+def held_step(kind, w, target, values):
     """Weights, target and values after a step."""
-    state = ((target, "float32"), (values, "float32"), (0, "int32"))
-    few = Few(*(keras.Variable(value, dtype=dtype, trainable=False) for value, dtype in state))
-    new = getattr(few, mode)(keras.Variable(w, trainable=False))
-    return [keras.ops.convert_to_numpy(v) for v in (new, few.target, few.values)]
+    rule = ruled(kind, target, values)
+    return [keras.ops.convert_to_numpy(v) for v in (rule.after_update(variable(w)), *rule.assigned[:2])]
 
 
 @pytest.mark.parametrize("size", [3, 4, 100])
-@pytest.mark.parametrize("mode", ["through_scale", "through_values"])
-def test_held_weights_are_no_part_of_the_values(mode, size):
+@pytest.mark.parametrize("kind", [attach.StraightThroughScale, attach.StraightThroughValues])
+def test_held_weights_are_no_part_of_the_values(kind, size):
     """With as many values as a power of two, and fewer; with so few that they are compared, and more."""
     z = np.tile(np.linspace(-1, 2, size, dtype="float32"), 4).reshape(-1, 2)
     behind, held = 1.01 * z, np.arange(len(z))[:, None] % 2 == [0]
     values = value_table(Codebook(size, keep_zeros=False).codes(z))
-    alone = held_step(mode, z[1::2], (behind - z)[1::2], values)
-    among = held_step(mode, z, np.where(held, PRUNED, behind - z), values)
+    alone = held_step(kind, z[1::2], (behind - z)[1::2], values)
+    among = held_step(kind, z, np.where(held, PRUNED, behind - z), values)
     for one, other in zip(alone, (among[0][1::2], among[1][1::2], among[2]), strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
     assert np.all(among[0][::2] == 0) and np.all(among[1][::2] == PRUNED)

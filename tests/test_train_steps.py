@@ -222,9 +222,10 @@ def levels(retraining):
 class Loop:
     """A loop of one's own, the step of which is compiled by what the backend has for it."""
 
-    def __init__(self, plan):
+    def __init__(self, plan, layers=1):
         keras.utils.set_random_seed(0)
-        self.model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6)])
+        dense = [keras.layers.Dense(6, name=name) for name in NAMES[:layers]]
+        self.model = keras.Sequential([keras.Input((6,)), *dense])
         self.optimizer = keras.optimizers.Adam(0.05)
         self.optimizer.build(self.model.trainable_variables)
         self.engine = ka.Engine(self.model, plan, optimizer=self.optimizer)
@@ -305,6 +306,16 @@ def test_values_in_a_step_compiled_once_by_snap():
     loop.run(loop.compiled())
     assert loop.engine.finish() is True
     assert len(np.unique(weights.read(loop.model.layers[0].kernel))) <= 3
+
+
+@tensorflow
+def test_values_of_an_earlier_step_stay_in_a_step_compiled_once():
+    way = {"admm_epochs": 1, "retrain_epochs": 1, "retraining": ka.retraining.Snap((1.0,))}
+    loop = Loop(Plan(steps=[Step(target={name: ka.constraints.Levels(2)}, **way) for name in NAMES]), layers=2)
+    loop.engine.begin()
+    loop.run(loop.compiled())
+    assert loop.engine.finish() is True
+    assert all(len(np.unique(weights.read(layer.kernel))) <= 3 for layer in loop.model.layers)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch compiles steps anew by itself")

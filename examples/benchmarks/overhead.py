@@ -224,7 +224,8 @@ def show_memory(network, seed):
     weights = ka.report(model).total.weights
     print(f"\n{network.name}: memory that the engine adds, in float32s for each of {weights:,} compressed weights")
     for name in ("ADMM phase", "retraining", "second ADMM phase", "second retraining"):
-        device = sum(keras.ops.convert_to_numpy(v).nbytes for slot in engine.slots.values() for v in slot)
+        moving = [v for state in engine.rule_states.values() for v in state.variables]
+        device = sum(keras.ops.convert_to_numpy(v).nbytes for v in moving)
         host = {k: a.nbytes for k, a in engine.state_dict().items() if k.startswith(("u/", "support/"))}
         floats = [n / 4 / weights for n in (device, sum(host.values()), device + sum(host.values()))]
         print("{:<24}device {:.3f}  host {:.3f}  both {:.3f}".format(name, *floats))

@@ -1,7 +1,7 @@
 """The only room that knows Keras's insides: how the training of a live model is changed, and how that is undone."""
 
 from keras_admm.attach.build import build as build
-from keras_admm.attach.few import FEW as FEW
+from keras_admm.attach.fit import has_own_train_step as has_own_train_step
 from keras_admm.attach.fit import is_kind as is_kind
 from keras_admm.attach.fit import is_running as is_running
 from keras_admm.attach.fit import resume_at as resume_at
@@ -14,15 +14,24 @@ from keras_admm.attach.judges import Judges as Judges
 from keras_admm.attach.optimizers import Optimizers as Optimizers
 from keras_admm.attach.optimizers import check_optimizer as check_optimizer
 from keras_admm.attach.optimizers import choose_optimizers as choose_optimizers
+from keras_admm.attach.optimizers import compiled_optimizer as compiled_optimizer
 from keras_admm.attach.roles import build_optimizers as build_optimizers
 from keras_admm.attach.roles import built_for as built_for
 from keras_admm.attach.roles import structural as structural
 from keras_admm.attach.roles import variables_by_role as variables_by_role
+from keras_admm.attach.rule_state import PRUNED as PRUNED
+from keras_admm.attach.rule_state import UNCONSTRAINED as UNCONSTRAINED
+from keras_admm.attach.rule_state import RuleState as RuleState
+from keras_admm.attach.rule_state import marked as marked
+from keras_admm.attach.rules import AnyOfThese as AnyOfThese
 from keras_admm.attach.rules import GradientPull as GradientPull
+from keras_admm.attach.rules import HeldAtValues as HeldAtValues
+from keras_admm.attach.rules import HeldAtZero as HeldAtZero
 from keras_admm.attach.rules import ProximalPull as ProximalPull
 from keras_admm.attach.rules import Rest as Rest
 from keras_admm.attach.rules import StepRule as StepRule
-from keras_admm.attach.slot import PRUNED as PRUNED
-from keras_admm.attach.slot import UNCONSTRAINED as UNCONSTRAINED
-from keras_admm.attach.slot import Slot as Slot
+from keras_admm.attach.shared_values import SharedClusters as SharedClusters
+from keras_admm.attach.shared_values import SharedScale as SharedScale
+from keras_admm.attach.straight_through import StraightThroughScale as StraightThroughScale
+from keras_admm.attach.straight_through import StraightThroughValues as StraightThroughValues
 from keras_admm.attach.tf_keras_optimizer import set_constraint as set_constraint

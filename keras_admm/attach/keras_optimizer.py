@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_admm.attach import factored, ftrl
-from keras_admm.attach.optimizers import inner, new_like, said
+from keras_admm.attach.optimizers import compiled_optimizer, inner, new_like, said
 from keras_admm.attach.strategy import strategy_scope
 from keras_admm.weights import path
 
@@ -24,7 +24,7 @@ class KerasOptimizer:
         self.optimizer = optimizer
         self._inner = inner(optimizer)
         self._carried = []
-        if not self._inner.built and optimizer is getattr(model, "optimizer", None):
+        if not self._inner.built and optimizer is compiled_optimizer(model):
             optimizer.build(model.trainable_variables)
 
     @property
@@ -60,7 +60,7 @@ class KerasOptimizer:
             return
         if not self._carried:
             undo.callback(self._drop)
-            compiled = getattr(self._model, "optimizer", None)
+            compiled = compiled_optimizer(self._model)
             for saveable in {id(o): o for o in (optimizer, self.optimizer, compiled)}.values():
                 self._save_without_ours(saveable, undo)
         optimizer._variables.extend(variables)  # in place: Keras would track what is assigned, and carry it twice

@@ -87,9 +87,14 @@ def _check_one(name, optimizer, model=None):
         )
 
 
+def compiled_optimizer(model):
+    """The optimizer that a model of either library is compiled with, or None."""
+    return getattr(model, "optimizer", None)
+
+
 def find(model):
     """The optimizers among the attributes of a model and of the models in it, the compiled one first, each once."""
-    found, seen, to_see = {}, set(), [getattr(model, "optimizer", None), model]
+    found, seen, to_see = {}, set(), [compiled_optimizer(model), model]
     while to_see:
         thing = to_see.pop(0)
         if id(thing) in seen:

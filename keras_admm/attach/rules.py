@@ -1,20 +1,49 @@
 """What a training step does to one variable beside its update: to its gradient before, to its weights after."""
 
 import abc
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
 
+import keras
+import numpy as np
 from keras import ops
+
+from keras_admm.attach.rule_state import FIXED, PRUNED, UNCONSTRAINED
+from keras_admm.constraints.summary import chunks
+from keras_admm.weights import view
 
 
 class StepRule(abc.ABC):
-    """What a step does to one variable; a step is compiled for the rules alone, their numbers are in variables.
+    """What a training step does to one variable. Made by a penalty or a way of retraining, and given to `Hold`.
+
+    A step is compiled for the rules alone: their numbers are in the variables of a `RuleState`, so that moving them
+    needs no new trace. A rule is made with its settings, which tell it from others of its class and are kept in the
+    state of a run (what `get_config` returns: numbers, text, tuples, other rules); `Hold` binds it to a variable.
 
     Attributes:
         acts_after: bool, whether `after_update` does anything.
-        state: tuple of the variables that it assigns to.
+        holds_members: bool, whether weights that are where the rule holds them are in their set to the bit, so that
+            nothing is left to project at the end of a run.
+        zero: what stands in the target for a weight that is held at zero.
+        state: the `RuleState` of the variable that it was bound to.
+        pull: function of the weights, `rho * (w - target)`; as part of another rule, where a weight is pulled.
+
+    Example, weights that stay non-negative:
+
+    >>> class NonNegative(StepRule):
+    ...     acts_after = True
+    ...     def gradient(self, gradient, w, scale):
+    ...         return gradient
+    ...     def after_update(self, w):
+    ...         return ops.relu(w)
     """
 
-    acts_after = False
-    state = ()
+    acts_after: ClassVar[bool] = False
+    holds_members: ClassVar[bool] = False
+    zero: ClassVar[np.float32] = PRUNED
+    state = None
+    pull = None
 
     @abc.abstractmethod
     def gradient(self, gradient, w, scale):
@@ -30,6 +59,58 @@ class StepRule(abc.ABC):
         """The weights after an update, a tensor, as they shall be."""
         return w
 
+    @property
+    def own_variables(self):
+        """The variables that it needs in `state.own`, `{name: (shape, dtype)}`, beside the target and rho."""
+        return {}
+
+    @property
+    def assigned(self):
+        """The variables of the state that `after_update` assigns to, a tuple."""
+        return ()
+
+    def set_target(self, target):
+        """Move the target, an array of the variable's shape, between two steps; see `marked`."""
+        self.state.target.assign(target)
+
+    def end_pull(self):
+        """Leave the weights without a pull to the target."""
+        self.state.rho.assign(0.0)
+
+    def zero_mask(self):
+        """Booleans: the weights that are held at zero."""
+        return view(self.state.target) == self.zero
+
+    def restore(self, w):
+        """An array of the weights, with those that are held where they are held."""
+        return w
+
+    def astray(self, w):
+        """How many of an array of the weights are not where they are held."""
+        return 0
+
+    def bound(self, state, pull):
+        """The same rule for a variable of a `RuleState`, and with it the rules that it is made of."""
+        rule = copy.copy(self)
+        parts = {n: each.bound(state, state.pull_in_part) for n, each in vars(self).items() if _is_rule(each)}
+        vars(rule).update(parts, state=state, pull=pull)
+        return rule
+
+    def get_config(self):
+        """The settings that it was made with."""
+        return {name: value for name, value in vars(self).items() if name not in ("state", "pull")}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**keras.saving.deserialize_keras_object(config))
+
+    def __eq__(self, other):
+        """Whether both make the same training step."""
+        return type(other) is type(self) and other.get_config() == self.get_config()
+
+    def __hash__(self):
+        return hash(type(self))
+
 
 class Rest(StepRule):
     """Nothing; also where the pull is a regularizer's in the loss."""
@@ -39,128 +120,116 @@ class Rest(StepRule):
 
 
 class GradientPull(StepRule):
-    """A pull to the target, added to the gradient.
-
-    Args:
-        pull: function of the weights, `rho * (w - target)`.
-    """
-
-    def __init__(self, pull):
-        self._pull = pull
+    """A pull to the target, added to the gradient."""
 
     def gradient(self, gradient, w, scale):
-        gradient, pull = dense(gradient, w), self._pull(w)
+        gradient, pull = dense(gradient, w), self.pull(w)
         return ops.cast(ops.cast(gradient, "float32") + (pull if scale == 1 else scale * pull), gradient.dtype)
 
 
 class ProximalPull(StepRule):
-    """A pull to the target after the update: `w <- (w + rho * target) / (1 + rho)`.
-
-    Args:
-        slot: `Slot` of the variable.
-        pull: function of the weights, `rho * (w - target)`.
-    """
+    """A pull to the target after the update: `w <- (w + rho * target) / (1 + rho)`."""
 
     acts_after = True
-
-    def __init__(self, slot, pull):
-        self._slot = slot
-        self._pull = pull
 
     def gradient(self, gradient, w, scale):
         return gradient
 
     def after_update(self, w):
-        return ops.cast(ops.cast(w, "float32") - self._pull(w) / (1.0 + self._slot.rho), w.dtype)
+        return ops.cast(ops.cast(w, "float32") - self.pull(w) / (1.0 + self.state.rho), w.dtype)
 
 
-class HeldAtZero(StepRule):
-    """Another rule, and weights that are held at zero.
+class Holding(StepRule):
+    """Base class of rules by which weights are held at zero, where the target says so."""
+
+    acts_after = True
+
+    def restore(self, w):
+        return np.where(self.zero_mask(), np.float32(0), w)
+
+    def astray(self, w):
+        parts = zip(chunks(w.reshape(-1)), chunks(view(self.state.target).reshape(-1)), strict=True)
+        return sum(int(np.count_nonzero(self._off(part, target))) for part, target in parts)
+
+    def _off(self, w, target):
+        """Booleans: the weights of a part that are not where they are held."""
+        return (target == self.zero) & (w != 0)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldAtZero(Holding):
+    """Weights that are `PRUNED` are held at zero; the others are as another rule has them.
 
     Args:
-        slot: `Slot` of the variable.
         others: `StepRule` of the others.
     """
 
-    acts_after = True
-
-    def __init__(self, slot, others):
-        self._slot = slot
-        self._others = others
+    others: StepRule = Rest()
 
     def gradient(self, gradient, w, scale):
-        return self._slot.zero(dense(self._others.gradient(gradient, w, scale), w))
+        return self.state.zero(dense(self.others.gradient(gradient, w, scale), w))
 
     def after_update(self, w):
-        return self._slot.zero(self._others.after_update(w))
+        return self.state.zero(self.others.after_update(w))
 
 
-class HeldAtValues(StepRule):
-    """Weights at values, but for those that are free."""
+class HeldAtValues(Holding):
+    """Weights are held at their targets, but for those that are `UNCONSTRAINED`."""
 
-    acts_after = True
-
-    def __init__(self, slot):
-        self._slot = slot
+    holds_members = True
+    zero = np.float32(0)
 
     def gradient(self, gradient, w, scale):
         gradient = dense(gradient, w)
-        return ops.where(self._slot.free, gradient, ops.zeros((), dtype=gradient.dtype))
+        return ops.where(self.state.unconstrained, gradient, ops.zeros((), dtype=gradient.dtype))
 
     def after_update(self, w):
-        return ops.where(self._slot.free, w, ops.cast(self._slot.target, w.dtype))
+        return ops.where(self.state.unconstrained, w, ops.cast(self.state.target, w.dtype))
+
+    def set_target(self, target):
+        self.state.rho.assign(FIXED)
+        super().set_target(target)
+
+    def end_pull(self):
+        """Nothing: what stands in rho holds the weights."""
+
+    def restore(self, w):
+        target = view(self.state.target)
+        return np.where(target == UNCONSTRAINED, w, target)
+
+    def _off(self, w, target):
+        return (target != UNCONSTRAINED) & (w != target)
 
 
+@dataclass(frozen=True, eq=False)
 class AnyOfThese(StepRule):
-    """Each weight as its target and rho say: pulled, held at zero, held at a value, or free.
+    """Each weight as its target and rho say: pulled, held at zero, held at a value, or unconstrained.
 
     For steps that are compiled once for all phases, as in custom training loops.
-    """
-
-    acts_after = True
-
-    def __init__(self, slot, pull):
-        self._slot = slot
-        self._pull = pull
-
-    def gradient(self, gradient, w, scale):
-        gradient = self._slot.zero(dense(self._pull.gradient(gradient, w, scale), w))
-        return ops.where(self._slot.fixed, ops.zeros((), dtype=gradient.dtype), gradient)
-
-    def after_update(self, w):
-        return self._slot.restore(self._pull.after_update(w))
-
-
-class FewValues(StepRule):
-    """Weights that take few values.
 
     Args:
-        slot: `Slot` of the variable.
-        few: `Few` of the variable.
-        mode: str, the method of `Few` that says what becomes of weights after an update.
-        tied: bool, whether it is also what becomes of gradients, which else are those of the weights behind the values.
+        pulled: `StepRule` of the weights that are pulled.
     """
 
+    pulled: StepRule
     acts_after = True
 
-    def __init__(self, slot, few, mode, tied):
-        self._slot = slot
-        self._few = few
-        self._mode = mode
-        self._tied = tied
-
-    @property
-    def state(self):
-        return () if self._tied else tuple(self._few)
+    def does(self, rule):
+        """Whether a step of this rule does what another says, once that has set its target."""
+        return rule in (Rest(), self.pulled, HeldAtZero(), HeldAtZero(self.pulled), HeldAtValues())
 
     def gradient(self, gradient, w, scale):
-        gradient = dense(gradient, w)
-        return getattr(self._few, self._mode)(gradient) if self._tied else self._slot.zero(gradient)
+        gradient = self.state.zero(dense(self.pulled.gradient(gradient, w, scale), w))
+        return ops.where(self.state.fixed, ops.zeros((), dtype=gradient.dtype), gradient)
 
     def after_update(self, w):
-        return getattr(self._few, self._mode)(w)
+        return self.state.restore(self.pulled.after_update(w))
 
 
 def dense(gradient, w):
     """A gradient as a tensor: TensorFlow gives that of an embedding as rows, and None where there is none."""
     return ops.zeros_like(w) if gradient is None else ops.convert_to_tensor(gradient)
+
+
+def _is_rule(thing):
+    return isinstance(thing, StepRule)

@@ -17,5 +17,11 @@ def num_replicas(model):
     return strategy.num_replicas_in_sync if strategy is not None else 1
 
 
+def layout_of(variable):
+    """Where a distribution of Keras has put the parts of a variable, as what another one like it is made with."""
+    layout = getattr(variable, "_layout", None)
+    return {} if layout is None else {"layout": layout}
+
+
 def _strategy(model):
     return getattr(model, "distribute_strategy", None) if keras.backend.backend() == "tensorflow" else None

@@ -5,7 +5,7 @@ from keras import ops
 from keras_admm import weights
 from keras_admm.attach import factored, ftrl
 from keras_admm.attach.keras_optimizer import check_free, take_state, unknown_sentence
-from keras_admm.attach.optimizers import inner, new_like
+from keras_admm.attach.optimizers import compiled_optimizer, inner, new_like
 from keras_admm.attach.strategy import strategy_scope
 
 # The optimizers whose `apply_gradients` runs: what stands in a variable's constraint slot is not told by which.
@@ -25,7 +25,7 @@ class TFKerasOptimizer:
         if _is_legacy(self._inner):
             with strategy_scope(model):
                 self._inner.iterations  # noqa: B018, made when first read
-        if optimizer is getattr(model, "optimizer", None):
+        if optimizer is compiled_optimizer(model):
             build(optimizer, model, list(model.trainable_variables))
 
     @property

@@ -45,4 +45,10 @@ class HeldWeights:
 
     def _moved(self, arrays):
         # Averages that an optimizer writes over the weights know nothing of what is held: they are put back later.
-        return {} if self._hold.writes_averages else self._hold.moved(arrays)
+        return {} if self._hold.writes_averages else astray(self._hold.rules, arrays)
+
+
+def astray(rules, arrays):
+    """How many weights are not where their rules hold them, by name, where any are not."""
+    counts = {name: rules[name].astray(arrays[name]) for name in arrays}
+    return {name: count for name, count in counts.items() if count}

@@ -3,21 +3,15 @@
 The engine knows nothing of `fit`: whoever ends an epoch calls `end_epoch`. `keras_admm.ADMM` is such a caller.
 """
 
-from collections.abc import Mapping
-
-import keras
 import numpy as np
 
 from keras_admm import attach, checks, weights
-from keras_admm.engine.held import HeldWeights
+from keras_admm.engine import state as states
 from keras_admm.engine.identity import Identity
-from keras_admm.engine.scarcity import say_missing
-from keras_admm.engine.targets import Targets
+from keras_admm.engine.phases import Phases
+from keras_admm.engine.requirements import check_all_chosen, check_loss_takes_penalty
 from keras_admm.engine.timeline import Timeline
-from keras_admm.plan import Plan, sets_of
-from keras_admm.progress import Progress, check_finite, sparsity
-
-STATE = {"plan", "epoch", "epochs", "pending", "progress", "modes", "sets", "steps"}
+from keras_admm.plan import Plan
 
 
 class Engine:
@@ -82,7 +76,6 @@ class Engine:
         checks.boolean(name, "biases", biases)
         checks.boolean(name, "in_fit", in_fit)
         self.model = model
-        self.plan = plan
         self.name = name
         self._choice = layers, exclude, biases
         self.variables = weights.select(model, *self._choice)
@@ -91,16 +84,13 @@ class Engine:
             None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
         )
         if plan.penalty.in_loss and self.optimizers is not None:
-            _check_loss_takes_penalty(name, model)
+            check_loss_takes_penalty(name, model)
         # Before anything is called that the plan brings, which may change what it has closed over.
         self._identity = Identity(name, self.plan, self.variables)
         self._in_fit = in_fit
-        self._pending = False
         self._complete = False
-        self._timeline = Timeline([], plan.every)
-        self._held = None
-        self._targets = None
-        self._progress = Progress(0.0, 0.0, 0.0, 0.0, 1.0)
+        self._hold = None
+        self._phases = Phases(name, self.plan, self.variables)
 
     def begin(self, epochs=None, steps_per_epoch=None):
         """Attach to the model and enter the first phase.
@@ -114,32 +104,33 @@ class Engine:
         for argument, value in given.items():
             if value is not None:
                 checks.integer(self.name, argument, value)
-        timeline = self.plan.timeline(self.name, epochs)
-        self._timeline = Timeline(timeline, self.plan.every, steps_an_epoch=steps_per_epoch or 0)
+        infos = self.plan.timeline(self.name, epochs)
         self.attach()
-        self._pending, self._complete = False, False
-        arrays = self._read()
-        self._targets.check(arrays, [self._timeline.fractions(i) for i in range(len(self.plan.steps))])
-        self._enter(arrays)
+        self._complete = False
+        self._phases.begin(Timeline(infos, self.plan.every, steps_an_epoch=steps_per_epoch or 0))
 
     def attach(self):
         """Attach to the model, at rest: nothing is changed until `begin` or `load_state_dict`."""
-        if self._held is None:
-            penalty = self.plan.penalty if self.optimizers is not None else None
-            self._held = attach.Hold(self.model, self.variables, penalty, self.optimizers, not self._in_fit)
-            self._held.on_new_variable = self._check_choice
-            self._targets = Targets(self.name, self.variables, self.plan, self._held, self.optimizers is not None)
-            self._weights = HeldWeights(self.name, self._held)
+        if not self.released:
+            return
+        pull = None if self.optimizers is None else self.plan.penalty.rule()
+        once = not self._in_fit or attach.has_own_train_step(self.model)
+        any_of = attach.AnyOfThese(attach.Rest() if pull is None else pull) if once else None
+        self._hold = attach.Hold(self.model, self.variables, self.optimizers, any_of)
+        if pull is not None and self.plan.penalty.in_loss:
+            self._hold.add_to_loss()
+        self._hold.on_new_variable = self._check_choice
+        self._phases.attach(self._hold, pull)
 
     @property
     def _begun(self):
         """What is attached to the model; raises where nothing is."""
-        if self._held is None:
+        if self.released:
             raise ValueError(
                 f"{self.name}: a run must be begun before it is asked for what it does. Received: an engine before "
                 "`begin`, or after `finish`. Call begin(), or load_state_dict() with the state of a run."
             )
-        return self._held
+        return self._hold
 
     @property
     def identity(self):
@@ -149,19 +140,19 @@ class Engine:
     @property
     def released(self):
         """Whether the run is detached from the model."""
-        return self._held is None or self._held.released
+        return self._hold is None or self._hold.released
 
     @property
-    def slots(self):
-        """The moving state, `{name: attach.Slot}`: its variables must be arguments of a step compiled by JAX."""
-        return self._begun.slots
+    def rule_states(self):
+        """What moves, `{name: attach.RuleState}`: its `variables` must be arguments of a step compiled by JAX."""
+        return self._begun.states
 
     @property
     def step_version(self):
         """A number that changes when a compiled step of a custom training loop must be compiled again.
 
-        Only retraining by `"straight_through"` and `"shared_values"` changes it, and an epoch trained by an older step
-        is an error. Before each epoch:
+        Only ways of retraining with a step of their own change it, `"straight_through"` and `"shared_values"` among
+        them, and an epoch trained by an older step is an error. Before each epoch:
 
             if engine.step_version != version:
                 version, step = engine.step_version, tf.function(train_step)  # or jax.jit(train_step)
@@ -175,16 +166,16 @@ class Engine:
 
     def release_with(self, callbacks, interrupted):
         """Call a function, which must release, when the fit of a `CallbackList` ends in an exception."""
-        self._held.release_with(callbacks, interrupted)
+        self._hold.release_with(callbacks, interrupted)
 
     def penalty(self):
         """`rho / 2 * ||W - Z + U||^2` over all compressed weights: a float32 scalar to add to a loop's own loss."""
-        return sum((slot.penalty(self.variables[name]) for name, slot in self.slots.items()), 0.0)
+        return sum((state.penalty(self.variables[name]) for name, state in self.rule_states.items()), 0.0)
 
     def hold(self):
         """Put back what is held, at zero or at a value, after an update that is not a Keras optimizer's."""
-        for name, slot in self.slots.items():
-            self.variables[name].assign(slot.restore(self.variables[name]))
+        for name, state in self.rule_states.items():
+            self.variables[name].assign(state.restore(self.variables[name]))
 
     def end_batch(self):
         """Count a training step, and move Z, U and rho where `update_every` is in steps and it is time.
@@ -197,7 +188,7 @@ class Engine:
 
     def end_steps(self, count):
         """Count training steps. Returns whether `move` is to be called now."""
-        return bool(self._begun) and self._timeline.end_steps(count)
+        return bool(self._begun) and self._phases.timeline.end_steps(count)
 
     def move(self):
         """Move Z, U and rho within an epoch.
@@ -205,9 +196,7 @@ class Engine:
         Raises:
             FloatingPointError: when a weight is no longer finite; nothing has been moved then.
         """
-        arrays = self._read()
-        check_finite(self.name, arrays)
-        self._move(arrays, self.moment, self._timeline.present)
+        self._phases.move()
 
     def end_epoch(self):
         """Move on by an epoch: Z, U and rho in an ADMM phase, the phase itself at its end.
@@ -225,32 +214,7 @@ class Engine:
 
     def measure(self):
         """The first half of `end_epoch`: the figures of the epoch, with Z, U and rho moved. No weight changes."""
-        if self._begun and self.done:
-            raise ValueError(
-                f"{self.name}: a run ends with the last epoch of its plan. Received: one more, after {self.epoch}. "
-                "Call finish(), or begin(epochs=...) with more of them."
-            )
-        arrays = self._read()
-        check_finite(self.name, arrays)
-        try:
-            self._weights.check_epoch(arrays)
-        except ValueError:
-            self.release()
-            raise
-        info = self.moment
-        if self._timeline.uncounted:
-            raise ValueError(
-                f"{self.name}: with update_every={self.plan.update_every!r} training steps must be counted. Received: "
-                "an epoch of ADMM without any. Call end_batch() after each update, or say update_every in epochs."
-            )
-        if info.phase == "retrain":
-            self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
-        elif self._timeline.moves(info):
-            self._move(arrays, info, self._timeline.fraction(info, info.epoch + 1))
-        self._progress = self._progress._replace(sparsity=sparsity(arrays), admm_step=float(info.step + 1))
-        self._timeline.end_epoch()
-        self._pending = True
-        return self._progress
+        return self._begun and self._phases.measure()
 
     def advance(self):
         """The second half of `end_epoch`: what changes weights, and the phase to come. Safe to call again.
@@ -261,44 +225,27 @@ class Engine:
         Raises:
             FloatingPointError: when a weight is no longer finite; nothing has been moved then.
         """
-        if not self._pending:
-            return False
-        self._pending = False
-        info, arrays = self._timeline.passed, self._read()
-        check_finite(self.name, arrays)
-        ended = info.epoch + 1 == info.epochs
-        if info.phase == "retrain":
-            # Weights that take few values may move to others.
-            self._targets.retrain(arrays, info.step, info.epoch + 1, info.epochs)
-        elif ended:
-            self._targets.project(arrays, info.step, self._timeline.retrain_epochs(info.step))
-        if ended and not self.done:
-            self._enter(arrays)
-        return ended and info.phase == "admm"
+        return self._phases.advance()
 
     @property
     def epoch(self):
         """How many epochs have passed."""
-        return self._timeline.epoch
+        return self._phases.timeline.epoch
 
     @property
     def done(self):
         """Whether every epoch of the plan has passed."""
-        return self._timeline.done
+        return self._phases.timeline.done
 
     @property
     def moment(self):
         """The `plan.EpochInfo` of the epoch to come, or None when all have passed."""
-        return self._timeline.coming
+        return self._phases.timeline.coming
 
     @property
     def in_last_set(self):
         """Whether the weights are in the last step's set: its projection has passed, and its zeros were held."""
-        if self.done:
-            return True
-        moment = self.moment
-        retrains = moment.step == len(self.plan.steps) - 1 and moment.phase == "retrain"
-        return retrains and self._targets.settled(moment.step, moment.epoch, moment.epochs)
+        return self._phases.in_last_set
 
     def finish(self):
         """Detach from the model. Returns whether it holds the promised set; if so, exactly.
@@ -306,37 +253,15 @@ class Engine:
         Weights that are not where they were held are left as they are, with a warning and False; but for averages that
         an optimizer wrote over them (`use_ema`), which are put back.
         """
-        if self._held is not None:
-            self.advance()
-            self._complete = self.in_last_set and self._held_at_end()
+        if not self.released:
+            self._complete = self._phases.finish()
             self.release()
         return self._complete
 
     def release(self):
         """Detach from the model, whatever state it is in."""
-        if self._held is not None:
-            self._held.release()
-            self._held = None
-
-    def _check_choice(self):
-        """Raises when there are variables by now that would have been chosen had they been there."""
-        late = [name for name in weights.choose(self.model, *self._choice) if name not in self.variables]
-        if late:
-            raise ValueError(
-                f"{self.name}: what is compressed must be there before training. Received: {late}, made by the first "
-                "training step. Build their layers before, for example by calling them on a batch, or say with layers= "
-                "what is to be compressed."
-            )
-
-    def _held_at_end(self):
-        """Whether the weights are where they are held, after averages that were written over them are put back."""
-        arrays = self._read()
-        if not self._weights.stayed(arrays):
-            return False
-        say_missing(self.name, self._targets.missing(arrays, len(self.plan.steps) - 1))
-        # Averages that the optimizer wrote back at the end know nothing of what is held.
-        self._targets.settle(arrays, len(self.plan.steps) - 1)
-        return True
+        if not self.released:
+            self._hold.release()
 
     def stop(self):
         """Project the weights on what the present phase aims at, and detach: for a run that ends before its time.
@@ -348,35 +273,18 @@ class Engine:
             FloatingPointError: when a weight is not finite. Nothing is projected then, and the model is detached.
         """
         try:
-            if self._held is not None and self._held.untrained:
-                return None
-            self.advance()
-            moment, arrays = self.moment, self._read()
-            check_finite(self.name, arrays)
-            if moment is not None:
-                fraction = self._timeline.fraction(moment, moment.epoch) if moment.phase == "admm" else 1.0
-                self._targets.stop(arrays, moment.step, fraction)
-            return sparsity(arrays)
+            return None if not self.released and self._hold.untrained else self._phases.stop()
         finally:
             self.release()
 
     def project(self):
         """Project the weights on the steps' sets as they are: for a run that was stopped before its end."""
-        arrays = self._read()
-        for i, step in enumerate(self.plan.steps):
-            sets = self._targets.sets(arrays, i, 1.0) if self._targets else sets_of(self.name, step.target, arrays, 1.0)
-            arrays = {name: sets[name].project(w) if name in sets else w for name, w in arrays.items()}
-        for name, w in arrays.items():
-            weights.write(self.variables[name], w)
+        self._phases.project()
 
     def state_dict(self):
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
-        state = {"plan": np.array(self.identity), "epoch": np.array(self.epoch)}
-        state["pending"] = np.array(self._pending)
-        state["steps"] = np.array([self._timeline.steps, self._timeline.steps_an_epoch])
-        state["epochs"], state["progress"] = np.array(len(self._timeline)), np.array(self._progress)
-        state["trains"] = np.array(self._begun.watch.trained)
-        return {**state, **self._targets.state()}
+        self._begun  # noqa: B018, raises
+        return {"format": np.array(states.FORMAT), "plan": np.array(self.identity), **self._phases.state()}
 
     def load_state_dict(self, state, epochs=None):
         """Go on from a `state_dict` of the same plan on the same model. The weights are the caller's affair.
@@ -393,44 +301,16 @@ class Engine:
         self.check_state(state, epochs)
         self._identity.say_unknown()
         had = int(state["epochs"])
-        timeline = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
-        self._timeline = Timeline(timeline, self.plan.every, int(state["epoch"]), *map(int, state["steps"]))
+        infos = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
         self.attach()
-        self._targets.load(state)
-        self._held.watch.trained = state["trains"]
-        self._pending = bool(state["pending"])
-        self._progress = Progress(*map(float, state["progress"]))
+        self._phases.load(state, infos)
 
     def check_state(self, state, epochs=None):
         """Raises the sentence that says why a state cannot be resumed by this run."""
-        if not isinstance(state, Mapping) or not STATE <= set(state):
-            must = "what `state_dict` returned"
-            raise TypeError(checks.refused(self.name, "state", must, state, "Pass engine.state_dict() of the run."))
+        states.check(self.name, state)
         if epochs is not None:
             checks.integer(self.name, "epochs", epochs)
         self._identity.check(state, epochs)
 
-    def _move(self, arrays, info, fraction):
-        primal, dual, rho = self._targets.move(arrays, info.step, fraction)
-        self._progress = self._progress._replace(admm_primal=primal, admm_dual=dual, admm_rho=rho)
-
-    def _read(self):
-        return weights.views(self.variables)
-
-    def _enter(self, arrays):
-        """Begin the phase of the epoch to come."""
-        if self.epoch:
-            self._held.renew_slots()
-        if self.moment.phase == "admm":
-            self._targets.begin(arrays, self.moment.step)
-            self._progress = self._progress._replace(admm_rho=float(self.plan.penalty.rho))
-
-
-def _check_loss_takes_penalty(name, model):
-    if keras.backend.backend() == "jax" or weights.is_tf_keras(model):
-        received = "a tf_keras model" if weights.is_tf_keras(model) else "the jax backend"
-        raise ValueError(
-            f"{name}: penalty='loss' needs a Keras 3 model on the TensorFlow or torch backend: JAX compiles a "
-            "regularizer's target into the step, tf_keras reads no regularizer after the layer was built. Received: "
-            f"{received}. Use penalty='gradient' or 'proximal'."
-        )
+    def _check_choice(self):
+        check_all_chosen(self.name, self.model, self._choice, self.variables)

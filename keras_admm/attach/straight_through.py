@@ -1,77 +1,83 @@
-"""What weights that take few values become at each step, and how their gradients are shared."""
+"""Straight-through estimation: weights take few values at each step, while others behind them are trained."""
 
+import abc
 import math
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_admm.attach.slot import PRUNED
+from keras_admm.attach.rule_state import PRUNED
+from keras_admm.attach.rules import Holding, dense
 from keras_admm.attach.sweeps import counted, in_one_sweep
 
-# Modes of a variable, by the methods of `Few`: places found anew at every step, or tied.
-THROUGH = ("through_values", "through_scale")
-TIED = ("tied_values", "tied_scale")
-FEW = (*THROUGH, *TIED)
 # Up to so many values, a comparison for each is faster than a search, whose every look-up is a gather.
 COMPARED = 64
 # At each step, so many values become the means of their weights, divided by how many there are.
 REFITTED = 16
 
 
-class Few(NamedTuple):
-    """What one variable's places among few values are kept by.
+@dataclass(frozen=True, eq=False)
+class StraightThroughRule(Holding):
+    """Few values in place of the weights that are really trained, which move as far as `w` did from theirs.
 
-    Attributes:
-        target: float32 variable of the weight's shape, that of its `Slot`. With places found anew, by how much the
-            weights that are trained differ from the variable's, or `PRUNED` where a weight stays zero; with tied ones
-            the number of each weight's cluster, from 1, or its multiple of the scale; 0 where it stays zero.
-        values: float32 variable. With places found anew the values, rising, `(2**n, 1)` for all weights or
-            `(2**n, channels)`, the last of them `PRUNED` where there are fewer; with tied ones, for each scale, or each
-            cluster `(n, 1)` or `(n, channels)`, 1 / how much counts for it.
-        steps: int32 variable, how many updates there were with places found anew: whose turn it is among the values.
+    The target keeps by how much the trained weights differ from `w`; so the optimizer, which knows `w` alone, trains
+    them straight through the rounding. Each goes to the nearest of the values, which follow. It is `PRUNED` where a
+    weight stays zero.
+
+    Args:
+        shape: of the values: `(2**n, 1)` for all weights, or `(2**n, channels)`.
     """
 
-    target: keras.Variable
-    values: keras.Variable
-    steps: keras.Variable
+    shape: tuple
 
-    def through_values(self, w):
-        """Few values in place of the weights that are really trained, which moved as far as `w` did from theirs.
+    @property
+    def own_variables(self):
+        """The values; and how many updates there were, by which it is known whose turn it is among them."""
+        return {"values": (self.shape, "float32"), "steps": ((), "int32")}
 
-        The target keeps by how much the trained weights differ from `w`; so the optimizer, which knows `w` alone,
-        trains them straight through the rounding. Each goes to the nearest of the `values`, which become the means of
-        their own: of 16 values one at each step, of 4 all.
-        """
-        return self._through(w, _means)
+    @property
+    def assigned(self):
+        return self.state.target, self.state.own["values"], self.state.own["steps"]
 
-    def through_scale(self, w):
-        """The same with values whose ratios stay: their scale becomes that of least squares."""
-        return self._through(w, _rescaled)
+    def set_values(self, values):
+        """Set the values, an array, rising: the last of them `PRUNED` where there are fewer than a power of two."""
+        self.state.own["values"].assign(values)
 
-    def tied_values(self, x):
-        """`x` with the mean of its cluster for each: `target` numbers them by channel, `values` are 1 / their sizes."""
-        count, channels = self.values.shape
-        places = ops.cast(self.target, "int32") * channels + ops.arange(channels, dtype="int32")
-        flat, places = ops.reshape(ops.cast(x, "float32"), (-1,)), ops.reshape(places, (-1,))
-        means = ops.segment_sum(flat, places, count * channels) * ops.reshape(self.values, (-1,))
-        return ops.cast(ops.reshape(ops.take(means, places), x.shape), x.dtype)
+    def gradient(self, gradient, w, scale):
+        return self.state.zero(dense(gradient, w))
 
-    def tied_scale(self, x):
-        """The multiple of `target` that is nearest to `x`: `values` are 1 / its squares' sum, for all or by channel."""
-        pattern = ops.convert_to_tensor(self.target)
-        scale = ops.sum(ops.cast(x, "float32") * pattern, axis=_axes(self.values.shape[0], x)) * self.values
-        return ops.cast(scale * pattern, x.dtype)
-
-    def _through(self, w, fitted):
-        step = in_one_sweep(partial(_straight_through, fitted), size=math.prod(w.shape))
-        near, target, values = step(*map(ops.convert_to_tensor, (w, self.target, self.values, self.steps)))
-        self.target.assign(target)
-        self.values.assign(values)
-        self.steps.assign(self.steps + 1)
+    def after_update(self, w):
+        target, values, steps = self.assigned
+        step = in_one_sweep(partial(_straight_through, self._fitted), size=math.prod(w.shape))
+        near, behind, fitted = step(*map(ops.convert_to_tensor, (w, target, values, steps)))
+        target.assign(behind)
+        values.assign(fitted)
+        steps.assign(steps + 1)
         return near
+
+    @staticmethod
+    @abc.abstractmethod
+    def _fitted(trained, values, steps):
+        """The value of each weight, and the values as they are from here on: a pure function of tensors."""
+
+
+class StraightThroughValues(StraightThroughRule):
+    """The values become the means of their own weights: of 16 values one at each step, of 4 all."""
+
+    @staticmethod
+    def _fitted(trained, values, steps):
+        return _means(trained, values, steps)
+
+
+class StraightThroughScale(StraightThroughRule):
+    """The ratios of the values stay: their scale becomes that of least squares."""
+
+    @staticmethod
+    def _fitted(trained, values, steps):
+        return _rescaled(trained, values)
 
 
 def _straight_through(fitted, w, target, values, steps):
@@ -109,7 +115,7 @@ def _mean(trained, values, middles, turn):
     return value + distance / ops.maximum(_product(own, own, channels), 1.0)
 
 
-def _rescaled(trained, values, steps):
+def _rescaled(trained, values):
     """The value of each weight, on the scale of least squares, and the values on it."""
     near, channels = nearest(trained, _middles(values), values), values.shape[1]
     top = ops.max(ops.where(values < PRUNED, ops.abs(values), 0.0), axis=0)
@@ -127,14 +133,14 @@ def _product(x, y, channels):
     Over all by a product, and on TensorFlow down the channels first: XLA sums in a core's lanes only so.
     """
     if channels > 1:
-        return ops.sum(x * y, axis=_axes(channels, x))
+        return ops.sum(x * y, axis=scale_axes(channels, x))
     if keras.backend.backend() != "tensorflow":
         return ops.dot(ops.reshape(x, (-1,)), ops.reshape(y, (-1,)))
     sums = ops.sum(ops.reshape(x * y, (-1, x.shape[-1])), axis=0)
     return ops.dot(sums, ops.ones_like(sums))
 
 
-def _axes(channels, x):
+def scale_axes(channels, x):
     """What is summed over for one scale, or for one in each channel."""
     return tuple(range(len(x.shape) - 1)) if channels > 1 else None
 
