@@ -260,6 +260,22 @@ def test_state_goes_on_where_it_stood():
         Engine(model, replace(PLAN, penalty=GradientPenalty(rho=0.5)), optimizer=None).load_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    "change, error, sentence",
+    [
+        ({"format": 1}, ValueError, "of the format that this version .* writes, 2. Received: one of format 1. Resume"),
+        ({"rules": None}, ValueError, "fresh backup_dir"),
+        ({"plan": None}, TypeError, "`state` must be what `state_dict` returned"),
+    ],
+)
+def test_states_of_another_format_are_refused(change, error, sentence):
+    engine = Engine(model_and_data()[0], PLAN, optimizer=None)
+    engine.begin()
+    state = {key: value for key, value in {**engine.state_dict(), **change}.items() if value is not None}
+    with pytest.raises(error, match=sentence):
+        engine.check_state(state)
+
+
 class Own:
     """A target of the user's, which changes while it runs."""
 

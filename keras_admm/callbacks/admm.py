@@ -1,13 +1,12 @@
 """`ADMM`, the Keras callback that compresses a model during `model.fit`."""
 
-import warnings
-
 import keras
 import numpy as np
 
 from keras_admm import attach, checks, penalties, weights
 from keras_admm import retraining as retrainings
 from keras_admm.callbacks.arguments import check_known, check_rate_is_settable, check_steps_say_all, checked_rates
+from keras_admm.callbacks.messages import Messages
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.callbacks.states import States
@@ -141,6 +140,7 @@ class ADMM(keras.callbacks.Callback):
         check_rate_is_settable(self.engine.name, self.learning_rate, self.model, self.engine.optimizers)
         callbacks = attach.running_callbacks()
         say_what_others_miss(self, callbacks.callbacks, timeline)
+        self._messages = Messages(self.engine)
         self._states = States(self) if self.backup_dir else None
         self.projections = []
         self._judges = attach.Judges(callbacks.callbacks, lambda: self._in_last_set)
@@ -180,7 +180,8 @@ class ADMM(keras.callbacks.Callback):
             self._stop(error)
             return
         self._row = dict(logs)
-        self._say(epoch, before, logs)
+        if self.verbose and before.epoch + 1 == before.epochs:
+            self._messages.phase_ended(before, epoch, logs["sparsity"])
         if self._states:
             self._states.save(epoch + 1)
 
@@ -238,24 +239,14 @@ class ADMM(keras.callbacks.Callback):
         self._stop_early("a fit that was interrupted")
 
     def _stop_early(self, received):
-        engine, moment, in_last_set = self.engine, self.engine.moment, self.engine.in_last_set
+        engine, info, in_last_set = self.engine, self.engine.moment, self.engine.in_last_set
         try:
             sparsity = engine.stop()
         except (FloatingPointError, RuntimeError, TypeError) as error:  # or a step of JAX took the weights with it
-            warnings.warn(f"{engine.name}: nothing was projected at the end of {received}. {error}", stacklevel=2)
+            self._messages.nothing_projected(received, error)
             return
-        if in_last_set or sparsity is None:
-            return
-        where = (
-            f"in the {moment.phase} phase of step {moment.step + 1} of {len(self.engine.plan.steps)}" if moment else ""
-        )
-        warnings.warn(
-            f"{engine.name}: the run must pass its last projection to hold the promised set. Received: {received} "
-            f"{where}, after {engine.epoch} epoch(s). Its weights were projected on what it aimed at there, with a "
-            f"sparsity of {sparsity:.4f}. Fit for longer, or call engine.project() on this callback for the "
-            "promised set.",
-            stacklevel=2,
-        )
+        if not in_last_set and sparsity is not None:
+            self._messages.stopped_early(received, info, sparsity)
 
     def _note_projection(self, epoch):
         """Evaluate the model right after a projection: `verbose=2`."""
@@ -263,12 +254,9 @@ class ADMM(keras.callbacks.Callback):
             return
         before = {name: float(value) for name, value in self._row.items() if name.startswith("val_")}
         after = attach.validation_scores(self.model)
-        done = self.engine.epoch
         step = int(self._row["admm_step"])
-        self.projections.append({"epoch": done, "step": step, "before": before, "after": after})
-        told = ", ".join(f"{n} {before[n]:.4f} -> {v:.4f}" if n in before else f"{n} {v:.4f}" for n, v in after.items())
-        told = told or "nothing to evaluate it on: fit has no validation data that can be read twice"
-        print(f"{self.engine.name}: step {step}, projected after epoch {epoch}: {told}")
+        self.projections.append({"epoch": self.engine.epoch, "step": step, "before": before, "after": after})
+        self._messages.projected(step, epoch, before, after)
 
     def _begin_or_resume(self, epoch):
         if self._states is None or not self._states.resume(epoch):
@@ -279,16 +267,9 @@ class ADMM(keras.callbacks.Callback):
         """Training is past saving: go back to the last state that was good, and say so."""
         self.model.stop_training = self._failed = True
         newest = self._states.newest() if self._states else None
-        if newest is None:
-            rescue = (
-                "Nothing is projected, and nothing was saved, for no backup_dir was given or no epoch has ended: build "
-                "the model anew."
-            )
-        else:
+        if newest is not None:
             self._states.resume(newest)
-            rescue = f"The model is back at the state with which epoch {newest} began, saved in {self.backup_dir}, "
-            rescue += "and is not compressed further."
-        warnings.warn(f"{error} Training stops. {rescue}", stacklevel=2)
+        self._messages.failed(error, newest, self.backup_dir)
 
     def end_steps(self, count):
         """Count training steps, and move Z and U where it is time."""
@@ -306,16 +287,6 @@ class ADMM(keras.callbacks.Callback):
             return
         rate, epoch = self.learning_rate[moment.phase], moment.epoch
         self.engine.set_learning_rate(float(rate(epoch)) if callable(rate) else rate)
-
-    def _say(self, epoch, before, logs):
-        moment = self.engine.moment
-        if self.verbose and before.epoch + 1 == before.epochs:
-            then = f"{moment.phase} for {moment.epochs} epoch(s)" if moment else "done"
-            steps = len(self.engine.plan.steps)
-            print(
-                f"\n{self.engine.name}: step {before.step + 1} of {steps}, {before.phase} ended after "
-                f"epoch {epoch + 1} at sparsity {logs['sparsity']:.4f}; next: {then}"
-            )
 
 
 def _step(name, target, **how):

@@ -94,7 +94,7 @@ class States:
     @property
     def _optimizers(self):
         """The compiled one, where there is one, and those that are named or found."""
-        all_of_them = (getattr(self._run.model, "optimizer", None), *self._run.engine.optimizers.all)
+        all_of_them = (attach.compiled_optimizer(self._run.model), *self._run.engine.optimizers.all)
         return list({id(o): o for o in all_of_them if o is not None}.values())
 
     def _check(self, state):

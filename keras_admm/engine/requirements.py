@@ -4,9 +4,10 @@ import warnings
 
 import keras
 
-from keras_admm import weights
+from keras_admm import checks, weights
 from keras_admm.constraints import is_foreign
 from keras_admm.engine.identity import named_few
+from keras_admm.plan import Plan
 
 
 class Requirements:
@@ -78,6 +79,24 @@ class Requirements:
                 "or leave it out with exclude=.",
                 stacklevel=3,
             )
+
+
+def check_arguments(name, model, plan, **booleans):
+    """Raises for a model, a plan or booleans that are none."""
+    checks.text("Engine", "name", name)
+    weights.check_model(name, model)
+    if not isinstance(plan, Plan):
+        remedy = "Pass Plan(steps=[Step(target=Sparse(0.9))])."
+        raise TypeError(checks.refused(name, "plan", "a keras_admm.Plan", plan, remedy))
+    for argument, value in booleans.items():
+        checks.boolean(name, argument, value)
+
+
+def check_counts(name, **counts):
+    """Raises for counts that are neither integers nor None."""
+    for argument, value in counts.items():
+        if value is not None:
+            checks.integer(name, argument, value)
 
 
 def check_loss_takes_penalty(name, model):

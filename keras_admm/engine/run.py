@@ -6,12 +6,11 @@ The engine knows nothing of `fit`: whoever ends an epoch calls `end_epoch`. `ker
 import numpy as np
 
 from keras_admm import attach, checks, weights
+from keras_admm.engine import requirements
 from keras_admm.engine import state as states
 from keras_admm.engine.identity import Identity
 from keras_admm.engine.phases import Phases
-from keras_admm.engine.requirements import check_all_chosen, check_loss_takes_penalty
 from keras_admm.engine.timeline import Timeline
-from keras_admm.plan import Plan
 
 
 class Engine:
@@ -67,16 +66,8 @@ class Engine:
     def __init__(
         self, model, plan, layers=None, exclude=None, optimizer="auto", name="Engine", biases=False, in_fit=False
     ):
-        checks.text("Engine", "name", name)
-        weights.check_model(name, model)
-        if not isinstance(plan, Plan):
-            raise TypeError(
-                checks.refused(name, "plan", "a keras_admm.Plan", plan, "Pass Plan(steps=[Step(target=Sparse(0.9))]).")
-            )
-        checks.boolean(name, "biases", biases)
-        checks.boolean(name, "in_fit", in_fit)
-        self.model = model
-        self.name = name
+        requirements.check_arguments(name, model, plan, biases=biases, in_fit=in_fit)
+        self.model, self.name = model, name
         self._choice = layers, exclude, biases
         self.variables = weights.select(model, *self._choice)
         self.plan = plan.of(self.variables)
@@ -84,12 +75,11 @@ class Engine:
             None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
         )
         if plan.penalty.in_loss and self.optimizers is not None:
-            check_loss_takes_penalty(name, model)
+            requirements.check_loss_takes_penalty(name, model)
         # Before anything is called that the plan brings, which may change what it has closed over.
         self._identity = Identity(name, self.plan, self.variables)
         self._in_fit = in_fit
-        self._complete = False
-        self._hold = None
+        self._hold, self._complete = None, False
         self._phases = Phases(name, self.plan, self.variables)
 
     def begin(self, epochs=None, steps_per_epoch=None):
@@ -100,10 +90,7 @@ class Engine:
             steps_per_epoch: int, how many training steps an epoch has, for a path of sparsities that tightens within
                 epochs (`update_every="100 steps"`). By default it is known when the first epoch has passed.
         """
-        given = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
-        for argument, value in given.items():
-            if value is not None:
-                checks.integer(self.name, argument, value)
+        requirements.check_counts(self.name, epochs=epochs, steps_per_epoch=steps_per_epoch)
         infos = self.plan.timeline(self.name, epochs)
         self.attach()
         self._complete = False
@@ -119,7 +106,8 @@ class Engine:
         self._hold = attach.Hold(self.model, self.variables, self.optimizers, any_of)
         if pull is not None and self.plan.penalty.in_loss:
             self._hold.add_to_loss()
-        self._hold.on_new_variable = self._check_choice
+        chosen = self.name, self.model, self._choice, self.variables
+        self._hold.on_new_variable = lambda: requirements.check_all_chosen(*chosen)
         self._phases.attach(self._hold, pull)
 
     @property
@@ -151,8 +139,8 @@ class Engine:
     def step_version(self):
         """A number that changes when a compiled step of a custom training loop must be compiled again.
 
-        Only ways of retraining with a step of their own change it, `"straight_through"` and `"shared_values"` among
-        them, and an epoch trained by an older step is an error. Before each epoch:
+        Only ways of retraining with a step of their own change it, and an epoch trained by an older step is an error.
+        Before each epoch:
 
             if engine.step_version != version:
                 version, step = engine.step_version, tf.function(train_step)  # or jax.jit(train_step)
@@ -308,9 +296,5 @@ class Engine:
     def check_state(self, state, epochs=None):
         """Raises the sentence that says why a state cannot be resumed by this run."""
         states.check(self.name, state)
-        if epochs is not None:
-            checks.integer(self.name, "epochs", epochs)
+        requirements.check_counts(self.name, epochs=epochs)
         self._identity.check(state, epochs)
-
-    def _check_choice(self):
-        check_all_chosen(self.name, self.model, self._choice, self.variables)
