@@ -212,10 +212,36 @@ def test_batch_normalisation_takes_up_what_is_constant():
     for v, value in zip(norm.variables, ([2, 2, 0], [1, 1, 4], [0, 1, 0], [4, 4, 4]), strict=True):
         weights.write(v, value)
     weights.write(last.kernel, np.ones((3, 1)))
-    ka.purify(model)
+    removed = {name.split("/")[-1]: count for name, count in ka.purify(model).items()}
+    assert removed == {"kernel": 2, "bias": 2, "gamma": 1, "beta": 2, "moving_mean": 1, "moving_variance": 2}
     assert values(first.kernel, first.bias) == [[[1, 0, 0]], [0, 0, 0]]
     assert values(norm.gamma, norm.beta) == [[2, 0, 0], [1, 0, 0]]
+    assert values(norm.moving_mean, norm.moving_variance) == [[0, 0, 0], [4, 1, 1]]
     assert values(last.kernel, last.bias) == [[[1], [0], [0]], [(3 - 1) * 2 / 2 + 1 + 4]]
+
+
+@pytest.mark.parametrize(
+    "options, mean, variance",
+    [
+        ({}, [3, 0, 0], [4, 1, 1]),  # the second is constant, the last unneeded
+        ({"dtype": "mixed_bfloat16"}, [3, 5, 0], [4, 9, 1]),  # no constant goes into beta
+        ({"scale": False}, [3, 5, 0], [4, 9, 1]),
+        ({"center": False}, [3, 5, 0], [4, 9, 1]),
+    ],
+    ids=["whole", "half precision", "no gamma", "no beta"],
+)
+def test_statistics_of_dead_channels_are_those_of_a_new_layer(options, mean, variance):
+    norm, last = layers.BatchNormalization(**options), layers.Dense(1, use_bias=False)
+    model = chain(layers.Dense(3), norm, last, shape=(1,))
+    weights.write(model.layers[1].kernel, [[1, 0, 2]])
+    weights.write(norm.moving_mean, [3, 5, 7])
+    weights.write(norm.moving_variance, [4, 9, 16])
+    weights.write(last.kernel, [[1], [1], [0]])
+    before = outputs(model)
+    ka.purify(model)
+    np.testing.assert_allclose(outputs(model), before, rtol=1e-6)
+    assert values(norm.moving_mean, norm.moving_variance) == [mean, variance]
+    assert ka.purify(model) == {}
 
 
 @pytest.mark.parametrize(
@@ -356,7 +382,7 @@ def test_bad_models_get_a_sentence():
 
     own = Subclassed()
     own(np.ones((1, 2)))
-    with pytest.raises(ValueError, match="subclassed: only a Sequential or Functional .* Received: a test_puri"):
+    with pytest.raises(ValueError, match="subclassed: only a Sequential or Functional .* Received: a Subclassed"):
         ka.purify(own)
     with pytest.raises(ValueError, match="early: the model must be built before"):
         ka.purify(keras.Sequential([layers.Dense(2)], name="early"))

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import checks
+from keras_admm.graph import Kind, kinds, register
 from keras_admm.weights import kernels
 
 
@@ -241,3 +242,6 @@ def _and_masked(constraint, mask):
         return _masked(w if constraint is None else constraint(w), mask.in_optimizer())
 
     return constrained
+
+
+register(Masked, Kind(channels=lambda layer, *facts: kinds.stages(layer.layer, *facts)))

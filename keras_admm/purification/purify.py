@@ -2,25 +2,27 @@
 
 import numpy as np
 
+from keras_admm.graph import Linear, Scale, calls, flow
 from keras_admm.layers.masked import Mask
-from keras_admm.purification.graph import follow, stages
-from keras_admm.weights import named, storable, write
+from keras_admm.weights import check_model, is_tf_keras, named, storable, write
 
 
 def purify(model):
     """Sets to zero, in place, the weights of a pruned model that its outputs cannot feel.
 
     These are the weights into a neuron (a filter, a channel) that no output depends on, and those out of a neuron
-    that is the same for all inputs, since nothing reaches it: what it gives is added to the next bias. Outputs at
+    that is the same for all inputs, since nothing reaches it: what it gives is added to the next bias. The moving
+    mean and variance that batch normalization keeps of such a channel, and of one whose gamma is zero, become 0 and
+    1, as in a new layer: divided by, they stay harmless, and further training goes on from there. Outputs at
     inference stay the same, up to the rounding of float32. Shapes stay too, but in the packed file a neuron without
     weights costs next to nothing.
 
     Followed are layers of Keras's own: dense and convolutional ones, batch normalisation, activations, pooling,
-    dropout, reshapes, merges, models with one input inside the model, and `Masked` around any of them (whose masks
-    then cover the new zeros). Any other layer is a barrier: it keeps its weights and all that it is given. So are
-    layers that are called twice or share a variable, channels first, quantized ones, LoRA. A constant other than
-    zero stays where it is before a layer without a bias, before a convolution with zero padding, and in layers
-    that compute in half precision.
+    dropout, reshapes, merges, models inside the model, and `Masked` around any of them (whose masks then cover the
+    new zeros); and those that `graph.register` was told of. Any other layer is a barrier: it keeps its weights and
+    all that it is given. So are layers that are called twice or share a variable, channels first, quantized ones,
+    LoRA. A constant other than zero stays where it is before a layer without a bias, before a convolution with zero
+    padding, and in layers that compute in half precision.
 
     Training may fill the new zeros again: apply `mask` first, or call this last. A tensor on levels without a zero,
     such as those of `Binary`, leaves its set. Another model that has the same layers, such as one of features, can
@@ -30,7 +32,8 @@ def purify(model):
         model: a built Sequential or Functional model of Keras 3. Frozen layers are purified too.
 
     Returns:
-        A dict: for each variable that lost any, its name and how many non-zeros became zero.
+        A dict: for each variable that lost any, its name and how many non-zeros became zero; of a moving variance, how
+        many of its numbers became 1.
 
     Raises:
         ValueError: for a model that is not built, is subclassed, or is of tf_keras.
@@ -46,40 +49,53 @@ def purify(model):
     >>> keras.ops.convert_to_numpy(last.bias)
     array([11.], dtype=float32)
     """
-    steps, outputs = follow(model)
     values = Values(model)
-    # Once down and once back is enough: constants depend on what comes before alone and needs on what comes after,
-    # and what is not needed feeds nothing but zeros.
-    each = list(zip(steps, stages(steps, values.array), strict=True))
+    facts = flow.of(_followed(model), values.array)
     with np.errstate(all="ignore"):
-        for step, parts in each:
-            _down(step, parts)
-    for edge in outputs:
-        edge.needed[:] = True
-    for step, parts in reversed(each):
-        _up(step, parts)
-    return values.write()
+        for passage in facts.passages:
+            EDITS.get(type(passage.stage), _nothing)(passage.stage, passage.constants, passage.needed)
+    return values.write([p.stage.variance for p in facts.passages if isinstance(p.stage, Scale)])
 
 
-def _down(step, parts):
-    if parts is None:
-        return
-    constants = [edge.constant for edge in step.inputs]
-    for part in parts:
-        value = part.forward(*constants)
-        constants = [np.where(np.isfinite(value), value, np.nan)]
-    step.outputs[0].constant = constants[0]
+def _followed(model):
+    check_model("purify", model)
+    if is_tf_keras(model):
+        raise ValueError(
+            f"{model.name}: only a Sequential or Functional model of Keras 3 has a graph that can be followed. "
+            f"Received: a {type(model).__module__}.{type(model).__name__}. "
+            "Rebuild it with keras.Sequential or keras.Model(inputs, outputs)."
+        )
+    return calls.of(model, "its weights can be followed")
 
 
-def _up(step, parts):
-    if parts is None:
-        needs = [any(edge.needed.any() for edge in step.outputs)] * len(step.inputs)
-    else:
-        needs = [step.outputs[0].needed]
-        for part in reversed(parts):
-            needs = part.backward(needs[0])
-    for edge, needed in zip(step.inputs, needs, strict=True):
-        edge.needed |= needed
+def _nothing(stage, constants, needed):
+    """A stage without weights."""
+
+
+def _linear(stage, constants, needed):
+    (constant,) = constants
+    needed = needed.reshape(stage.kernel.shape[-2:])
+    if stage.bias is not None:
+        stage.bias[...] = np.where(needed, stage.folded(constant), 0)
+    stage.kernel[..., stage.settled(constant), :] = 0
+    stage.kernel[..., ~needed] = 0
+
+
+def _scale(stage, constants, needed):
+    (constant,) = constants
+    settled, value = stage.settled(constant), stage.forward(constant)
+    if settled.any():
+        stage.beta[settled] = value[settled]
+        stage.gamma[settled] = 0
+    for array in (stage.gamma, stage.beta):
+        if array is not None:
+            array[~needed] = 0
+    dead = ~needed if stage.gamma is None else stage.gamma == 0
+    stage.mean[dead] = 0
+    stage.variance[dead] = 1
+
+
+EDITS = {Linear: _linear, Scale: _scale}
 
 
 class Values:
@@ -103,8 +119,12 @@ class Values:
             self._held[id(variable)] = value.copy(), value
         return self._held[id(variable)][1]
 
-    def write(self):
-        """Assigns what changed, and returns how many non-zeros each variable lost."""
+    def write(self, variances):
+        """Assigns what changed, and returns how many numbers of each variable do not count any more.
+
+        Args:
+            variances: list of arrays, those that are at rest at 1. All others are at 0.
+        """
         removed = {}
         for name, variable in self._named.items():
             before, after = self._held.get(id(variable), (None, None))
@@ -113,7 +133,8 @@ class Values:
             write(variable, after)
             for mask in self._of(variable):
                 write(mask, storable(mask) & (after != 0))
-            removed[name] = int(((before != 0) & (after == 0)).sum())
+            rest = 1 if any(np.may_share_memory(after, each) for each in variances) else 0
+            removed[name] = int(((before != rest) & (after == rest)).sum())
         return {name: count for name, count in removed.items() if count}
 
     def _of(self, variable):

@@ -1,12 +1,12 @@
 """How often each weight of a model is used for one sample, told by the shapes of a symbolic run."""
 
 import contextlib
-import math
 
 import keras
 import numpy as np
 
 from keras_admm import checks, weights
+from keras_admm.graph import kinds
 from keras_admm.reporting.products import Products
 
 
@@ -75,7 +75,7 @@ class Record:
         own = [(layer, _called(layer), vars(layer).get(_called(layer))) for layer in layers]
         for layer, name, call in own:
             # Past __setattr__, which would track it.
-            rule = _rule(layer) if call is None else None
+            rule = kinds.uses_of(layer) if call is None else None
             vars(layer)[name] = self._noting(layer, getattr(layer, name), rule)
         try:
             yield
@@ -120,79 +120,6 @@ def _place(inputs):
     """The graph, or on JAX the trace, that a tensor is in; None on torch, whose loops are real."""
     tensor = next(iter(keras.tree.flatten(inputs)), None)
     return getattr(tensor, "graph", getattr(tensor, "_trace", None))
-
-
-def _known(dims):
-    return None if None in dims else math.prod(dims)
-
-
-def _positions(layer, shape):
-    """The batch (which inner layers may find time folded into) times the places in space: all but the channels."""
-    channels = 1 if getattr(layer, "data_format", None) == "channels_first" else len(shape) - 1
-    return _known([size for axis, size in enumerate(shape) if axis != channels])
-
-
-def _at_outputs(layer, inputs, outputs):
-    return _positions(layer, outputs)
-
-
-def _at_inputs(layer, inputs, outputs):
-    return _positions(layer, inputs)
-
-
-def _never(layer, inputs, outputs):
-    return 0
-
-
-def _einsum(layer, inputs, outputs):
-    """Every axis of the input that the kernel does not have."""
-    axes, kernel = layer.equation.replace(" ", "").split("->")[0].split(",")
-    axes = axes.replace("...", "." * (len(inputs) - len(axes.replace("...", ""))))
-    return _known([size for axis, size in zip(axes, inputs, strict=True) if axis == "." or axis not in kernel])
-
-
-def _reversible(layer, inputs, outputs):
-    """Looked up, or multiplied with what has as many axes as comes out."""
-    if not layer.tie_weights:
-        return None
-    return _known(inputs[:-1]) if len(inputs) == len(outputs) else 0
-
-
-def _recurrent(layer, inputs, outputs):
-    """Once a time step, and for the cells that convolve once a place."""
-    cells = getattr(layer.cell, "cells", [layer.cell])
-    if getattr(layer, "time_major", False) or any(_rule(cell) is not _cell for cell in cells):
-        return None
-    if not hasattr(layer.cell, "kernel_size"):
-        return _known(inputs[:2])
-    rank = len(layer.cell.kernel_size)
-    place = outputs[-rank:] if layer.cell.data_format == "channels_first" else outputs[-rank - 1 : -1]
-    return _known([*inputs[:2], *place])
-
-
-def _cell(layer, inputs, outputs):
-    """A cell that is called by itself, for one step."""
-    return _known(inputs[:1]) if not hasattr(layer, "kernel_size") else None
-
-
-# By the class, of Keras or tf_keras, whose `call` a layer runs: a subclass with a call of its own has no rule.
-RULES = {
-    **dict.fromkeys(["Dense", "BaseConv", "Conv", "Conv1D"], _at_outputs),
-    **dict.fromkeys(["BaseDepthwiseConv", "DepthwiseConv1D", "DepthwiseConv2D"], _at_outputs),
-    **dict.fromkeys(["BaseSeparableConv", "SeparableConv1D", "SeparableConv2D"], _at_outputs),
-    **dict.fromkeys(["BaseConvTranspose", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"], _at_inputs),
-    **dict.fromkeys(["RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM"], _recurrent),
-    **dict.fromkeys(["SimpleRNNCell", "LSTMCell", "GRUCell", "ConvLSTMCell"], _cell),
-    "EinsumDense": _einsum,
-    "Embedding": _never,
-    "ReversibleEmbedding": _reversible,
-}
-
-
-def _rule(layer):
-    owner = next((c for c in type(layer).__mro__ if "call" in vars(c)), object)
-    ours = owner.__module__.split(".")[0] in ("keras", "tf_keras")
-    return RULES.get(owner.__name__) if ours else None
 
 
 def _shape(tensors, flat=False):

@@ -1,40 +1,12 @@
 """What is a kernel: by its role in a layer of Keras first, then by whole words of its own name."""
 
+from keras_admm.graph import kinds
 from keras_admm.names import words
 from keras_admm.weights.values import path
 
-CELL = ("kernel", "recurrent_kernel")
-# Classes of layers, of Keras 3 or tf_keras, and which of their attributes are kernels. Subclasses are like them, and
-# layers that are made of others (MultiHeadAttention, LSTM, Bidirectional) need no row. See OTHERS for the rest.
-LAYERS = {
-    "Dense": ("kernel", "quantized_kernel"),
-    "EinsumDense": ("kernel", "quantized_kernel"),
-    "BaseConv": ("kernel",),
-    "BaseConvTranspose": ("kernel",),
-    "BaseDepthwiseConv": ("kernel",),
-    "BaseSeparableConv": ("depthwise_kernel", "pointwise_kernel"),
-    "Conv": ("kernel", "depthwise_kernel", "pointwise_kernel"),
-    "LocallyConnected1D": ("kernel",),
-    "LocallyConnected2D": ("kernel",),
-    "Embedding": ("embeddings", "reverse_embeddings"),
-    "SimpleRNNCell": CELL,
-    "GRUCell": CELL,
-    "LSTMCell": CELL,
-    "ConvLSTMCell": CELL,
-    "STFTSpectrogram": ("real_kernel", "imag_kernel"),
-    "Attention": (),
-    "BatchNormalization": (),
-    "BatchNormalizationBase": (),
-    "Discretization": (),
-    "GroupNormalization": (),
-    "LayerNormalization": (),
-    "Normalization": (),
-    "PReLU": (),
-    "RMSNormalization": (),
-    "SpectralNormalization": (),
-}
-# Attributes of these classes that are none whatever their rank and their name: biases (of rank 2 in GRU and attention),
-# what normalizes, the factors of LoRA, which stand for a change of the layer's own kernel, scales of quantization.
+# Attributes of layers of a known kind that are none whatever their rank and their name: biases (of rank 2 in GRU and
+# attention), what normalizes, the factors of LoRA, which stand for a change of the layer's own kernel, scales of
+# quantization.
 OTHERS = ("bias", "gamma", "beta", "alpha", "scale", "moving_mean", "moving_variance", "adapt_mean", "adapt_variance")
 OTHERS += ("mean", "variance", "vector_u", "summary", "kernel_scale", "kernel_zero", "embeddings_scale")
 OTHERS += ("embeddings_zero", "reverse_embeddings_scale", "reverse_embeddings_zero")
@@ -48,8 +20,8 @@ OTHER_WORDS = {"bias", "gamma", "beta", "alpha", "scale", "lora", "mask"}
 def kernels(layer):
     """The variables of a layer or a model, trainable or not, each once, that are kernels or embeddings.
 
-    Of rank 2 and more: what is one in a layer that `LAYERS` knows, whatever its name; and weights of other layers but
-    those whose names say that they scale or shift.
+    Of rank 2 and more: what is one in a layer of a known kind (`graph.kinds`), whatever its name; and weights of other
+    layers but those whose names say that they scale or shift.
     """
     roles = _roles(layer)
     return [v for v in _unique(layer.variables) if len(v.shape) > 1 and _is(roles.get(id(v)), v, _named_as_kernel)]
@@ -71,18 +43,13 @@ def _roles(layer):
     roles = {}
     for each in layer._flatten_layers():
         own = {id(v) for v in each.variables}
-        for attributes in _rows(each):
-            for attribute in (*OTHERS, *attributes):
-                variable = _attribute(each, attribute)
-                if id(variable) in own:
-                    roles[id(variable)] = "kernel" if attribute in attributes else attribute
+        told = [row.kernels for row in kinds.rows_of(each) if row.kernels is not None]
+        kernels = {kernel.name: "kernel" for row in told for kernel in row}
+        for attribute, role in {**{name: name for name in OTHERS if told}, **kernels}.items():
+            variable = _attribute(each, attribute)
+            if id(variable) in own:
+                roles[id(variable)] = role
     return roles
-
-
-def _rows(layer):
-    """The rows of `LAYERS` that a layer's class or one that it is derived from has."""
-    classes = [c for c in type(layer).__mro__ if c.__module__.split(".")[0] in ("keras", "tf_keras")]
-    return [LAYERS[c.__name__] for c in classes if c.__name__ in LAYERS]
 
 
 def _attribute(layer, name):

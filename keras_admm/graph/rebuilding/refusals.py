@@ -2,7 +2,7 @@
 
 from keras_admm.errors import reason
 from keras_admm.graph.library import graph_class
-from keras_admm.graph.rebuild.models import graph_base
+from keras_admm.graph.rebuilding.models import graph_base
 
 
 class Refusals:

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import keras
 
-from keras_admm.graph.rebuild.models import graph_base, is_opened, opened, own_constructor
-from keras_admm.graph.rebuild.refusals import Refusals
-from keras_admm.graph.rebuild.state import State, set_flag
-from keras_admm.graph.rebuild.wrappers import Wrappers
+from keras_admm.graph.rebuilding.models import graph_base, is_opened, opened, own_constructor
+from keras_admm.graph.rebuilding.refusals import Refusals
+from keras_admm.graph.rebuilding.state import State, set_flag
+from keras_admm.graph.rebuilding.wrappers import Wrappers
 from keras_admm.serialization import at_hand, described, one_object_each, tell_keras
 from keras_admm.weights import storable
 

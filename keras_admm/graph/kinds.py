@@ -1,0 +1,80 @@
+"""The layer kinds of Keras 3 and tf_keras: one row per class, for all who ask about layers.
+
+What is not here is a barrier for `purify`, has unknown MACs, and has its kernels told by the words of their names.
+"""
+
+import keras
+import numpy as np
+
+from keras_admm.graph import channels, uses
+from keras_admm.graph.kind import ROWS, Kernel, Kind, channels_of
+from keras_admm.graph.kind import rows_of as rows_of
+from keras_admm.graph.kind import uses_of as uses_of
+
+
+def stages(layer, inputs, outputs, array):
+    """The stages of a layer, first to last.
+
+    Args:
+        layer: a layer or another operation of a graph, called once on nothing but tensors.
+        inputs, outputs: lists of shapes.
+        array: function of a variable that gives its value.
+
+    Returns:
+        A list, or None for a barrier: nothing is known of such a layer, and its weights are left alone.
+    """
+    rule = channels_of(layer)
+    if rule is None or not isinstance(layer, keras.layers.Layer):
+        return None
+    if any(len(shape) < 2 or not shape[-1] for shape in (*inputs, *outputs)):
+        return None
+    if getattr(layer, "data_format", None) == "channels_first" or layer.quantization_mode:
+        return None
+    return None if getattr(layer, "lora_enabled", False) else rule(layer, inputs, outputs, array)
+
+
+def _row(names, kernels=None, uses=None, channels=None):
+    """Puts one row in the table for several classes; `Conv#D` stands for those of one, two and three dimensions."""
+    each = [name.replace("#", str(n)) for name in names.split() for n in ((1, 2, 3) if "#" in name else (0,))]
+    named = tuple(Kernel(k) if isinstance(k, str) else k for k in kernels) if kernels is not None else None
+    ROWS.update(dict.fromkeys(each, Kind(kernels=named, uses=uses, channels=channels)))
+
+
+CELL = ("kernel", "recurrent_kernel")
+# Kernels are those of the classes' own and of what is derived from them; layers that are made of others
+# (MultiHeadAttention, Bidirectional) need no row for them. In tf_keras depthwise and separable convolutions are kinds
+# of `Conv`.
+DEPTHWISE_2 = Kernel("depthwise_kernel", groups=-2, outputs=-1)
+_row("Dense", (channels.KERNEL, "quantized_kernel"), uses.at_outputs, channels.dense)
+_row("EinsumDense", ("kernel", "quantized_kernel"), uses.einsum)
+_row("Conv#D BaseConv", (channels.KERNEL,), uses.at_outputs, channels.convolution)
+_row("Conv", (channels.KERNEL, *channels.SEPARABLE), uses.at_outputs)
+_row("Conv#DTranspose BaseConvTranspose", (channels.TRANSPOSED,), uses.at_inputs, channels.transposed)
+_row("DepthwiseConv#D BaseDepthwiseConv", (channels.DEPTHWISE, DEPTHWISE_2), uses.at_outputs, channels.depthwise)
+_row("SeparableConv#D BaseSeparableConv", channels.SEPARABLE, uses.at_outputs, channels.separable)
+_row("LocallyConnected1D LocallyConnected2D", ("kernel",))
+_row("Embedding", ("embeddings", "reverse_embeddings"), uses.never)
+_row("ReversibleEmbedding", None, uses.reversible)
+_row("SimpleRNNCell GRUCell LSTMCell ConvLSTMCell", CELL, uses.cell)
+_row("RNN SimpleRNN LSTM GRU ConvLSTM", None, uses.recurrent)
+_row("STFTSpectrogram", ("real_kernel", "imag_kernel"))
+
+_row("BatchNormalization", (), channels=channels.normalization)
+_row("PReLU", (), channels=channels.zero_only)
+_row("BatchNormalizationBase LayerNormalization GroupNormalization RMSNormalization SpectralNormalization", ())
+_row("Attention Discretization Normalization", ())
+
+_row("Activation", channels=channels.activation)
+_row("ReLU LeakyReLU ELU", channels=channels.own_activation)
+_row("ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise Identity", channels=channels.same)
+_row("RepeatVector SpatialDropout#D AveragePooling#D MaxPooling#D", channels=channels.same)
+_row("GlobalAveragePooling#D GlobalMaxPooling#D Cropping#D UpSampling#D", channels=channels.same)
+_row("ZeroPadding#D", channels=channels.zero_only)
+_row("Flatten Reshape", channels=channels.reshape)
+_row("Add", channels=channels.merge(lambda *values: np.sum(values, axis=0)))
+_row("Average", channels=channels.merge(lambda *values: np.mean(values, axis=0)))
+_row("Maximum", channels=channels.merge(channels.reduced(np.maximum)))
+_row("Minimum", channels=channels.merge(channels.reduced(np.minimum)))
+_row("Multiply", channels=channels.merge(channels.product))
+_row("Subtract", channels=channels.merge(lambda a, b: a - b))
+_row("Concatenate", channels=channels.concatenation)
