@@ -431,6 +431,29 @@ def test_a_model_padded_as_wanted_is_copied():
     assert again.weights[0] is not ready.weights[0]
 
 
+def test_convolutions_of_models_in_the_model_are_made_ready_too():
+    """On the model's images, turned once, whatever the models in it call their inputs."""
+    strided = layers.Conv2D(4, 3, strides=2, padding="same", name="strided")
+    line = keras.Sequential([keras.Input((8, 8, 4)), strided, layers.ReLU()], name="line")
+    x, y = keras.Input((8, 8, 4)), keras.Input((16, 16, 3))
+    inner = keras.Model(x, layers.Conv2D(4, 1)(line(x)), name="inner")
+    first = layers.Conv2D(4, 3, strides=2, padding="same", name="first")
+    model = keras.Model(y, layers.GlobalAveragePooling2D()(inner(first(y))))
+    ready, data = for_xnnpack(model), RNG.normal(size=(4, 16, 16, 3)).astype("float32")
+    np.testing.assert_allclose(ready.predict(data, verbose=0), model.predict(data, verbose=0), rtol=1e-4, atol=1e-5)
+    again = ready.get_layer("inner").get_layer("line")
+    assert again.get_layer("strided_around").padding == ready.get_layer("first_around").padding == ((1, 1), (1, 1))
+
+
+def test_a_model_with_a_call_of_its_own_is_refused():
+    class Doubled(keras.Sequential):
+        def call(self, x, training=None, mask=None):
+            return 2 * super().call(x)
+
+    with pytest.raises(ValueError, match="Received: Doubled .* a `call` of its own"):
+        for_xnnpack(Doubled([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()]))
+
+
 def at(found, op, index=0):
     return [i for i, n in enumerate(found) if n.op == op][index]
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_admm.errors import reason
-from keras_admm.weights import check_keras_3
+from keras_admm import graph
+from keras_admm.weights import check_keras_3, storable
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
 # What gives the turned result on a turned image; convolutions do with their kernels turned.
@@ -31,8 +31,8 @@ def for_xnnpack(model):
 
     Args:
         model: a built Keras model, Sequential or Functional, channels last, of convolutions, depthwise convolutions,
-            batch normalisation, activations, sums and products that ends its images in `GlobalAveragePooling2D`,
-            with a fixed image size.
+            batch normalisation, activations, sums and products, and of models of these, that ends its images in
+            `GlobalAveragePooling2D`, with a fixed image size.
 
     Returns:
         A Functional `keras.Model` with weights of its own. If the model is padded as wanted, an equal copy.
@@ -57,10 +57,11 @@ def for_xnnpack(model):
     arXiv:1911.09723.
     """
     check_keras_3("for_xnnpack", model, "Rebuild it in Keras 3.")
-    if not getattr(model, "inputs", None):
+    if not graph.has_graph(model):
         raise ValueError(
             f"{model.name}: the model must be a built Sequential or Functional one, whose layers can be called in "
-            f"another way. Received: {type(model).__name__} without inputs. Build it from keras.Input."
+            f"another way. Received: {type(model).__name__} without inputs, or with a `call` of its own. Build it from "
+            "keras.Input."
         )
     try:
         return _Rewriting(model, turned=False).model
@@ -69,74 +70,59 @@ def for_xnnpack(model):
 
 
 class _Rewriting:
-    """One replay of a model, on the image as it is or turned by 180 degrees."""
+    """The model made again, on the image as it is or turned by 180 degrees."""
 
     def __init__(self, model, turned):
-        self.turned = turned
-        self.paddings = {}  # of the original layers by name, for their copies are changed
-        self.formats = {}
-        self.images = {}  # turned inputs, by the id of the input, which the copy keeps alive
-        classes = {type(x) for x in model._flatten_layers()}
-        self.own_classes = {c.__name__: c for c in classes if not c.__module__.startswith("keras.")}
-        graph = model._functional if isinstance(model, keras.Sequential) else model
-        source = keras.Model(graph._inputs_struct, graph._outputs_struct, name=model.name)
-        self.model = keras.models.clone_model(source, clone_function=self._layer, call_function=self._call)
+        self._turned = turned
+        self._kernels = set()  # to be turned, by id
+        self._images, self._unpadded = {}, {}  # in the places of other tensors, by the ids of these
+        source = graph.functional(model)
+        self._inputs = [layer for layer in source.layers if isinstance(layer, layers.InputLayer)]
+        self.model = graph.rebuild(source, self._layer, call=self._call, value=self._value)
         for output in self.model.outputs if turned else ():
             if _is_image(output):
                 raise ValueError(
                     f"{model.name}: the images must end in GlobalAveragePooling2D. Received: an output of shape "
                     f"{output.shape}. Pool it."
                 )
-        for layer in source.layers:
-            if layer.weights:
-                self._copy_weights(layer, self.model.get_layer(layer.name))
 
-    def _copy_weights(self, layer, copy):
-        values = [ops.convert_to_numpy(w) for w in layer.weights]
-        if self.turned and isinstance(layer, CONVOLUTIONS):
-            values[0] = np.ascontiguousarray(values[0][::-1, ::-1])
-        copy.set_weights(values)
+    def _layer(self, layer, again):
+        if isinstance(layer, CONVOLUTIONS):
+            self._kernels |= {id(layer.weights[0])} if self._turned else set()
+            return again(padding="valid") if _is_explicit(layer) else again()
+        if self._turned and isinstance(layer, layers.ZeroPadding2D):
+            return again(padding=[pair[::-1] for pair in layer.padding])
+        new = again()
+        if self._turned and layer in self._inputs and _is_image(new.output):
+            self._images[id(new.output)] = ops.flip(new.output, axis=(1, 2))
+        return new
 
-    def _layer(self, layer):
-        config = layer.get_config()
-        if isinstance(layer, (*CONVOLUTIONS, layers.ZeroPadding2D)):
-            self.paddings[layer.name] = layer.padding
-        self.formats[layer.name] = config.get("data_format", "channels_last")
-        if _is_explicit(layer):
-            config["padding"] = "valid"
-        if self.turned and isinstance(layer, layers.ZeroPadding2D):
-            config["padding"] = [pair[::-1] for pair in layer.padding]
-        try:
-            with keras.saving.custom_object_scope(self.own_classes):
-                return type(layer).from_config(config)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            what = f"a {type(layer).__name__} that does not come back from its config: {reason(error)}"
-            _refuse(layer, what, "Give it a get_config() that names all arguments")
+    def _value(self, variable):
+        value = storable(variable)
+        return np.ascontiguousarray(value[::-1, ::-1]) if id(variable) in self._kernels else value
 
-    def _call(self, layer, *args, **kwargs):
+    def _call(self, old, new, *args, **kwargs):
         images = [x for x in keras.tree.flatten(args) if _is_image(x)]
-        if self.turned and images and not isinstance(layer, TURNABLE):
-            _refuse(layer, f"a {type(layer).__name__}, which cannot be turned with its images", "Replace it")
-        if images and self.formats.get(layer.name, "channels_last") != "channels_last":
-            _refuse(layer, "data_format='channels_first'", "Build it with channels last")
-        args = keras.tree.map_structure(self._turn, args)
-        if layer.name in self.paddings and _is_explicit(layer, self.paddings[layer.name]):
-            args = (self._padded(layer, args[0]), *args[1:])
-        return layer(*args, **kwargs)
+        if images and not graph.is_opened(old):
+            self._check(old)
+        args = keras.tree.map_structure(lambda x: self._images.get(id(x), x), args)
+        if _is_explicit(old):
+            return new(self._padded(old, args[0]), *args[1:], **kwargs)
+        outputs = new(*args, **kwargs)
+        if isinstance(old, layers.ZeroPadding2D):
+            self._unpadded[id(outputs)] = args[0], old.padding
+        return outputs
 
-    def _turn(self, x):
-        if not self.turned or not _is_image(x) or not isinstance(x._keras_history.operation, layers.InputLayer):
-            return x
-        if id(x) not in self.images:
-            self.images[id(x)] = ops.flip(x, axis=(1, 2))
-        return self.images[id(x)]
+    def _check(self, layer):
+        """Raises for a layer that does not work on a turned image, or not on channels last."""
+        if self._turned and not isinstance(layer, TURNABLE):
+            _refuse(layer, f"a {type(layer).__name__}, which cannot be turned with its images", "Replace it")
+        if layer.get_config().get("data_format", "channels_last") != "channels_last":
+            _refuse(layer, "data_format='channels_first'", "Build it with channels last")
 
     def _padded(self, layer, x):
-        """The layer's input, padded alike on all sides."""
-        given = ((0, 0), (0, 0))
-        before = x._keras_history.operation
-        if isinstance(before, layers.ZeroPadding2D):  # which our padding replaces
-            given, x = self.paddings[before.name], before.input
+        """The layer's input, padded alike on all sides: a padding before it is replaced."""
+        x, given = self._unpadded.get(id(x), (x, ((0, 0), (0, 0))))
         around = [
             self._around(layer, axis, pair, size)
             for axis, (pair, size) in enumerate(zip(given, x.shape[1:3], strict=True))
@@ -147,33 +133,32 @@ class _Rewriting:
         """How much padding on both sides gives the outputs along an axis."""
         reach = (layer.kernel_size[axis] - 1) * layer.dilation_rate[axis] + 1
         stride = layer.strides[axis]
-        if self.paddings[layer.name] == "same":
+        if layer.padding == "same":
             total = max((-(-size // stride) - 1) * stride + reach - size - sum(given), 0)
             given = given[0] + total // 2, given[1] + total - total // 2
         unread = (size + sum(given) - reach) % stride
-        first, last = (given[1] - unread, given[0]) if self.turned else (given[0], given[1] - unread)
+        first, last = (given[1] - unread, given[0]) if self._turned else (given[0], given[1] - unread)
         # A padding alike on both sides must leave its surplus unread; with none, the converter makes it SAME again.
         if reach % 2 == 0 or first != reach // 2 or not 0 < first - last < stride:
             _refuse(
                 layer,
-                f"no padding alike on all sides gives the outputs of padding={self.paddings[layer.name]!r}, "
+                f"no padding alike on all sides gives the outputs of padding={layer.padding!r}, "
                 f"strides={layer.strides} on {size} pixels",
                 "Choose an image size that stays even down to this layer, before training",
             )
         return first
 
 
-def _is_explicit(layer, padding=None):
+def _is_explicit(layer):
     """Whether a convolution must say its padding: XNNPACK reads the rule SAME only with stride 1."""
     if not isinstance(layer, CONVOLUTIONS):
         return False
-    lopsided = (padding or layer.padding) == "same" and any(k % 2 == 0 for k in layer.kernel_size)
+    lopsided = layer.padding == "same" and any(k % 2 == 0 for k in layer.kernel_size)
     return tuple(layer.strides) != (1, 1) or lopsided
 
 
 def _is_image(x):
-    shape = getattr(x, "shape", ())
-    return len(shape) == 4 and tuple(shape[1:3]) != (1, 1)
+    return isinstance(x, keras.KerasTensor) and len(x.shape) == 4 and tuple(x.shape[1:3]) != (1, 1)
 
 
 def _refuse(layer, what, remedy):

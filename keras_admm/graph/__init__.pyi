@@ -10,6 +10,8 @@ from .kind import Kernel as Kernel
 from .kind import Kind as Kind
 from .kind import register as register
 from .rebuilding import Replacement as Replacement
+from .rebuilding import functional as functional
+from .rebuilding import is_opened as is_opened
 from .rebuilding import owners as owners
 from .rebuilding import rebuild as rebuild
 from .stages import Concat as Concat

@@ -19,8 +19,14 @@ def own_constructor(model):
 
 
 def is_opened(layer):
-    """Whether a layer is a model that is taken apart, rather than made again as a whole."""
+    """Whether a layer is a model that `rebuild` takes apart, rather than makes again as a whole."""
     return graph_base(layer) is not None and not own_constructor(layer)
+
+
+def functional(model):
+    """A model of the class `keras.Model` with the layers of a built Sequential or Functional model, and its name."""
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    return keras.Model(graph.input, graph.output, name=model.name)
 
 
 def opened(model):

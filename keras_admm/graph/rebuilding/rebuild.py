@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_admm.graph.rebuilding.models import graph_base, is_opened, opened, own_constructor
+from keras_admm.graph.rebuilding.models import functional, graph_base, is_opened, opened, own_constructor
 from keras_admm.graph.rebuilding.refusals import Refusals
 from keras_admm.graph.rebuilding.state import State, set_flag
 from keras_admm.graph.rebuilding.wrappers import Wrappers
@@ -122,12 +122,10 @@ class _Rebuilding:
 
     def _opened(self, model):
         self._refusals.check(model)
-        if not isinstance(model, keras.Sequential):
-            return self._cloned(model)
-        if self._call:
-            return self._cloned(keras.Model(model._functional.input, model._functional.output, name=model.name))
-        parts = [self._in_place_of(layer) for layer in model._layers]
-        return keras.Sequential(parts, name=model.name, trainable=model.trainable)
+        if isinstance(model, keras.Sequential) and not self._call:
+            parts = [self._in_place_of(layer) for layer in model._layers]
+            return keras.Sequential(parts, name=model.name, trainable=model.trainable)
+        return self._cloned(functional(model) if isinstance(model, keras.Sequential) else model)
 
     def _cloned(self, model):
         inputs = keras.tree.map_structure(lambda x: self._in_place_of(x._keras_history.operation).output, model.input)
