@@ -210,6 +210,7 @@ def test_masks_that_come_along_are_read_but_are_no_arguments():
     """In tf_keras they are no part of a graph."""
     *_, lstm = graph = followed(masks(keras))
     assert len(lstm.inputs) == 2 and len(lstm.reads()) == 1 and not lstm.plain
+    assert lstm.masks == [lstm.inputs[1].symbol, None] and graph.calls[0].masks == [None]
     assert [type(call.layer).__name__ for call in graph.needed()] == ["Embedding", "LSTM"]
     assert len(graph.calls) == 3
     *_, dense, lstm = followed(nested_with_masks(keras))

@@ -19,12 +19,10 @@ class Tensor:
     Attributes:
         symbol: the library's own symbolic tensor, with `dtype` and the like.
         layer: the layer or operation that it comes from; of an input its `InputLayer`.
-        mask: the library's symbol of the Keras mask that comes along with it, or None.
     """
 
     symbol: object
     layer: object
-    mask: object
 
     @property
     def shape(self):
@@ -42,6 +40,7 @@ class Call:
         args, kwargs: what with: structures with a `Tensor` for each tensor. Keras masks that came along with tensors
             are not in them; `training` is, if a model around it was called with one and the layer takes it.
         inputs: list of every `Tensor` that it reads, those masks among them.
+        masks: list of the Keras mask of each tensor in the call as it was recorded, the library's symbol or None.
         outputs: list of the `Tensor`s that it gives.
         variables: dict of `id(variable)` to each variable that it reads: the layer's, and those in the arguments.
     """
@@ -50,6 +49,7 @@ class Call:
     args: object
     kwargs: dict
     inputs: list
+    masks: list
     outputs: list
     variables: dict
 
@@ -202,7 +202,8 @@ class _Walk:
             inside = self._opened(node, args, kwargs)
             if inside is None:
                 outputs = [known.get(id(x)) or self._tensor(x) for x in node.outputs]
-                self._calls.append(Call(node.layer, args, kwargs, read, outputs, self._variables(node)))
+                along = [self._library.mask(x) for x in node.inputs]
+                self._calls.append(Call(node.layer, args, kwargs, read, along, outputs, self._variables(node)))
             else:
                 graph_inside, args = inside
                 known_inside = self._graph(
@@ -216,7 +217,7 @@ class _Walk:
         return tree.flatten(self._library.ends(graph)[0])
 
     def _tensor(self, symbol):
-        return Tensor(symbol, self._library.maker(symbol), self._library.mask(symbol))
+        return Tensor(symbol, self._library.maker(symbol))
 
     def _arguments(self, node, known, training):
         library = self._library

@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from keras_admm.export.litert.convert import layers
-from keras_admm.export.litert.inputs import HALF
+from keras_admm.export.litert.inputs import HALF, symbolic
 from keras_admm.weights import is_tf_keras
 
 
@@ -17,7 +17,7 @@ def policies(model):
         if not holds and {layer.compute_dtype, layer.dtype, *(_dtype(v) for v in _own(layer))} & set(HALF):
             found[layer.name] = _policy(layer).name
     if not is_tf_keras(model):
-        found.update({t.name: str(t.dtype) for each in _graphs(model) for t in each.inputs if t.dtype in HALF})
+        found.update({t.name: str(t.dtype) for t in _half_inputs(model)})
     return found
 
 
@@ -52,7 +52,7 @@ def in_float32(model):
         Dict of `id(variable)` to the float32 value of each variable that is stored in half precision.
     """
     own = [*layers(model), model]
-    tensors = [t for each in _graphs(model) for t in each.inputs if t.dtype in HALF]
+    tensors = _half_inputs(model)
     before = [(x, name, vars(x)[name]) for x in own for name in _names(x) if name in vars(x)]
     before += [(t, "_dtype", t._dtype) for t in tensors]
     try:
@@ -90,12 +90,10 @@ def _set(layer):
         object.__setattr__(layer, "_dtype_policy", keras.dtype_policies.DTypePolicy("float32"))
 
 
-def _graphs(model):
-    """The Functional models in a model, itself among them: each converts what it is given to its inputs' types."""
-    if is_tf_keras(model):
-        return []
-    opened = [x._functional if isinstance(x, keras.Sequential) else x for x in [*layers(model), model]]
-    return [x for x in opened if isinstance(x, keras.Function)]
+def _half_inputs(model):
+    """The half-precision inputs of a graph and of those in it: each converts what it is given to its inputs' types."""
+    models = [] if is_tf_keras(model) else [x for x in [*layers(model), model] if isinstance(x, keras.Model)]
+    return [t for each in models for t in symbolic(each) if t.dtype in HALF]
 
 
 def _policy(layer):

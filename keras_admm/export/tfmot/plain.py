@@ -7,6 +7,7 @@ import keras
 from keras_admm.errors import reason
 from keras_admm.export.tfmot.quantize import load
 from keras_admm.export.twin import Names, to_tf_keras
+from keras_admm.graph import calls
 from keras_admm.weights import is_tf_keras
 
 # TFMOT's wrappers, by name: TFMOT need not be there to look for them.
@@ -74,62 +75,31 @@ def flat(model):
     _name(model)
     if not any(isinstance(layer, tf_keras.Model) for layer in model.layers):
         return model
-    inputs = [tf_keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.node.layer.name) for x in model.inputs]
-    return tf_keras.Model(
-        keras.tree.pack_sequence_as(model._nested_inputs, inputs), _run(model, inputs), name=model.name
+    graph = _followed(model)
+    inputs = keras.tree.map_structure(
+        lambda x: tf_keras.Input(batch_shape=x.shape, dtype=x.symbol.dtype, name=x.layer.name), graph.inputs
     )
+    outputs = graph.run(inputs, lambda call, args, kwargs: call.layer(*args, **kwargs))
+    return tf_keras.Model(inputs, outputs, name=model.name)
 
 
 def _name(model):
     """Gives layers of models in the model names of their own, that TFMOT will not make up either."""
     import tf_keras
 
-    names, inputs = Names(), [x.node.layer for x in model.inputs]
+    names, inputs = Names(), [x.layer for x in keras.tree.flatten(_followed(model).inputs)]
     inner = [layer for layer in model._flatten_layers() if not isinstance(layer, tf_keras.Model)]
     for layer in [*inputs, *(layer for layer in inner if not isinstance(layer, tf_keras.layers.InputLayer))]:
         layer._name = names.new(layer.name)
 
 
-def _run(model, inputs, training=None):
-    """The outputs of a model on new inputs; the layers are called one by one, those of models in it too."""
-    import tf_keras
-
-    values = {id(x): y for x, y in zip(model.inputs, inputs, strict=True)}
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            args, kwargs = keras.tree.map_structure(lambda x: values.get(id(x), x), (node.call_args, node.call_kwargs))
-            if isinstance(node.layer, tf_keras.Model):
-                pinned = kwargs.get("training")
-                flat_inputs = keras.tree.flatten(args[0])
-                outputs = _run(node.layer, flat_inputs, training if pinned is None else pinned)
-            else:
-                if training is not None and node.layer._expects_training_arg:
-                    kwargs = {**kwargs, "training": training}
-                outputs = node.layer(*args, **kwargs)
-            values.update(zip(map(id, keras.tree.flatten(node.outputs)), keras.tree.flatten(outputs), strict=True))
-    return keras.tree.map_structure(lambda x: values[id(x)], model._nested_outputs)
-
-
 def _check(model):
     import tf_keras
 
-    if not isinstance(model, tf_keras.Model):
-        raise TypeError(f"model: a tf_keras or Keras 3 model is expected. Received: {model!r}. Pass a model.")
-    if not model.built:
-        raise ValueError(
-            f"{model.name}: the model must be built. Received: a model without variables. Call "
-            "model.build(input_shape), or the model on a batch of data, first."
-        )
     for each in model._flatten_layers():
-        if isinstance(each, tf_keras.Model) and not _is_graph(each):
-            raise ValueError(
-                f"{each.name}: only a Sequential or Functional model has a graph to follow. Received: a "
-                f"{type(each).__name__}, with a `call` of its own. Build it as tf_keras.Model(inputs, outputs)."
-            )
+        if isinstance(each, tf_keras.Model):
+            _followed(each)
 
 
-def _is_graph(model):
-    kinds = [c for c in type(model).__mro__ if c.__name__ in ("Functional", "Sequential")]
-    return model._is_graph_network and any(type(model).call is c.call for c in kinds)
+def _followed(model):
+    return calls.of(model, "it can be made again")

@@ -4,6 +4,7 @@ import os
 import warnings
 
 from keras_admm.errors import reason
+from keras_admm.graph import calls
 
 FLAG = "TF_USE_LEGACY_KERAS"
 # Layers that TFMOT takes apart before it asks its registry.
@@ -145,8 +146,7 @@ def _takes(layer, feeds):
 
 def _feeds(model):
     """Pairs of a layer and one that feeds it, a pair for each call."""
-    nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes if not node.is_input]
-    return [(node.layer, x.node.layer) for node in nodes for x in node.keras_inputs]
+    return [(call.layer, x.layer) for call in calls.of(model, "it can be quantized") for x in call.inputs]
 
 
 def _folds(layer):

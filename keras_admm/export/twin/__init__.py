@@ -4,9 +4,8 @@ import keras
 
 from keras_admm import checks
 from keras_admm.export.twin.activations import custom_objects as custom_objects
-from keras_admm.export.twin.layers import is_graph
 from keras_admm.export.twin.replay import Names as Names
-from keras_admm.export.twin.replay import Replay
+from keras_admm.export.twin.replay import Replay, followed
 from keras_admm.layers import Masked
 from keras_admm.masking import strip
 from keras_admm.weights import check_model, is_tf_keras
@@ -90,16 +89,7 @@ def _check(model):
         raise TypeError(
             f"model: a Keras 3 model is expected. Received: {model.name}, a tf_keras model already. Use it."
         )
-    if not is_graph(model):
-        raise ValueError(
-            f"{model.name}: only a Sequential or Functional model has a graph to follow. Received: a "
-            f"{type(model).__name__}, with a `call` of its own. Build it as keras.Model(inputs, outputs)."
-        )
-    if not model.built:
-        raise ValueError(
-            f"{model.name}: the model must be built before it can be made again in tf_keras. Received: a model without "
-            "variables. Call model.build(input_shape), or the model on a batch of data, first."
-        )
+    followed(model)
     try:
         import tf_keras  # noqa: F401
     except ImportError as error:

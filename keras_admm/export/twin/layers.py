@@ -19,8 +19,6 @@ RENAMED = {("LeakyReLU", "negative_slope"): "alpha"}
 # Options that change how a result is computed or drawn, not the result; and what tf_keras always does.
 HARMLESS = {"seed", "autocast", "synchronized", "use_cudnn", "flash_attention", "bounding_box_format", "optional"}
 HARMLESS |= {"vocabulary_size", "lora_rank", "lora_alpha"}
-# What LoRA adds to a layer, whose twin has the kernel with their product in it.
-LORA = ("lora_kernel_a", "lora_kernel_b", "lora_embeddings_a", "lora_embeddings_b")
 ALWAYS = {"data_format": "channels_last"}
 REFUSED = {
     "Lambda": "its function is written for Keras 3. Replace it by layers or keras.ops",
@@ -178,10 +176,3 @@ def call_arguments(layer, twin, args, kwargs):
         else:
             named[name] = value
     return positional, named
-
-
-def is_graph(layer):
-    """Whether a layer is a model whose graph can be replayed."""
-    return isinstance(layer, keras.Model) and any(
-        c.__name__ in ("Functional", "Sequential") and type(layer).call is c.call for c in type(layer).__mro__
-    )

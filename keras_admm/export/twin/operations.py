@@ -46,11 +46,11 @@ ACTIVATIONS = {
 }
 
 
-def twin_operation(operation, name, as_layer):
-    """A function of the operation's arguments that adds it to a tf_keras graph.
+def twin_operation(call, name, as_layer):
+    """A function of the arguments of a call that adds it to a tf_keras graph.
 
     Args:
-        operation: a `keras.Operation` that is not a layer.
+        call: a `Call` of a `keras.Operation` that is not a layer.
         name: str, the layer's name.
         as_layer: bool, whether to take a tf_keras layer where there is one: quantization-aware training knows layers
             alone. But they pass on Keras's masks, which operations do not.
@@ -61,9 +61,9 @@ def twin_operation(operation, name, as_layer):
     import tensorflow as tf
     import tf_keras
 
-    kind = type(operation).__name__
-    _check_types(operation, kind)
-    if as_layer and kind in MERGES and _is_merge(operation):
+    operation, kind = call.layer, type(call.layer).__name__
+    _check_types(call, kind)
+    if as_layer and kind in MERGES and _is_merge(call):
         layer = getattr(tf_keras.layers, kind)(name=name)
         return lambda *args: layer(list(args))
     if as_layer and kind == "Concatenate":
@@ -78,20 +78,18 @@ def twin_operation(operation, name, as_layer):
     return lambda *args, **kwargs: function(*args, **kwargs, **options)
 
 
-def _check_types(operation, kind):
-    types = {x.dtype for node in operation._inbound_nodes for x in node.input_tensors}
-    result = {x.dtype for node in operation._inbound_nodes for x in node.outputs}
+def _check_types(call, kind):
+    types, result = ({x.symbol.dtype for x in tensors} for tensors in (call.inputs, call.outputs))
     if (kind in PLAIN or kind in REDUCTIONS) and kind != "Where" and result != {"bool"} and types != result:
         raise NotImplementedError(
             f"TensorFlow does not turn {sorted(types)} into {sorted(result)} by itself. Use keras.ops.cast before it"
         )
 
 
-def _is_merge(operation):
-    """Whether an operation of two arguments takes two tensors of one shape and type, as merge layers do."""
-    tensors = operation._inbound_nodes[0].input_tensors
-    shapes = {(tuple(x.shape), x.dtype) for x in tensors}
-    return len(tensors) == 2 and len(shapes) == 1 and not operation._inbound_nodes[0].arguments.kwargs
+def _is_merge(call):
+    """Whether a call of two arguments takes two tensors of one shape and type, as merge layers do."""
+    tensors = call.reads()
+    return len(tensors) == 2 and len({(x.shape, x.symbol.dtype) for x in tensors}) == 1 and not call.kwargs
 
 
 def _function(tf, operation, kind):

@@ -1,6 +1,5 @@
-"""A Keras 3 graph run once more, node by node, with tf_keras layers in the places of its own."""
+"""A Keras 3 graph run once more, call by call, with tf_keras layers in the places of its own."""
 
-import contextlib
 import itertools
 import re
 
@@ -8,8 +7,10 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_admm.export.twin.layers import LEFT_OUT, LORA, call_arguments, held_pairs, is_graph, twin_layer
+from keras_admm.export.twin.layers import LEFT_OUT, call_arguments, held_pairs, twin_layer
 from keras_admm.export.twin.operations import MERGES, twin_operation
+from keras_admm.export.twin.weights import copy_weights, lora_factors
+from keras_admm.graph import calls, has_graph
 
 
 class Replay:
@@ -23,28 +24,28 @@ class Replay:
 
     def __init__(self, model, names=None, twins=None, batch_size=None):
         self.model = model
+        self._calls = followed(model).needed()
         self._batch_size = batch_size
         self.refused = []
         self.pairs = []
         self._names = Names() if names is None else names
         self._twins = {} if twins is None else twins
         self._masking = any(_makes_masks(layer) for layer in model._flatten_layers())
-        self._prepare(model)
+        for call in self._calls:
+            self._prepare(call)
 
     def build(self):
         """The tf_keras model, with the weights and `trainable` flags of the original."""
         import tf_keras
 
-        graph = _graph(self.model)
-        inputs = tree.map_structure(self._input, graph._inputs_struct)
-        outputs = self._run(self.model, tree.flatten(inputs))
-        twin = tf_keras.Model(inputs, outputs, name=self.model.name)
+        inputs = tree.map_structure(self._input, self._calls.inputs)
+        twin = tf_keras.Model(inputs, self._calls.run(inputs, self._call), name=self.model.name)
         self._copy_state(twin)
         self._check_shared(twin)
         return twin
 
     def _check_shared(self, twin):
-        factors = {id(v) for layer in self.model._flatten_layers() for v in _factors(layer)}
+        factors = {id(v) for layer in self.model._flatten_layers() for v in lora_factors(layer)}
         held = {id(v) for v in self.model.weights} - factors, {id(v) for v in twin.weights}
         if len(held[0]) != len(held[1]):
             raise ValueError(
@@ -53,36 +54,29 @@ class Replay:
                 f"Bidirectional. {LEFT_OUT}."
             )
 
-    def _prepare(self, model):
-        for node in _needed(_graph(model)):
-            operation = node.operation
-            with self._refusing(operation):
-                if id(operation) not in self._twins:
-                    self._twins[id(operation)] = self._made(operation)
-                self._check_call(operation, *_explicit(node))
-                _check_masks(node)
-
-    @contextlib.contextmanager
-    def _refusing(self, operation):
+    def _prepare(self, call):
         try:
-            yield
+            if id(call.layer) not in self._twins:
+                self._twins[id(call.layer)] = self._made(call)
+            _check_call(call, self._twins[id(call.layer)])
         except NotImplementedError as reason:
-            line = f"{operation.name} ({type(operation).__name__}): {reason}."
+            line = f"{call.layer.name} ({type(call.layer).__name__}): {reason}."
             self.refused.extend([line] if line not in self.refused else [])
 
-    def _made(self, operation):
-        if is_graph(operation):
-            return self._prepare(operation)
-        if not isinstance(operation, keras.layers.Layer):
-            return twin_operation(operation, self._names.new(operation.name), not self._masking)
-        twin = twin_layer(operation, self._held)
-        twin._name = self._names.new(operation.name)
-        self._pair(operation, twin)
+    def _made(self, call):
+        layer = call.layer
+        if has_graph(layer):
+            raise NotImplementedError(_not_opened(call))
+        if not isinstance(layer, keras.layers.Layer):
+            return twin_operation(call, self._names.new(layer.name), not self._masking)
+        twin = twin_layer(layer, self._held)
+        twin._name = self._names.new(layer.name)
+        self._pair(layer, twin)
         return twin
 
     def _held(self, layer):
         """The twin of a layer inside another one: a model in a model of its own."""
-        if not is_graph(layer):
+        if not has_graph(layer):
             if id(layer) not in self._twins:
                 self._twins[id(layer)] = twin_layer(layer, self._held)
             return self._twins[id(layer)]
@@ -96,46 +90,19 @@ class Replay:
         for inner in held_pairs(layer, twin):
             self._pair(*inner)
 
-    def _check_call(self, operation, args, kwargs):
-        if any(isinstance(x, keras.Variable) for x in tree.flatten((args, kwargs))):
-            raise NotImplementedError("it reads a variable of another layer. Call that layer instead")
-        if is_graph(operation):
-            unknown = [name for name, value in kwargs.items() if value is not None and name != "training"]
-            if unknown:
-                raise NotImplementedError(f"a model in a model takes no {unknown[0]} here. Call it without")
-        elif isinstance(operation, keras.layers.Layer):
-            call_arguments(operation, self._twins[id(operation)], args, kwargs)
-
     def _input(self, x):
         import tf_keras
 
-        name = self._names.new(x._keras_history.operation.name)
+        symbol, name = x.symbol, self._names.new(x.layer.name)
         batch = x.shape[0] if self._batch_size is None else self._batch_size
-        shape = (batch, *x.shape[1:])
-        return tf_keras.Input(batch_shape=shape, dtype=x.dtype, name=name, sparse=x.sparse, ragged=x.ragged)
+        kind = {"sparse": symbol.sparse, "ragged": symbol.ragged}
+        return tf_keras.Input(batch_shape=(batch, *x.shape[1:]), dtype=symbol.dtype, name=name, **kind)
 
-    def _run(self, model, inputs, training=None):
-        graph = _graph(model)
-        needed = {id(node.operation) for node in _needed(graph)}
-
-        def call(operation):
-            if id(operation) not in needed:  # it computes a mask: tf_keras does so by itself
-                return lambda *args, **kwargs: tree.map_structure(lambda x: None, operation.output)
-            return lambda *args, **kwargs: self._call(operation, args, kwargs, training)
-
-        return graph._run_through_graph(inputs, operation_fn=call)
-
-    def _call(self, operation, args, kwargs, training):
-        twin = self._twins[id(operation)]
+    def _call(self, call, args, kwargs):
+        twin = self._twins[id(call.layer)]
         args, kwargs = tree.map_structure(_constant, (args, kwargs))
-        if is_graph(operation):
-            pinned = kwargs.get("training")
-            return self._run(operation, tree.flatten(args), training if pinned is None else pinned)
-        if not isinstance(operation, keras.layers.Layer):
-            return twin(*args, **kwargs)
-        if training is not None and operation._call_has_training_arg:
-            kwargs = {**kwargs, "training": training}
-        args, kwargs = call_arguments(operation, twin, args, kwargs)
+        if isinstance(call.layer, keras.layers.Layer):
+            args, kwargs = call_arguments(call.layer, twin, args, kwargs)
         return twin(*args, **kwargs)
 
     def _copy_state(self, twin):
@@ -143,7 +110,16 @@ class Replay:
         for layer, new in self.pairs:
             new.trainable = layer.trainable
         for layer, new in self.pairs:
-            _copy_weights(layer, new, list(held_pairs(layer, new)))
+            copy_weights(layer, new, list(held_pairs(layer, new)))
+
+
+def followed(model):
+    """The calls of a model that is to be made again.
+
+    Raises:
+        ValueError: for a model that is subclassed or not built.
+    """
+    return calls.of(model, "it can be made again in tf_keras")
 
 
 class Names:
@@ -167,41 +143,34 @@ class Names:
         return name
 
 
-def _graph(model):
-    return model._functional if isinstance(model, keras.Sequential) else model
-
-
 def _makes_masks(layer):
     return isinstance(layer, keras.layers.Masking) or isinstance(layer, keras.layers.Embedding) and layer.mask_zero
 
 
-def _needed(graph):
-    """The nodes that the outputs depend on, inputs first, without those that only compute Keras's masks."""
-    wanted, needed = {id(x) for x in graph.outputs}, []
-    for depth in sorted(graph._nodes_by_depth):
-        for node in graph._nodes_by_depth[depth]:
-            if not node.is_input and any(id(x) in wanted for x in node.outputs):
-                needed.append(node)
-                wanted.update(id(x) for x in tree.flatten(_explicit(node)))
-    return needed[::-1]
+def _check_call(call, twin):
+    """Refuses what tf_keras computes in another way.
+
+    Raises:
+        NotImplementedError: with the reason and the remedy.
+    """
+    args, kwargs = call.args, call.kwargs
+    if any(isinstance(x, keras.Variable) for x in tree.flatten((args, kwargs))):
+        raise NotImplementedError("it reads a variable of another layer. Call that layer instead")
+    if isinstance(call.layer, keras.layers.Layer):
+        call_arguments(call.layer, twin, args, kwargs)
+        _check_masks(call)
 
 
-def _explicit(node):
-    """A call's arguments, without the masks that came along with its tensors."""
-    args, kwargs = node.arguments.args, node.arguments.kwargs
-    along = {id(getattr(x, "_keras_mask", None)) for x in node.input_tensors} | {id(None)}
-    own = {
-        name: value
-        for name, value in kwargs.items()
-        if not name.endswith("mask") or any(id(x) not in along for x in tree.flatten(value))
-    }
-    return args, own
+def _not_opened(call):
+    """Why the layers of a model in the model cannot be called one by one."""
+    unknown = [name for name, value in call.kwargs.items() if value is not None and name != "training"]
+    if unknown:
+        return f"a model in a model takes no {unknown[0]} here. Call it without"
+    return "a model in a model takes its inputs, of their own ranks, and a bool `training` alone here. Call it so"
 
 
-def _check_masks(node):
-    masks = {id(getattr(x, "_keras_mask", None)) for x in node.input_tensors}
-    merges = type(node.operation).__name__ in (*MERGES, "Concatenate")
-    if len(masks) > 1 and merges and isinstance(node.operation, keras.layers.Layer):
+def _check_masks(call):
+    if len(set(map(id, call.masks))) > 1 and type(call.layer).__name__ in (*MERGES, "Concatenate"):
         raise NotImplementedError(
             "it merges tensors with different Keras masks, which tf_keras joins in another way. "
             "Use keras.ops there, which passes no mask on"
@@ -215,32 +184,3 @@ def _constant(x):
     if isinstance(x, tf_keras.__internal__.KerasTensor):  # which TensorFlow takes for a tensor of its own
         return x
     return ops.convert_to_numpy(x).tolist() if isinstance(x, np.ndarray) or ops.is_tensor(x) else x
-
-
-def _copy_weights(layer, twin, held):
-    own, new = _own(layer, [old for old, _ in held]), _own(twin, [inner for _, inner in held])
-    if [tuple(v.shape) for v in own] != [tuple(v.shape) for v in new]:
-        raise ValueError(
-            f"{layer.name}: a {type(layer).__name__} must have the same weights in tf_keras, of shapes "
-            f"{[tuple(v.shape) for v in own]}. Received: {[tuple(v.shape) for v in new]}. {LEFT_OUT}."
-        )
-    for old, variable in zip(own, new, strict=True):
-        variable.assign(ops.convert_to_numpy(_with_lora(layer, old)))
-    twin.finalize_state()  # Normalization computes with constants made of its weights
-
-
-def _own(layer, held):
-    others = {id(v) for each in held for v in each.weights} | {id(v) for v in _factors(layer)}
-    return [v for v in layer.weights if id(v) not in others]
-
-
-def _factors(layer):
-    return [vars(layer)[name] for name in LORA if name in vars(layer)]
-
-
-def _with_lora(layer, variable):
-    """A variable's value, with the product of LoRA's factors added to the kernel that they change."""
-    for name in ("kernel", "embeddings"):
-        if _factors(layer) and vars(layer).get(f"_{name}") is variable:
-            return getattr(layer, name)
-    return variable
