@@ -83,7 +83,7 @@ def _parser():
             "To keep it, train with the callback keras_admm.ADMMPrune instead.",
         )
     )
-    _export_arguments(_command(commands, "export", _export, "Hands a model over to where it will run."))
+    _export_arguments(_command(commands, "export", _export, "Exports a model to LiteRT, tf_keras or a SavedModel."))
     _latency_arguments(_command(commands, "latency", _latency, "Times two models in turn, run by run."))
     return parser
 
@@ -117,7 +117,7 @@ def _prune_arguments(parser):
 
 def _export_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help=".keras, .h5 or the folder of a tf_keras SavedModel")
-    parser.add_argument("--to", required=True, choices=["litert", "tf_keras", "savedmodel"], help="the way out")
+    parser.add_argument("--to", required=True, choices=["litert", "tf_keras", "savedmodel"], help="the format")
     parser.add_argument(
         "--quantize", metavar="HOW", help="litert only: int8 (needs --data), dynamic_int8, int4, float16; default none"
     )

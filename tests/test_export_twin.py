@@ -381,6 +381,18 @@ def test_merged_masks_that_differ_are_refused():
         to_tf_keras(keras.Model(tokens, layers.GlobalAveragePooling1D()(y)))
 
 
+@pytest.mark.filterwarnings("ignore:.*was passed an input with a mask:UserWarning")
+def test_models_in_the_model_that_are_called_in_ways_of_their_own_are_refused():
+    x = keras.Input(SEQUENCE)
+    inner = keras.Sequential([keras.Input(SEQUENCE), layers.LSTM(2)], name="inner")
+    with pytest.raises(ValueError, match=r"inner \(Sequential\): a model in a model takes no mask here"):
+        to_tf_keras(keras.Model(x, inner(x, mask=ops.not_equal(x[:, :, 0], 0.0))))
+    column = keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="column")
+    y = keras.Input((4, 1))
+    with pytest.raises(ValueError, match=r"column \(Sequential\): a model in a model takes its inputs, of their own"):
+        to_tf_keras(keras.Model(y, column(y)))
+
+
 def test_attention_with_scores_and_causal_mask():
     x = keras.Input(SEQUENCE)
     attention = layers.MultiHeadAttention(2, 3, value_dim=2, output_shape=4)

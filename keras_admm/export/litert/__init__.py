@@ -1,4 +1,4 @@
-"""The way to LiteRT (TensorFlow Lite): a .tflite file, run and compared before it is called done."""
+"""Export to LiteRT (TensorFlow Lite): a .tflite file whose outputs are compared with the model's."""
 
 from keras_admm.export.litert.flatbuffer import Tensor as Tensor
 from keras_admm.export.litert.flatbuffer import tensors as tensors

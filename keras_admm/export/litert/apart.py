@@ -1,4 +1,4 @@
-"""A conversion in a process of its own, where what crashes takes nothing else with it."""
+"""TensorFlow's converter in a subprocess, so that a crash of it does not end this process."""
 
 import json
 import os
@@ -11,11 +11,11 @@ import numpy as np
 
 from keras_admm.export.litert.convert import ConverterError, convert
 
-CODE = "import sys; from keras_admm.export.litert.apart import answer; answer(sys.argv[1])"
+CODE = "import sys; from keras_admm.export.litert.apart import run_job; run_job(sys.argv[1])"
 
 
 def convert_apart(folder, samples, **options):
-    """`convert(folder, samples=samples, **options)`, done by a fresh Python.
+    """`convert(folder, samples=samples, **options)` in a subprocess.
 
     Args:
         folder: of the SavedModel.
@@ -25,17 +25,19 @@ def convert_apart(folder, samples, **options):
     Raises:
         ConverterError: for a model that the converter cannot take, or on which it crashes.
     """
-    with tempfile.TemporaryDirectory() as room:
-        room = Path(room)
+    with tempfile.TemporaryDirectory() as job_dir:
+        job_dir = Path(job_dir)
         arrays = {f"{i}/{name}": a for i, sample in enumerate(samples or []) for name, a in sample.items()}
-        np.savez(room / "samples.npz", **arrays)
-        (room / "job.json").write_text(json.dumps({"folder": str(folder), **options}))
-        run = subprocess.run([sys.executable, "-c", CODE, str(room)], env=environment(), capture_output=True, text=True)
-        if (room / "error.txt").exists():
-            raise ConverterError((room / "error.txt").read_text())
-        if run.returncode or not (room / "model.tflite").exists():
+        np.savez(job_dir / "samples.npz", **arrays)
+        (job_dir / "job.json").write_text(json.dumps({"folder": str(folder), **options}))
+        run = subprocess.run(
+            [sys.executable, "-c", CODE, str(job_dir)], env=environment(), capture_output=True, text=True
+        )
+        if (job_dir / "error.txt").exists():
+            raise ConverterError((job_dir / "error.txt").read_text())
+        if run.returncode or not (job_dir / "model.tflite").exists():
             raise Crash(f"the process that ran the converter ended with status {run.returncode}")
-        return (room / "model.tflite").read_bytes()
+        return (job_dir / "model.tflite").read_bytes()
 
 
 class Crash(ConverterError):
@@ -43,23 +45,23 @@ class Crash(ConverterError):
 
 
 def environment():
-    """What a fresh Python needs in order to find this package and to use TensorFlow."""
+    """The environment variables of a subprocess that finds this package and runs Keras on TensorFlow."""
     where = os.pathsep.join(filter(None, sys.path))
     return {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": where}
 
 
-def answer(room):
-    """Does the job that lies in a folder, and leaves the answer there."""
-    room = Path(room)
-    job = json.loads((room / "job.json").read_text())
+def run_job(job_dir):
+    """In the subprocess: converts what a folder describes, and writes the .tflite file or the error there."""
+    job_dir = Path(job_dir)
+    job = json.loads((job_dir / "job.json").read_text())
     samples = {}
-    with np.load(room / "samples.npz") as arrays:
+    with np.load(job_dir / "samples.npz") as arrays:
         for key in arrays.files:
             index, _, name = key.partition("/")
             samples.setdefault(int(index), {})[name] = arrays[key]
     try:
         content = convert(samples=[samples[i] for i in sorted(samples)] or None, **job)
     except ConverterError as error:
-        (room / "error.txt").write_text(str(error))
+        (job_dir / "error.txt").write_text(str(error))
     else:
-        (room / "model.tflite").write_bytes(content)
+        (job_dir / "model.tflite").write_bytes(content)

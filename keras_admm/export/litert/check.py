@@ -1,4 +1,4 @@
-"""Runs a written .tflite file and holds its outputs against the model's."""
+"""Comparison of a .tflite file's outputs with those of the model."""
 
 from functools import partial
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A SavedModel on its way to the bytes of a .tflite file, by TensorFlow's converter and the LiteRT Quantizer."""
+"""Conversion of a SavedModel to a .tflite file, by TensorFlow's converter and the LiteRT Quantizer."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ TOGETHER = 32  # samples that the AI Edge Quantizer sees at once: it takes the m
 
 
 class Conversion:
-    """What makes the file of one model, in one form or another.
+    """The conversion of one model, with its zeros stored or left out.
 
     Args:
         model: as the user has it.

@@ -152,7 +152,7 @@ def check_recurrent(model, quantize):
 
 
 def sentence(message, model_layers):
-    """What to tell of an error of the converter: the layer that it names, and what helps.
+    """The error message for an error of the converter: with the layer that it names, and what helps.
 
     Args:
         message: a str that is not empty.

@@ -1,4 +1,4 @@
-"""Brings whatever data a user has to one array for each of a model's inputs."""
+"""Representative data and check data as arrays, one for each input of the model, in whatever form they are given."""
 
 import os
 from collections.abc import Iterable

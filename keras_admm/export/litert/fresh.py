@@ -1,4 +1,4 @@
-"""The same hand-over in a process where Keras runs on TensorFlow, for models that do not."""
+"""Export of models on JAX or torch: a subprocess loads them on the TensorFlow backend."""
 
 import json
 import subprocess
@@ -13,11 +13,11 @@ from keras_admm.errors import cut
 from keras_admm.export.litert.apart import environment
 from keras_admm.export.litert.report import LiteRTReport
 
-CODE = "import sys; from keras_admm.export.litert.worker import answer; answer(sys.argv[1])"
+CODE = "import sys; from keras_admm.export.litert.worker import run_job; run_job(sys.argv[1])"
 
 
 def in_fresh_process(model, path, given, keys, options):
-    """What `litert` returns or raises there.
+    """What `litert` returns or raises in a subprocess on the TensorFlow backend.
 
     Args:
         model: a Keras model on JAX or torch, which must survive saving and loading.

@@ -1,4 +1,4 @@
-"""What is in a written .tflite file: numbers first, printing last."""
+"""The report of a written .tflite file: its tensors, zeros and bytes, and how far its outputs are from the model's."""
 
 from typing import NamedTuple
 

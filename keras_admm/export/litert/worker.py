@@ -1,4 +1,4 @@
-"""What the process that `fresh` starts does: it loads a model on TensorFlow and writes its .tflite file."""
+"""The subprocess that `fresh` starts: it loads a model on the TensorFlow backend and writes its .tflite file."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ from keras_admm.errors import reason
 from keras_admm.export.litert.write import litert
 
 
-def answer(folder):
-    """Does the job that lies in a folder, and leaves the answer there."""
+def run_job(folder):
+    """Exports the model that lies in a folder, and writes the report or the error there."""
     folder = Path(folder)
     job = json.loads((folder / "job.json").read_text())
     model = keras.models.load_model(folder / "model.keras", compile=False)

@@ -1,4 +1,4 @@
-"""The hand-over to LiteRT: convert, run, compare, and only then put the file in its place."""
+"""Export of a model as a .tflite file: converted, run, compared, and only then put in its place."""
 
 import gzip
 import tempfile
@@ -37,11 +37,11 @@ def litert(
     tolerance=None,
     integer_io=False,
 ):
-    """Writes a model as a .tflite file for LiteRT, and runs it before it is called done.
+    """Converts a model to a .tflite file for LiteRT (TensorFlow Lite), and compares the outputs of both.
 
     The zeros and levels of a compressed model stay as they are: every scheme here is symmetric around 0. The file is
-    run by LiteRT's interpreter, sample by sample, and compared with the model; a difference beyond the tolerance is an
-    error and leaves no file. A Keras model on JAX or torch is rebuilt on TensorFlow in a process of its own.
+    run by LiteRT's interpreter, sample by sample, before it is put in its place: a difference beyond the tolerance is
+    an error and leaves no file. A Keras model on JAX or torch is rebuilt on TensorFlow in a process of its own.
 
     What is written is inference (`training=False`, whatever the model's own `call` has as its default), and the model
     stays as it was, also where the export fails. A model in half precision (mixed_float16, mixed_bfloat16, or weights

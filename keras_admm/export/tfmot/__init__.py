@@ -1,4 +1,4 @@
-"""The hand-over to TFMOT, for training that knows of int8: zeros and clusters stay while it learns the ranges."""
+"""Export to the TensorFlow Model Optimization Toolkit: quantization-aware training that keeps zeros and clusters."""
 
 from keras_admm import checks
 from keras_admm.export.tfmot.held import check, hold, project
@@ -11,8 +11,8 @@ SCHEMES = {None: (), "qat": (), "pqat": ("zeros",), "cqat": ("clusters",), "pcqa
 
 
 def tfmot(model, scheme=None, skip=False):
-    """A compressed model in tf_keras for the TensorFlow Model Optimization Toolkit; with a scheme, ready to be
-    trained for int8.
+    """A compressed model in tf_keras for the TensorFlow Model Optimization Toolkit; with a scheme, ready
+    for quantization-aware training.
 
     The quantization-aware model is TFMOT's: its default 8 bit scheme, layer by layer. Zeros and clusters are held by
     constraints of ours on every kernel, those of layers that stay float with them, as TFMOT itself would preserve
@@ -70,7 +70,7 @@ def tfmot(model, scheme=None, skip=False):
 
 
 def strip_tfmot(model):
-    """A copy of a tf_keras model that holds nothing any more, ready for `keras_admm.export.litert`.
+    """A copy of a tf_keras model without the constraints of `tfmot`, ready for `keras_admm.export.litert`.
 
     The weights stay as they are, the ranges that a quantization-aware model has learned with them; the constraints
     of `tfmot` are gone. Before that they are applied once more: an optimizer with `use_ema=True` ends with an average

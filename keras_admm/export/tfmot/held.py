@@ -1,4 +1,4 @@
-"""Zeros that stay zeros, and equal weights that stay equal, in the training of a tf_keras model."""
+"""Constraints that keep zeros and clusters of a tf_keras model while it trains."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A tf_keras model copied, and one without models in it."""
+"""Copies of tf_keras models: as they are, and without nested models."""
 
 import contextlib
 
@@ -65,7 +65,7 @@ def clone(model):
 
 
 def flat(model):
-    """The same layers in one graph, the models in the model opened.
+    """The same layers in one graph, without nested models.
 
     Raises:
         ValueError: for a model in it that has no graph.

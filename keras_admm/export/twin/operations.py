@@ -96,7 +96,7 @@ def _function(tf, operation, kind):
     if kind in PLAIN:
         module, _, name = PLAIN[kind].rpartition(".")
         return getattr(tf.math if module else tf, name), {}
-    if kind in REDUCTIONS and getattr(operation, "initial", None) is None:
+    if kind in REDUCTIONS and vars(operation).get("initial") is None:
         return getattr(tf.math, f"reduce_{REDUCTIONS[kind]}"), {"axis": operation.axis, "keepdims": operation.keepdims}
     if kind in OPTIONS:
         return OPTIONS[kind](tf, operation)
