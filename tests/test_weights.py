@@ -131,6 +131,17 @@ def test_an_unbuilt_model_gets_a_sentence():
         weights.select(keras.Sequential([layers.Dense(3)]))
 
 
+def test_a_class_of_keras_is_found_by_its_name_in_subclasses_too():
+    class Own(layers.LSTM):
+        pass
+
+    class BatchNormalization:
+        pass
+
+    assert weights.of_class(Own(2), "Dense", "RNN") and not weights.of_class(Own(2), "Own", "Dense")
+    assert not weights.of_class(BatchNormalization(), "BatchNormalization")
+
+
 def test_a_name_with_brackets_is_itself():
     class Two(layers.Layer):
         def build(self, shape):

@@ -3,6 +3,8 @@
 import os
 import warnings
 
+import keras
+
 from keras_admm.errors import reason
 from keras_admm.graph import calls
 
@@ -95,10 +97,10 @@ def check_float32(model):
         ValueError: naming the layer.
     """
     wrong = {}
-    for x in model.inputs:
-        kind = next((k for k in ("sparse", "ragged") if k in type(x.type_spec).__name__.lower()), None)
+    for x in keras.tree.flatten(_followed(model).inputs):
+        kind = next((k for k in ("sparse", "ragged") if k in type(x.symbol.type_spec).__name__.lower()), None)
         if kind:
-            wrong[x.node.layer.name] = f"an input with {kind}=True. Build the model with a dense input"
+            wrong[x.layer.name] = f"an input with {kind}=True. Build the model with a dense input"
     for layer in model.layers:
         if layer.compute_dtype in HALF or any(w.dtype.name in HALF for w in layer.weights):
             wrong[layer.name] = (
@@ -146,7 +148,11 @@ def _takes(layer, feeds):
 
 def _feeds(model):
     """Pairs of a layer and one that feeds it, a pair for each call."""
-    return [(call.layer, x.layer) for call in calls.of(model, "it can be quantized") for x in call.inputs]
+    return [(call.layer, x.layer) for call in _followed(model) for x in call.inputs]
+
+
+def _followed(model):
+    return calls.of(model, "it can be quantized")
 
 
 def _folds(layer):
