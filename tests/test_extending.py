@@ -8,9 +8,10 @@ import pytest
 from keras import ops
 
 import keras_admm as ka
-from keras_admm import attach
+from keras_admm import attach, weights
 from keras_admm.attach import StepRule
 from keras_admm.constraints import Set, Sparse, Support
+from keras_admm.graph import kind
 from keras_admm.penalties import Penalty
 from keras_admm.retraining import QuantizedRetraining, fix
 
@@ -204,6 +205,39 @@ def test_rules_of_ones_own_go_on_in_a_run_that_is_resumed(how, last, tmp_path):
 def test_what_a_contract_asks_for_must_be_there(missing):
     with pytest.raises(TypeError, match="abstract"):
         type("Incomplete", (missing,), {})()
+
+
+class Projection(keras.layers.Layer):
+    """A layer kind: a product with a weight whose name says that it is no kernel."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1], 2), name="scale")
+
+    def call(self, x):
+        return x @ self.scale
+
+
+def test_a_layer_kind(monkeypatch):
+    """`purify` passes through it, MACs count it, and its kernel, which a barrier's name would hide, is one."""
+    inner, last = keras.layers.Dense(3, name="inner"), keras.layers.Dense(1, name="last")
+    model = keras.Sequential([keras.Input((5, 4)), inner, Projection(name="own"), last], name="m")
+    own = model.layers[1]
+    inner.set_weights([np.ones((4, 3)), np.ones(3)])
+    own.set_weights([np.array([[1.0, 0], [0, 0], [0, 2]])])
+    last.set_weights([np.array([[1.0], [0]]), np.zeros(1)])
+    assert ka.purify(model) == {} and len(weights.kernels(model)) == 2
+    kernel = ka.graph.Kernel("scale", inputs=0, outputs=1)
+    row = ka.graph.Kind(
+        kernels=(kernel,),
+        uses=lambda layer, inputs, outputs: outputs[0] * outputs[1],
+        channels=lambda layer, inputs, outputs, array: [ka.graph.Linear(kernel.view(array(layer.scale)))],
+    )
+    monkeypatch.setattr(kind, "ROWS", dict(kind.ROWS))  # for this test alone
+    ka.graph.register(Projection, row)
+    assert ka.purify(model) == {"m/inner/kernel": 8, "m/inner/bias": 2, "m/own/scale": 1}
+    assert ops.convert_to_numpy(own.scale).tolist() == [[1, 0], [0, 0], [0, 0]]
+    assert any(own.scale is v for v in weights.kernels(model))
+    assert {row.layer: row.macs for row in ka.report(model).rows}["m/own"] == 5 * 6
 
 
 class Within(Set):

@@ -9,6 +9,8 @@ from .calls import has_graph as has_graph
 from .kind import Kernel as Kernel
 from .kind import Kind as Kind
 from .kind import register as register
+from .layers import every_layer as every_layer
+from .layers import made_trainable as made_trainable
 from .rebuilding import Replacement as Replacement
 from .rebuilding import functional as functional
 from .rebuilding import is_opened as is_opened

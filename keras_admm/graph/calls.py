@@ -5,11 +5,8 @@ from dataclasses import dataclass
 
 from keras import tree
 
-from keras_admm.graph.keras_library import Keras
+from keras_admm.graph.libraries import LIBRARIES, library_of
 from keras_admm.graph.library import graph_class
-from keras_admm.graph.tf_keras_library import TFKeras
-
-LIBRARIES = (Keras(), TFKeras())
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +136,7 @@ def of(model, purpose):
     >>> [(call.layer.name, call.outputs[0].shape) for call in of(model, "it can be read")]
     [('a', (None, 3)), ('b', (None, 2))]
     """
-    library = _library(model)
+    library = library_of(model)
     graph = library.graph(model)
     if graph is None:
         raise ValueError(f"{model.name}: {_missing(model, library, purpose)}")
@@ -149,10 +146,6 @@ def of(model, purpose):
 def has_graph(layer):
     """Whether a layer, of Keras 3 or tf_keras, is a built Sequential or Functional model whose calls can be told."""
     return any(library.graph(layer) is not None for library in LIBRARIES)
-
-
-def _library(model):
-    return next(x for x in LIBRARIES if any(c.__module__.split(".")[0] == x.name for c in type(model).__mro__))
 
 
 def _missing(model, library, purpose):

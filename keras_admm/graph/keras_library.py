@@ -45,3 +45,6 @@ class Keras(Library):
 
     def maker(self, tensor):
         return tensor._keras_history.operation
+
+    def made_trainable(self, layer):
+        return list(layer._trainable_variables)

@@ -44,14 +44,14 @@ CELL = ("kernel", "recurrent_kernel")
 # Kernels are those of the classes' own and of what is derived from them; layers that are made of others
 # (MultiHeadAttention, Bidirectional) need no row for them. In tf_keras depthwise and separable convolutions are kinds
 # of `Conv`.
-DEPTHWISE_2 = Kernel("depthwise_kernel", groups=-2, outputs=-1)
+DEPTHWISE = channels.DEPTHWISE, Kernel("depthwise_kernel", groups=-2, outputs=-1)
 _row("Dense", (channels.KERNEL, "quantized_kernel"), uses.at_outputs, channels.dense)
 _row("EinsumDense", ("kernel", "quantized_kernel"), uses.einsum)
 _row("Conv#D BaseConv", (channels.KERNEL,), uses.at_outputs, channels.convolution)
 _row("Conv", (channels.KERNEL, *channels.SEPARABLE), uses.at_outputs)
 _row("Conv#DTranspose BaseConvTranspose", (channels.TRANSPOSED,), uses.at_inputs, channels.transposed)
-_row("DepthwiseConv#D BaseDepthwiseConv", (channels.DEPTHWISE, DEPTHWISE_2), uses.at_outputs, channels.depthwise)
-_row("SeparableConv#D BaseSeparableConv", channels.SEPARABLE, uses.at_outputs, channels.separable)
+_row("DepthwiseConv1D DepthwiseConv2D BaseDepthwiseConv", DEPTHWISE, uses.at_outputs, channels.depthwise)
+_row("SeparableConv1D SeparableConv2D BaseSeparableConv", channels.SEPARABLE, uses.at_outputs, channels.separable)
 _row("LocallyConnected1D LocallyConnected2D", ("kernel",))
 _row("Embedding", ("embeddings", "reverse_embeddings"), uses.never)
 _row("ReversibleEmbedding", None, uses.reversible)

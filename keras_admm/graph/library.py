@@ -21,7 +21,7 @@ class Node(NamedTuple):
 
 
 class Library(ABC):
-    """Keras 3 or tf_keras. All that is private to it and tells of graphs is read here."""
+    """Keras 3 or tf_keras. All that is private to it and tells of graphs and layers is read here."""
 
     name: str
 
@@ -60,6 +60,14 @@ class Library(ABC):
     @abstractmethod
     def maker(self, tensor):
         """The layer that a symbolic tensor comes from."""
+
+    @abstractmethod
+    def made_trainable(self, layer):
+        """The list of a layer's own variables that were made to be trained."""
+
+    def every_layer(self, layer):
+        """A list of a layer and all that it holds, outer ones first."""
+        return list(layer._flatten_layers())
 
     def mask(self, tensor):
         """The Keras mask that comes along with a symbolic tensor, or None."""

@@ -43,3 +43,6 @@ class TFKeras(Library):
 
     def maker(self, tensor):
         return tensor._keras_history.layer
+
+    def made_trainable(self, layer):
+        return list(layer._trainable_weights)

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import checks
-from keras_admm.graph import Kind, kinds, register
+from keras_admm.graph import Kind, every_layer, kinds, made_trainable, register
 from keras_admm.weights import kernels
 
 
@@ -227,7 +227,7 @@ def _is_built_when_called(layer):
 
 def kernels_of(layer):
     """What is masked: the kernels that were made to be trained, whatever of the layer is frozen by now."""
-    made = {id(v) for each in layer._flatten_layers() for v in each._trainable_variables}
+    made = {id(v) for each in every_layer(layer) for v in made_trainable(each)}
     return [v for v in kernels(layer) if id(v) in made]
 
 

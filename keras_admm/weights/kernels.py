@@ -1,6 +1,7 @@
 """What is a kernel: by its role in a layer of Keras first, then by whole words of its own name."""
 
 from keras_admm.graph import kinds
+from keras_admm.graph.layers import every_layer
 from keras_admm.names import words
 from keras_admm.weights.values import path
 
@@ -41,7 +42,7 @@ def ends_as_kernel(variable):
 def _roles(layer):
     """Of each variable that a known layer has in a known attribute, by id: `"kernel"`, or that attribute's name."""
     roles = {}
-    for each in layer._flatten_layers():
+    for each in every_layer(layer):
         own = {id(v) for v in each.variables}
         told = [row.kernels for row in kinds.rows_of(each) if row.kernels is not None]
         kernels = {kernel.name: "kernel" for row in told for kernel in row}

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_admm import names
+from keras_admm.graph.layers import every_layer, made_trainable
 from keras_admm.weights.arguments import check_choice, check_model, listed
 from keras_admm.weights.kernels import biases as biases_of
 from keras_admm.weights.kernels import ends_as_kernel, kernels
@@ -71,9 +72,8 @@ def choose(model, layers=None, exclude=None, biases=False, training=True):
 def _weights_at_rest(model):
     """The ids of variables that were made to be trained and are frozen, and of quantized kernels; of no state."""
     ids = set()
-    for layer in model._flatten_layers():
-        made = layer._trainable_weights if is_tf_keras(layer) else layer._trainable_variables
-        ids |= {id(v) for v in made}
+    for layer in every_layer(model):
+        ids |= {id(v) for v in made_trainable(layer)}
         ids |= {id(v) for v in layer.variables if ends_as_kernel(v)}
     return ids
 
@@ -112,7 +112,7 @@ def _chosen(model, named, items, wanted):
             fitted = {n: named[n] for n in names.fitting(item, list(named))}
             found = {name: v for name, v in fitted.items() if id(v) in wanted or item == name}
         elif isinstance(item, type):
-            ids = {id(v) for layer in model._flatten_layers() if isinstance(layer, item) for v in layer.variables}
+            ids = {id(v) for layer in every_layer(model) if isinstance(layer, item) for v in layer.variables}
             found = {name: v for name, v in named.items() if id(v) in ids & wanted}
         else:
             found = {name: v for name, v in named.items() if _matches(item, v, wanted)}
