@@ -190,7 +190,7 @@ def test_loggers_before_us_are_warned_of(tmp_path):
 @every_backend
 def test_the_figures_right_after_a_projection(capsys):
     model = dense_model(SGD(0.01), metrics=["mae"])
-    prune = ka.ADMMPrune([0.5, 0.9], verbose=2)
+    prune = ka.ADMMPrune([0.5, 0.9], verbose=1)
     history = fit(model, prune, epochs=8)
     first, second = json.loads(json.dumps(prune.projections))
     assert (first["epoch"], first["step"], second["epoch"], second["step"]) == (2, 1, 6, 2)

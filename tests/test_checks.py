@@ -94,7 +94,7 @@ BAD = {
     "snap": [None, 0.5, "all", (), (0.5,), (0.5, 0.4, 1), (0, 1), (NAN, 1), ("1",), (True,), {}, *ODD],
     "optimizer": [None, 0, NAN, "adam", "", [], {}, {"*": None}, {"*": "adam"}, {0: keras.optimizers.SGD()}]
     + [keras.optimizers.SGD, np.zeros(2), *ODD],
-    "verbose": [-1, 3, 1.5, NAN, "1", [], *ODD],
+    "verbose": [-1, 2, 1.5, NAN, "1", "", None, [], *ODD],
     "mask": [None, "mask", [[1], [1, 2]], [None], [Odd()], 1j, {}, *ODD[:2]],
     "masks": [0, 0.5, "mask", {}, [None], ["mask"], [[[1], [1, 2]]], [Odd()], np.zeros(2), *ODD[:5]],
     "layer": [None, 0, "Dense", [], {}, keras.layers.Dense, *ODD],

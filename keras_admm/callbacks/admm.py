@@ -5,7 +5,13 @@ import numpy as np
 
 from keras_admm import attach, checks, penalties, weights
 from keras_admm import retraining as retrainings
-from keras_admm.callbacks.arguments import check_known, check_rate_is_settable, check_steps_say_all, checked_rates
+from keras_admm.callbacks.arguments import (
+    check_known,
+    check_rate_is_settable,
+    check_steps_say_all,
+    checked_rates,
+    checked_verbosity,
+)
 from keras_admm.callbacks.messages import Messages
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
@@ -53,9 +59,10 @@ class ADMM(keras.callbacks.Callback):
         backup_dir: path of a folder for the state of the run. A fit that is killed and started again goes on from
             the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`. One run at a time has the
             folder. Where its disk is full a warning says so and training goes on: the states that are there stay.
-        verbose: int, 1 prints a line at each change of phase; 2 also evaluates the model on the validation data of
-            `fit` right after each projection, and prints that. `projections` keeps these figures: a list of dicts with
-            `"epoch"`, `"step"`, and `"before"` and `"after"`, dicts of the validation metrics.
+        verbose: `"auto"`, as `fit` has it; 0: nothing is printed; 1: the plan, a line at each change of phase, and what
+            each projection cost, for which the model is evaluated once more on the validation data of `fit`.
+            `projections` keeps these figures: a list of dicts with `"epoch"`, `"step"`, and `"before"` and `"after"`,
+            dicts of the validation metrics.
 
     Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`), of the weights
     that the epoch's metrics were measured on: the projection comes after all callbacks have seen the epoch that ends a
@@ -98,7 +105,7 @@ class ADMM(keras.callbacks.Callback):
         learning_rate=None,
         optimizer="auto",
         backup_dir=None,
-        verbose=0,
+        verbose="auto",
         **unknown,
     ):
         super().__init__()
@@ -120,7 +127,7 @@ class ADMM(keras.callbacks.Callback):
         attach.check_optimizer(name, optimizer)
         self.optimizer = optimizer
         self.backup_dir = None if backup_dir is None else checks.path(name, "backup_dir", backup_dir)
-        self.verbose = checks.integer(name, "verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0, 2)
+        self.verbose = checked_verbosity(name, verbose)
         self.engine = None
         self.projections = []
 
@@ -143,6 +150,7 @@ class ADMM(keras.callbacks.Callback):
         self._messages = Messages(self.engine)
         self._states = States(self) if self.backup_dir else None
         self.projections = []
+        self._prints = self.params.get("verbose") != 0 if self.verbose == "auto" else self.verbose == 1
         self._judges = attach.Judges(callbacks.callbacks, lambda: self._in_last_set)
         self._in_last_set, self._failed, self._row = False, False, {}
         self.engine.attach()
@@ -180,7 +188,7 @@ class ADMM(keras.callbacks.Callback):
             self._stop(error)
             return
         self._row = dict(logs)
-        if self.verbose and before.epoch + 1 == before.epochs:
+        if self._prints and before.epoch + 1 == before.epochs:
             self._messages.phase_ended(before, epoch, logs["sparsity"])
         if self._states:
             self._states.save(epoch + 1)
@@ -249,8 +257,8 @@ class ADMM(keras.callbacks.Callback):
             self._messages.stopped_early(received, info, sparsity)
 
     def _note_projection(self, epoch):
-        """Evaluate the model right after a projection: `verbose=2`."""
-        if self.verbose < 2:
+        """Evaluate the model right after a projection."""
+        if not self._prints:
             return
         before = {name: float(value) for name, value in self._row.items() if name.startswith("val_")}
         after = attach.validation_scores(self.model)
@@ -262,6 +270,8 @@ class ADMM(keras.callbacks.Callback):
         if self._states is None or not self._states.resume(epoch):
             self.engine.begin(self.params["epochs"] - epoch, self.params.get("steps"))
         self._began = True
+        if self._prints:
+            self._messages.begins(self.engine.plan.timeline(self.engine.name, self.params["epochs"]))
 
     def _stop(self, error):
         """Training is past saving: go back to the last state that was good, and say so."""

@@ -68,6 +68,14 @@ def checked_rates(name, rates):
     return rates
 
 
+def checked_verbosity(name, verbose):
+    """`verbose` as `"auto"`, 0 or 1."""
+    if isinstance(verbose, str) and verbose == "auto":
+        return verbose
+    number = int(verbose) if isinstance(verbose, bool) else verbose
+    return checks.integer(name, "verbose", number, 0, 1, "Leave it out, or pass 'auto', to print where fit does.")
+
+
 def check_rate_is_settable(name, rates, model, optimizers):
     if rates and len(optimizers.all) > 1 and not optimizers.named:
         raise ValueError(

@@ -1,6 +1,14 @@
 """What a callback prints and warns of during `model.fit`: phases, projections, and ends before the plan's."""
 
+import itertools
 import warnings
+
+from keras_admm import weights
+from keras_admm.constraints import Sparse
+from keras_admm.plan import sets_of
+
+# A projection that takes more than this from a validation metric in [0, 1], or multiplies the loss by more, is told.
+LOST, RAISED = 0.01, 1.25
 
 
 class Messages:
@@ -12,6 +20,29 @@ class Messages:
 
     def __init__(self, engine):
         self._engine = engine
+
+    def begins(self, timeline):
+        """Print the plan: the epochs of each phase, the weights, and how many of them each step keeps.
+
+        Args:
+            timeline: list of the `plan.EpochInfo`s of all epochs.
+        """
+        variables = self._engine.variables
+        size = sum(view.size for view in weights.views(variables).values())
+        steps = [f"{_phases(timeline, i)}, {self._kept(step, size)}" for i, step in enumerate(self._engine.plan.steps)]
+        print(f"{self._engine.name}: {'; '.join(steps)} ({len(variables)} tensors)")
+
+    def _kept(self, step, size):
+        """`"38,160 weights to 1,908"`, or how many weights come to the set where it says something else."""
+        arrays = weights.views(self._engine.variables)
+        sets = sets_of(self._engine.name, step.target, arrays, 1.0)
+        taken = sum(arrays[name].size for name in sets)
+        if not all(isinstance(each, Sparse) for each in sets.values()):
+            kinds = {type(each).__name__ for each in sets.values()}
+            return f"{taken:,} of {size:,} weights to {', '.join(sorted(kinds))}"
+        kept, groups = (sum(n) for n in zip(*(each.kept(arrays[n].shape) for n, each in sets.items()), strict=True))
+        blocks = {each.structure for each in sets.values()} - {"element"}
+        return f"{groups:,} {' and '.join(sorted(blocks)) or 'weights'} to {kept:,}"
 
     def phase_ended(self, info, epoch, sparsity):
         """Print that a phase has ended, and which is next.
@@ -31,8 +62,13 @@ class Messages:
     def projected(self, step, epoch, before, after):
         """Print the validation metrics of an epoch, `before`, and those right after the projection that followed."""
         told = ", ".join(f"{n} {before[n]:.4f} -> {v:.4f}" if n in before else f"{n} {v:.4f}" for n, v in after.items())
-        told = told or "nothing to evaluate it on: fit has no validation data that can be read twice"
+        told = told or "fit has no validation data that can be read twice, to tell what it cost"
         print(f"{self._engine.name}: step {step}, projected after epoch {epoch}: {told}")
+        if costly(before, after):
+            print(
+                f"{self._engine.name}: that cost much: the weights were not near the set. Give ADMM more epochs "
+                "(admm_epochs) or a larger rho, or reach the set in progressive steps, such as [0.9, 0.97, 0.99]."
+            )
 
     def stopped_early(self, received, info, sparsity):
         """Warn that a run has ended before the promised set.
@@ -72,3 +108,32 @@ class Messages:
             rescue = f"The model is back at the state with which epoch {newest} began, saved in {backup_dir}, "
             rescue += "and is not compressed further."
         warnings.warn(f"{error} Training stops. {rescue}", stacklevel=3)
+
+
+def costly(before, after):
+    """Whether a projection took much: a point of an accuracy, or, where none is measured, a quarter more loss.
+
+    Args:
+        before, after: dicts of the validation metrics.
+
+    Example:
+
+    >>> costly({"val_loss": 0.1, "val_accuracy": 0.98}, {"val_loss": 0.2, "val_accuracy": 0.975})
+    False
+    """
+    both = [name for name in after if name in before]
+    shares = [name for name in both if "acc" in name or "auc" in name]
+    if shares:
+        return any(before[name] - after[name] > LOST for name in shares)
+    return "val_loss" in both and after["val_loss"] > RAISED * before["val_loss"]
+
+
+def _phases(timeline, step):
+    """`"epochs 1-20 ADMM, 21-40 retraining"` of a step."""
+    parts = []
+    epochs = [(n, info) for n, info in enumerate(timeline, 1) if info.step == step]
+    for phase, these in itertools.groupby(epochs, key=lambda pair: pair[1].phase):
+        first, *_, last = [n for n, _ in these] * 2
+        name = {"admm": "ADMM", "retrain": "retraining"}[phase]
+        parts.append(f"{first}-{last} {name}" if first < last else f"{first} {name}")
+    return f"epochs {', '.join(parts)}"

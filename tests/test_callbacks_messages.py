@@ -1,0 +1,77 @@
+"""What the callbacks print during `model.fit`."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import keras_admm as ka
+from keras_admm.callbacks.messages import costly
+
+X = np.random.default_rng(0).normal(size=(16, 8)).astype("float32")
+
+
+def printed(capsys, callback, verbose=0, **how):
+    layers = [keras.layers.Dense(10, name="a"), keras.layers.Dense(2, name="b")]
+    model = keras.Sequential([keras.Input((8,)), *layers], name="net")
+    model.compile("sgd", "mse", jit_compile=False)
+    model.fit(X, X[:, :2], verbose=verbose, callbacks=[callback], **how)
+    return capsys.readouterr().out
+
+
+PLANS = [
+    (
+        lambda: ka.ADMMPrune(0.9, verbose=1),
+        4,
+        "ADMMPrune: epochs 1-2 ADMM, 3-4 retraining, 100 weights to 10 (2 tensors)",
+    ),
+    (
+        lambda: ka.ADMMPrune([0.5, 0.9], admm_epochs=1, verbose=1),
+        4,
+        "ADMMPrune: epochs 1 ADMM, 2 retraining, 100 weights to 50; epochs 3 ADMM, 4 retraining, 100 weights to 10 "
+        "(2 tensors)",
+    ),
+    (
+        lambda: ka.ADMMPrune(0.5, structure="block(1,2)", layers="a", retrain_epochs=0, verbose=1),
+        2,
+        "ADMMPrune: epochs 1-2 ADMM, 40 block(1,2) to 20 (1 tensors)",
+    ),
+    (
+        lambda: ka.ADMMCluster(4, first_last="same", verbose=1),
+        2,
+        "ADMMCluster: epochs 1 ADMM, 2 retraining, 100 of 100 weights to Codebook (2 tensors)",
+    ),
+]
+
+
+@pytest.mark.parametrize("callback, epochs, line", PLANS, ids=["prune", "steps", "blocks", "clusters"])
+def test_a_run_begins_with_its_plan_in_one_line(callback, epochs, line, capsys):
+    assert line in printed(capsys, callback(), epochs=epochs).split("\n")
+
+
+@pytest.mark.parametrize("own, of_fit, speaks", [("auto", 0, False), ("auto", 2, True), (0, 2, False), (1, 0, True)])
+def test_a_callback_prints_where_fit_does_unless_told(own, of_fit, speaks, capsys):
+    out = printed(capsys, ka.ADMMPrune(0.5, verbose=own), verbose=of_fit, epochs=2)
+    assert bool(re.search("ADMMPrune: epochs 1 ADMM", out)) == speaks
+
+
+def test_a_projection_that_costs_much_says_what_to_do(capsys):
+    prune = ka.ADMMPrune(0.95, penalty=ka.penalties.GradientPenalty(rho=0.0), verbose=1)
+    out = printed(capsys, prune, epochs=4, validation_data=(X, X[:, :2]))
+    assert re.search(r"projected after epoch 2: val_loss [\d.]+ -> [\d.]+\n.*more epochs \(admm_epochs\)", out)
+
+
+@pytest.mark.parametrize(
+    "before, after, much",
+    [
+        ({"val_loss": 0.1, "val_accuracy": 0.99}, {"val_loss": 0.3, "val_accuracy": 0.985}, False),
+        ({"val_loss": 0.1, "val_accuracy": 0.99}, {"val_loss": 0.1, "val_accuracy": 0.97}, True),
+        ({"val_loss": 0.1}, {"val_loss": 0.12}, False),
+        ({"val_loss": 0.1}, {"val_loss": 0.13}, True),
+        ({}, {"val_loss": 0.13}, False),
+        ({"val_loss": 0.1}, {}, False),
+    ],
+)
+def test_what_counts_as_much(before, after, much):
+    assert costly(before, after) == much
