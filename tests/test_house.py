@@ -136,6 +136,18 @@ def test_a_circle_is_found():
         check_no_circle(sources, known)
 
 
+WALKS = {"_nodes_by_depth", "_run_through_graph", "_keras_history"}  # the nodes of a model, in either Keras
+
+
+def walks(source):
+    return WALKS & {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+
+
+def test_graph_alone_walks_through_models():
+    found = {room(path): path for path in files().values() if walks(path.read_text())}
+    assert set(found) == {"graph"}
+
+
 def strangers(source, level):
     """What a source imports from further up than `level` folders, or from others than the standard library."""
     for node in ast.walk(ast.parse(source)):
