@@ -1,4 +1,4 @@
-"""How a .tflite file is to be written: the arguments of `litert` that are not data, and what goes with what."""
+"""How a .tflite file is to be written: the arguments of `litert` that are not data, checked one with another."""
 
 from dataclasses import dataclass
 

@@ -11,8 +11,7 @@ SCHEMES = {None: (), "qat": (), "pqat": ("zeros",), "cqat": ("clusters",), "pcqa
 
 
 def tfmot(model, scheme=None, skip=False):
-    """A compressed model in tf_keras for the TensorFlow Model Optimization Toolkit; with a scheme, ready
-    for quantization-aware training.
+    """A compressed model as a tf_keras model for TFMOT; with a scheme, ready for quantization-aware training.
 
     The quantization-aware model is TFMOT's: its default 8 bit scheme, layer by layer. Zeros and clusters are held by
     constraints of ours on every kernel, those of layers that stay float with them, as TFMOT itself would preserve

@@ -38,7 +38,7 @@ def hold(model, kept):
 
 
 def project(model, like):
-    """Brings a model's weights into what the constraints of another one hold, of which it is a copy."""
+    """Applies the constraints of a model to the weights of its copy."""
     for variable, old in zip(model.weights, like.weights, strict=True):
         if old.constraint is not None:
             variable.assign(old.constraint(variable))

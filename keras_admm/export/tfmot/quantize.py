@@ -17,7 +17,7 @@ ACTIVATED = (*FOLDED, "Conv2DTranspose")
 
 
 def load():
-    """TFMOT, the environment as it was before.
+    """Imports TFMOT, and leaves the environment variables as they were.
 
     Raises:
         ImportError: without it.

@@ -12,7 +12,7 @@ from keras_admm.weights import check_model, is_tf_keras
 
 
 def to_tf_keras(model, batch_size=None):
-    """The same model in tf_keras, for what knows nothing of Keras 3: TFMOT, `hub.KerasLayer`, older code.
+    """A Keras 3 model as a tf_keras (Keras 2) model with equal outputs, for TFMOT, `hub.KerasLayer` and older code.
 
     The graph of the model is run once more with layers of tf_keras. Models inside the model become part of the
     graph; shared layers stay shared; inputs and outputs keep their structure, layers their names and `trainable`

@@ -1,4 +1,4 @@
-"""A Keras 3 graph run once more, call by call, with tf_keras layers in the places of its own."""
+"""Conversion of a Keras 3 model to tf_keras: its graph is run once more, call by call, with layers of tf_keras."""
 
 import itertools
 import re
@@ -14,7 +14,7 @@ from keras_admm.graph import calls, has_graph
 
 
 class Replay:
-    """One model's way into tf_keras: first a twin for every layer, then the graph, then the weights.
+    """The conversion of one model: first a tf_keras layer, its twin, for every layer, then the graph, then the weights.
 
     Attributes:
         refused: list of str, `name (class): why`, of what has no twin. Known as soon as the object is made, and
