@@ -185,6 +185,69 @@ def test_a_way_of_retraining_with_a_rule_of_its_own():
     assert note.distinct[0] > 4 and note.distinct[-1] <= 4 and len(np.unique(np.abs(a))) <= 4
 
 
+class Counted(StepRule):
+    """A training step's rule with a variable of its own: it counts updates."""
+
+    acts_after = True
+
+    @property
+    def own_variables(self):
+        return {"count": ((), "int32")}
+
+    @property
+    def assigned(self):
+        return (self.state.own["count"],)
+
+    def gradient(self, gradient, w, scale):
+        return gradient
+
+    def after_update(self, w):
+        (count,) = self.assigned
+        count.assign(count + 1)
+        return w
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting(Penalty):
+    """A penalty whose rule has a variable of its own."""
+
+    def rule(self):
+        return Counted()
+
+
+@pytest.mark.parametrize("in_fit", [True, False])
+def test_a_penalty_whose_rule_has_variables_of_its_own(in_fit):
+    """Alone and beside zeros that are held, in steps compiled anew and once: it counts on, but in retraining."""
+    model, x = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6)]), np.ones((8, 4))
+    model.compile(keras.optimizers.SGD(0.05), "mse", run_eagerly=keras.backend.backend() == "torch")
+    steps = [ka.Step(target=Sparse(share), admm_epochs=1, retrain_epochs=1) for share in (0.5, 0.75)]
+    engine, counts = ka.Engine(model, ka.Plan(steps=steps, penalty=Counting()), in_fit=in_fit), []
+    engine.begin()
+    (state,) = engine.rule_states.values()
+    while not engine.done:
+        model.train_on_batch(x, np.ones((8, 6)))
+        counts.append(int(ops.convert_to_numpy(state.own["count"])))
+        engine.end_epoch()
+    assert engine.finish()
+    assert counts == ([1, 1, 2, 2] if in_fit else [1, 2, 3, 4])
+
+
+class Unannounced(Decay):
+    """A way of retraining that does not say that it needs a training step of its own."""
+
+    changes_step = False
+
+
+def test_a_rule_that_nothing_would_apply_is_refused():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, name="a")])
+    step = ka.Step(target=ka.constraints.Levels(3), admm_epochs=1, retrain_epochs=1, retraining=Unannounced())
+    engine = ka.Engine(model, ka.Plan(steps=[step]), optimizer=None)
+    engine.begin()
+    with pytest.raises(ValueError, match="what Decayed does to .*kernel is done by a Keras optimizer. Received: opt"):
+        engine.end_epoch()
+    engine.release()
+
+
 @pytest.mark.filterwarnings("ignore:.*a fit that was interrupted:UserWarning")
 @pytest.mark.parametrize("how", [{"penalty": SignPenalty(rho=0.1)}, {"retraining": Decay(0.5)}], ids=["pull", "decay"])
 @pytest.mark.parametrize("last", [1, 4])

@@ -180,10 +180,16 @@ class Hold:
 
     def _set_rule(self, name, rule):
         state = self.states[name]
-        state.require(rule.own_variables)
-        self.rules[name] = rule.bound(state, state.pull)
-        common = self._any_of is not None and self._any_of.does(rule)
-        self._steps[name] = self._any_of.bound(state, state.pull) if common else self.rules[name]
+        step = self._any_of if self._any_of is not None and self._any_of.does(rule) else rule
+        if self._any_of is step or self._any_of is None or self._adapters:
+            state.require({**rule.own_variables, **step.own_variables})
+            self.rules[name], self._steps[name] = (each.bound(state, state.pull) for each in (rule, step))
+            return
+        raise ValueError(
+            f"{self.model.name}: what {type(rule).__name__} does to {name} is done by a Keras optimizer. Received: "
+            "optimizer=None. Apply the gradients with a keras.Optimizer, or say in a way of retraining that it "
+            "`changes_step`, to be told before training."
+        )
 
     def _set_after(self, name):
         after = self._after if self._steps[name].acts_after else None

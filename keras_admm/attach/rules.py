@@ -61,13 +61,16 @@ class StepRule(abc.ABC):
 
     @property
     def own_variables(self):
-        """The variables that it needs in `state.own`, `{name: (shape, dtype)}`, beside the target and rho."""
-        return {}
+        """The variables that it needs in `state.own`, `{name: (shape, dtype)}`, beside the target and rho.
+
+        They are 0 at first, and stay as they are as long as the rules of the variable ask for the same.
+        """
+        return {name: spec for part in self._parts.values() for name, spec in part.own_variables.items()}
 
     @property
     def assigned(self):
         """The variables of the state that `after_update` assigns to, a tuple."""
-        return ()
+        return tuple(variable for part in self._parts.values() for variable in part.assigned)
 
     def set_target(self, target):
         """Move the target, an array of the variable's shape, between two steps; see `marked`."""
@@ -92,9 +95,14 @@ class StepRule(abc.ABC):
     def bound(self, state, pull):
         """The same rule for a variable of a `RuleState`, and with it the rules that it is made of."""
         rule = copy.copy(self)
-        parts = {n: each.bound(state, state.pull_in_part) for n, each in vars(self).items() if _is_rule(each)}
+        parts = {name: part.bound(state, state.pull_in_part) for name, part in self._parts.items()}
         vars(rule).update(parts, state=state, pull=pull)
         return rule
+
+    @property
+    def _parts(self):
+        """The rules that it is made of, by the names of its settings."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, StepRule)}
 
     def get_config(self):
         """The settings that it was made with."""
@@ -172,6 +180,12 @@ class HeldAtZero(Holding):
     def after_update(self, w):
         return self.state.zero(self.others.after_update(w))
 
+    def set_target(self, target):
+        self.others.set_target(target)
+
+    def end_pull(self):
+        self.others.end_pull()
+
 
 class HeldAtValues(Holding):
     """Weights are held at their targets, but for those that are `UNCONSTRAINED`."""
@@ -229,7 +243,3 @@ class AnyOfThese(StepRule):
 def dense(gradient, w):
     """A gradient as a tensor: TensorFlow gives that of an embedding as rows, and None where there is none."""
     return ops.zeros_like(w) if gradient is None else ops.convert_to_tensor(gradient)
-
-
-def _is_rule(thing):
-    return isinstance(thing, StepRule)

@@ -101,7 +101,7 @@ class Engine:
         if not self.released:
             return
         pull = None if self.optimizers is None else self.plan.penalty.rule()
-        once = not self._in_fit or attach.has_own_train_step(self.model)
+        once = pull is None or not self._in_fit or attach.has_own_train_step(self.model)
         any_of = attach.AnyOfThese(attach.Rest() if pull is None else pull) if once else None
         self._hold = attach.Hold(self.model, self.variables, self.optimizers, any_of)
         if pull is not None and self.plan.penalty.in_loss:
