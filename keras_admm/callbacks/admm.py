@@ -4,13 +4,12 @@ import keras
 import numpy as np
 
 from keras_admm import attach, checks, penalties, weights
-from keras_admm import retraining as retrainings
 from keras_admm.callbacks.arguments import (
     check_known,
     check_rate_is_settable,
-    check_steps_say_all,
     checked_rates,
     checked_verbosity,
+    steps_of,
 )
 from keras_admm.callbacks.messages import Messages
 from keras_admm.callbacks.others import say_what_others_miss
@@ -18,7 +17,7 @@ from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.callbacks.states import States
 from keras_admm.callbacks.step_count import StepCount
 from keras_admm.engine import Engine
-from keras_admm.plan import Plan, Step, as_target, every, per_step
+from keras_admm.plan import Plan, every
 
 
 class ADMM(keras.callbacks.Callback):
@@ -111,13 +110,7 @@ class ADMM(keras.callbacks.Callback):
         super().__init__()
         name = type(self).__name__
         check_known(type(self), ADMM, unknown)
-        targets = list(constraints) if isinstance(constraints, (list, tuple)) else [constraints]
-        admm = per_step(name, "admm_epochs", admm_epochs, len(targets), least=1)
-        retrain = per_step(name, "retrain_epochs", retrain_epochs, len(targets), least=0)
-        way = retrainings.get(retraining, name)
-        check_steps_say_all(name, targets, admm_epochs, retrain_epochs, way)
-        each = zip(targets, admm, retrain, strict=True)
-        steps = [_step(name, target, admm_epochs=a, retrain_epochs=r, retraining=way) for target, a, r in each]
+        steps = steps_of(name, constraints, admm_epochs, retrain_epochs, retraining)
         every(name, update_every)
         self.plan = Plan(steps=steps, penalty=penalties.get(penalty, name), update_every=update_every)
         self.layers = weights.check_choice(name, "layers", layers)
@@ -297,7 +290,3 @@ class ADMM(keras.callbacks.Callback):
             return
         rate, epoch = self.learning_rate[moment.phase], moment.epoch
         self.engine.set_learning_rate(float(rate(epoch)) if callable(rate) else rate)
-
-
-def _step(name, target, **how):
-    return target if isinstance(target, Step) else Step(target=as_target(name, target), **how)

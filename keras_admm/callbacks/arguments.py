@@ -6,8 +6,8 @@ import inspect
 import keras
 
 from keras_admm import attach, checks
-from keras_admm.plan import Step
-from keras_admm.retraining import StraightThrough
+from keras_admm import retraining as retrainings
+from keras_admm.plan import Step, as_target, per_step
 
 PHASES = ("admm", "retrain")
 
@@ -43,11 +43,26 @@ def check_known(kind, base, unknown):
     )
 
 
-def check_steps_say_all(name, targets, admm_epochs, retrain_epochs, retraining):
+def steps_of(name, constraints, admm_epochs, retrain_epochs, retraining):
+    """The `plan.Step`s of a run, from the arguments of its callback."""
+    targets = list(constraints) if isinstance(constraints, (list, tuple)) else [constraints]
+    admm = per_step(name, "admm_epochs", admm_epochs, len(targets), least=1)
+    retrain = per_step(name, "retrain_epochs", retrain_epochs, len(targets), least=0)
+    way = retrainings.get(retraining, name)
+    _check_steps_say_all(name, targets, admm_epochs, retrain_epochs, way)
+    each = zip(targets, admm, retrain, strict=True)
+    return [_step(name, target, admm_epochs=a, retrain_epochs=r, retraining=way) for target, a, r in each]
+
+
+def _step(name, target, **how):
+    return target if isinstance(target, Step) else Step(target=as_target(name, target), **how)
+
+
+def _check_steps_say_all(name, targets, admm_epochs, retrain_epochs, retraining):
     """Raises for arguments that would be lost beside `Step`s, which say their own."""
     given = {"admm_epochs": admm_epochs, "retrain_epochs": retrain_epochs}
     given = {argument: value for argument, value in given.items() if value is not None}
-    given |= {} if retraining == StraightThrough() else {"retraining": retraining}
+    given |= {} if retraining == retrainings.StraightThrough() else {"retraining": retraining}
     if given and any(isinstance(target, Step) for target in targets):
         raise ValueError(
             f"{name}: a Step says its own epochs and retraining. Received: a Step, and beside it "
