@@ -1,4 +1,5 @@
-"""The way through a Keras model: its calls, kinds of layers, facts about channels, the same model with other layers."""
+"""The way through a Keras model: its calls, kinds of layers, facts about channels, what passes through layers, and the
+same model with other layers."""
 
 import lazy_loader
 

@@ -38,7 +38,7 @@ class State:
     def hand_on(self, old, new):
         """From a layer to one with the same variables."""
         # A layer without parts may have made more of them by now.
-        parts = list(zip(self._wrappers.parts(old), self._wrappers.parts(new), strict=False))
+        parts = list(zip(self._wrappers.unwrapped(old), self._wrappers.unwrapped(new), strict=False))
         for part, again in parts:
             set_flag(part, again)
         self._write(old, new)

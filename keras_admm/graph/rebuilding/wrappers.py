@@ -39,10 +39,10 @@ class Wrappers:
         own = set().union(*(_ids(each) - _ids(each.layer) for each in self.inside(layer)))
         return [v for v in layer.variables if id(v) not in own]
 
-    def parts(self, layer):
-        """A layer and those inside it, outer ones first."""
+    def unwrapped(self, layer):
+        """A layer and those inside it, outer ones first, each without its wrappers."""
         layer = self.off(layer)
-        return [layer, *(part for inner in layer._layers for part in self.parts(inner))]
+        return [layer, *(part for inner in layer._layers for part in self.unwrapped(inner))]
 
 
 def _ids(layer):
