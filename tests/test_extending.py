@@ -1,5 +1,6 @@
 """What a newcomer adds from outside the package, one of each kind, without changing it."""
 
+import re
 from dataclasses import dataclass
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 from keras import ops
 
 import keras_admm as ka
-from keras_admm import attach, weights
+from keras_admm import attach, graph, weights
 from keras_admm.attach import StepRule
 from keras_admm.constraints import Set, Sparse, Support
 from keras_admm.graph import kind
@@ -343,3 +344,38 @@ def test_the_settings_of_a_way_of_retraining_are_its_config():
 
     assert Later(3).get_config() == {"epochs": 3}
     assert ka.retraining.Snap((0.5, 1.0)).get_config() == {"fractions": (0.5, 1.0)}
+
+
+def write_header(model, path):
+    """An exporter: the weights of a model as C arrays, and its layers in the order in which they compute."""
+    names, tensors, lines = {}, {}, []
+    for path_in_model, variable in weights.named(model).items():
+        name, array = re.sub(r"\W", "_", path_in_model), weights.read(variable)
+        values = ", ".join(map(repr, array.ravel().tolist()))
+        lines.append(f"static const float {name}[{array.size}] = {{{values}}};  // {list(array.shape)}")
+        names[id(variable)] = name
+    for call in graph.calls.of(model, "it can be written as C"):
+        for tensor in (*call.inputs, *call.outputs):
+            tensors.setdefault(tensor, f"t{len(tensors)}")
+        given, made = ([tensors[x] for x in each] for each in (call.inputs, call.outputs))
+        arguments = ", ".join([*given, *(names[key] for key in call.variables), *made])
+        lines.append(f"// {type(call.layer).__name__}({arguments});")
+    path.write_text("\n".join(lines))
+
+
+def test_an_exporter(tmp_path):
+    """Models in the model are opened; a layer that is shared is in two places with the same weights."""
+    x, shared = keras.Input((3,)), keras.layers.Dense(2, name="shared")
+    inner = keras.Sequential([keras.Input((3,)), shared, keras.layers.ReLU()], name="inner")
+    model = keras.Model(x, keras.layers.Add()([inner(x), shared(x)]))
+    write_header(model, tmp_path / "model.h")
+    text = (tmp_path / "model.h").read_text()
+    found = re.findall(r"static const float (\w+)\[\d\] = {(.*)};  // \[(.*)\]", text)
+    for (name, values, shape), variable in zip(found, model.variables, strict=True):
+        assert name.endswith(variable.name) and shape == ", ".join(map(str, variable.shape))
+        np.testing.assert_array_equal(np.array(values.split(", "), "float32"), weights.read(variable).ravel())
+    kernel, bias = (name for name, _, _ in found)
+    calls = [f"Dense(t0, {kernel}, {bias}, t1)", "ReLU(t1, t2)", f"Dense(t0, {kernel}, {bias}, t3)", "Add(t2, t3, t4)"]
+    assert re.findall(r"// (\w+\(.*\));", text) == calls
+    with pytest.raises(ValueError, match="must be built before it can be written as C"):
+        write_header(keras.Sequential([keras.layers.Dense(2)]), tmp_path / "model.h")
