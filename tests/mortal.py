@@ -71,6 +71,17 @@ def nested():
     return [inner, layers.Flatten(), layers.Dense(3)]
 
 
+def nested_of_two_inputs():
+    def build(x):
+        a, b = keras.Input((12,), name="a"), keras.Input((12,), name="b")
+        joined = layers.Add()([layers.Dense(8, **RELU)(a), layers.Dense(8, **RELU)(b)])
+        inner = keras.Model({"a": a, "b": b}, layers.Dense(6, **RELU)(joined))
+        x = layers.Flatten()(x)
+        return layers.Dense(3)(inner({"b": layers.Dense(12, **RELU)(x), "a": layers.Dense(12, **RELU)(x)}))
+
+    return build
+
+
 def attention():
     def build(x):
         y = layers.Dense(6, **RELU)(layers.Dense(6, **RELU)(layers.Reshape((20, 10))(x)))
@@ -93,7 +104,7 @@ def made(kind):
     return chain(parts) if callable(parts) else chain(*parts)
 
 
-MADE = {kind.__name__: kind for kind in (lenet, strides, decoder, residual, nested, attention)}
+MADE = {kind.__name__: kind for kind in (lenet, strides, decoder, residual, nested, nested_of_two_inputs, attention)}
 
 
 def pruned(model, sparsity=0.8, seed=0):

@@ -106,7 +106,7 @@ def rows_of(layer):
 def uses_of(layer):
     """How often a layer uses its weights, by the class whose `call` it runs: the row's `uses`, or None."""
     for c in type(layer).__mro__:
-        row = _row(c) if "call" in vars(c) else ROWS.get(c)
+        row = _row(c)
         if row is not None and row.uses is not None:
             return row.uses
         if "call" in vars(c):
