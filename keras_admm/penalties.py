@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from keras_admm import attach, checks
-from keras_admm.schedules import check_growth, check_rho
+from keras_admm.schedules import TINY, check_growth, check_rho, rho_factor
+
+AUTHORS = 1.3  # the growth of rho in the ADMM pruning authors' codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +16,10 @@ class Penalty(abc.ABC):
 
     Args:
         rho: float >= 0, the penalty at the start of each step.
-        rho_growth: float > 0, the factor per move of Z and U (1 holds rho, the ADMM authors use 1.3), or `"balance"`,
-            which balances the primal and dual residuals; see `schedules.rho_factor`.
+        rho_growth: float > 0, the factor per move of Z and U (1 holds rho; by default 1.3, the ADMM authors'),
+            or `"balance"`, which balances the primal and dual residuals; see `schedules.rho_factor`.
+        rho_end: float > 0, in the place of `rho_growth`: where rho ends, by a constant factor for each share of the
+            step's ADMM epochs, however many moves these have.
         rescale_dual: bool, whether U shrinks as rho grows (Boyd et al. 2011, section 3.4.1), or stays as it is, as in
             the ADMM pruning authors' codes.
         penalize_kept: bool, whether the weights that Z keeps are pulled to where Z has them, as in the papers, or are
@@ -27,7 +31,8 @@ class Penalty(abc.ABC):
     """
 
     rho: float = 1e-3
-    rho_growth: float | str = 1.3
+    rho_growth: float | str | None = None
+    rho_end: float | None = None
     rescale_dual: bool = True
     penalize_kept: bool = True
 
@@ -36,7 +41,12 @@ class Penalty(abc.ABC):
     def __post_init__(self):
         name = type(self).__name__
         check_rho(name, self.rho)
-        check_growth(name, self.rho_growth)
+        if self.rho_end is not None:
+            self._check_end(name)
+        elif self.rho_growth is None:
+            object.__setattr__(self, "rho_growth", AUTHORS)
+        else:
+            check_growth(name, self.rho_growth)
         checks.boolean(name, "rescale_dual", self.rescale_dual)
         checks.boolean(name, "penalize_kept", self.penalize_kept)
 
@@ -44,8 +54,28 @@ class Penalty(abc.ABC):
     def rule(self):
         """What a training step does to a variable that is pulled: an `attach.StepRule`, of this package or your own."""
 
+    def growth(self, rho, residuals, fraction):
+        """The factor by which rho changes with a move of Z and U.
+
+        Args:
+            rho: float, the one before.
+            residuals: `admm.Residuals` of the move.
+            fraction: float in `[0, 1]`, the share of the step's ADMM epochs that has passed.
+        """
+        if self.rho_end is None:
+            return rho_factor(self.rho_growth, rho, residuals)
+        return self.rho / rho * (self.rho_end / self.rho) ** fraction
+
     def get_config(self):
         return asdict(self)
+
+    def _check_end(self, name):
+        must = "a finite number > 0, where rho > 0 ends, in the place of rho_growth"
+        remedy = "Write for example rho=0.03, rho_end=0.3."
+        if self.rho_growth is not None or self.rho == 0:
+            given = f"rho={self.rho}, rho_growth={self.rho_growth} with it"
+            raise ValueError(f"{name}: `rho_end` must be {must}. Received: {given}. {remedy}")
+        checks.number(name, "rho_end", self.rho_end, TINY, must, remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +126,7 @@ def get(penalty, name="penalty"):
     Example:
 
     >>> get("proximal")
-    ProximalPenalty(rho=0.001, rho_growth=1.3, rescale_dual=True, penalize_kept=True)
+    ProximalPenalty(rho=0.001, rho_growth=1.3, rho_end=None, rescale_dual=True, penalize_kept=True)
     """
     if isinstance(penalty, Penalty):
         return penalty

@@ -144,7 +144,7 @@ def test_logs_reach_every_logger(tmp_path):
     model = dense_model()
     names = ["sparsity", "admm_primal", "admm_dual", "admm_rho", "admm_step"]
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    prune = ka.ADMMPrune(0.5, penalty=ka.penalties.GradientPenalty(rho_growth=2.0))
+    prune = ka.ADMMPrune(0.5, recipe="paper", penalty=ka.penalties.GradientPenalty(rho_growth=2.0))
     history = model.fit(*batches(), epochs=4, verbose=0, callbacks=[prune, log]).history
     with open(tmp_path / "log.csv") as file:
         rows = list(csv.DictReader(file))
@@ -163,7 +163,8 @@ def test_epochs_are_divided_or_given():
             phases.append(self.engine.moment.phase[0])
 
     for kwargs, epochs, expected in [
-        ({}, 5, "aaarr"),
+        ({}, 6, "aaaarr"),
+        ({"recipe": "paper"}, 5, "aaarr"),
         ({"admm_epochs": 1}, 5, "arrrr"),
         ({"retrain_epochs": 0}, 3, "aaa"),
         ({"admm_epochs": 1, "retrain_epochs": 1}, 4, "arrr"),
@@ -270,7 +271,7 @@ BAD = {
         "a finite factor > 0 or 'balance'. Received: rho_growth=0. Use",
     ),
     "penalty": (lambda: ka.ADMMPrune(0.5, penalty="l2"), "must be one of .*Received: penalty='l2'. Pass"),
-    "path": (lambda: ka.ADMMPrune(0.5, path="linear"), "None, 'geometric', 'cubic'. Received: path='linear'. Choose"),
+    "path": (lambda: ka.ADMMPrune(0.5, path="linear"), "'geometric', 'root'. Received: path='linear'. Choose"),
     "allocation": (lambda: ka.ADMMPrune(0.5, allocation="fair"), "must be one of .*Received: allocation='fair'. Use"),
     "structure": (lambda: ka.constraints.Sparse(0.5, "rows"), "must be 'element' or.*Received: structure='rows'"),
     "min_keep": (lambda: ka.ADMMPrune(0.5, min_keep=-1), "an integer >= 0. Received: min_keep=-1. Pass"),

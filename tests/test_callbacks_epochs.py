@@ -122,7 +122,7 @@ def test_patience_is_counted_in_the_last_retraining():
     model = dense_model(SGD(0.0))
     plateau = keras.callbacks.ReduceLROnPlateau("val_loss", patience=3, factor=0.5)
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=2)
-    history = fit(model, stopping, plateau, ka.ADMMPrune([0.5, 0.9], penalty=NO_PULL), epochs=20)
+    history = fit(model, stopping, plateau, ka.ADMMPrune([0.5, 0.9], recipe="paper", penalty=NO_PULL), epochs=20)
     # Four phases of five epochs: the last begins with epoch 16, whose figures nothing is better than.
     assert len(history["loss"]) == 18
     assert sum(non_zeros(model).values()) == 14
@@ -141,7 +141,7 @@ def test_subclasses_of_early_stopping_do_what_is_theirs():
             super().on_epoch_end(epoch, logs)
 
     mine = Mine("val_loss", patience=1)
-    fit(dense_model(SGD(0.0)), mine, ka.ADMMPrune(0.5, penalty=NO_PULL))
+    fit(dense_model(SGD(0.0)), mine, ka.ADMMPrune(0.5, recipe="paper", penalty=NO_PULL))
     assert (mine.begun, mine.seen) == (1, 5)
     assert "on_epoch_end" not in vars(mine)
 
@@ -190,7 +190,7 @@ def test_loggers_before_us_are_warned_of(tmp_path):
 @every_backend
 def test_the_figures_right_after_a_projection(capsys):
     model = dense_model(SGD(0.01), metrics=["mae"])
-    prune = ka.ADMMPrune([0.5, 0.9], verbose=1)
+    prune = ka.ADMMPrune([0.5, 0.9], recipe="paper", verbose=1)
     history = fit(model, prune, epochs=8)
     first, second = json.loads(json.dumps(prune.projections))
     assert (first["epoch"], first["step"], second["epoch"], second["step"]) == (2, 1, 6, 2)
@@ -203,7 +203,7 @@ def test_the_figures_right_after_a_projection(capsys):
 
 
 PATHS = [
-    (ka.ADMMPrune, dict(sparsity=0.9), 14, "0.9000"),
+    (ka.ADMMPrune, dict(sparsity=0.9, path="constant"), 14, "0.9000"),
     (ka.ADMMPrune, dict(sparsity=0.75, path="geometric", admm_epochs=4), 70, "0.5000"),
     (ka.ADMMPrune, dict(sparsity=[0.5, 0.9], admm_epochs=[1, 4], retrain_epochs=1, path="cubic"), 70, "0.5000"),
 ]

@@ -24,7 +24,7 @@ PLANS = [
     (
         lambda: ka.ADMMPrune(0.9, verbose=1),
         4,
-        "ADMMPrune: epochs 1-2 ADMM, 3-4 retraining, 100 weights to 10 (2 tensors)",
+        "ADMMPrune: epochs 1-3 ADMM, 4 retraining, 100 weights to 10 (2 tensors)",
     ),
     (
         lambda: ka.ADMMPrune([0.5, 0.9], admm_epochs=1, verbose=1),

@@ -139,7 +139,13 @@ HOW = {
     "admm_epochs": "epochs",
     "retrain_epochs": "retraining epochs",
 }
-PULL = {"rho": "not negative", "rho_growth": "growth", "rescale_dual": "boolean", "penalize_kept": "boolean"}
+PULL = {
+    "rho": "not negative",
+    "rho_growth": "growth",
+    "rho_end": "positive",
+    "rescale_dual": "boolean",
+    "penalize_kept": "boolean",
+}
 READING = {"custom_objects": "custom_objects", "max_bytes": "count from 0"}
 
 
@@ -189,7 +195,7 @@ TABLE = {
         ka.ADMMPrune,
         {"sparsity": 0.5},
         {"sparsity": "share or shares", "allocation": "allocation", "structure": "name", "min_keep": "count from 0"}
-        | {"path": "choice", **HOW},
+        | {"path": "choice", "recipe": "name", **HOW, "update_every": "every or None", "penalty": "name or None"},
     ),
     "ADMMQuantize": (
         ka.ADMMQuantize,

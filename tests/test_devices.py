@@ -33,7 +33,7 @@ def values(model):
 def run(model, retrainings):
     """The residuals, and the weights after each of a progressive pruning and a quantization for each retraining."""
     pull = ka.penalties.GradientPenalty(rho=0.5)
-    residuals = fit(model, ka.ADMMPrune([0.5, 0.9], penalty=pull), 6)["admm_primal"]
+    residuals = fit(model, ka.ADMMPrune([0.5, 0.9], recipe="paper", penalty=pull), 6)["admm_primal"]
     seen = [values(model)]
     for retraining in retrainings:
         how = {"first_last": "same", "penalty": pull, "admm_epochs": 1, "retraining": retraining}

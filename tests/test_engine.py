@@ -186,6 +186,12 @@ def test_rho_moves(growth, expected):
     assert moves(plan)[: len(expected)] == pytest.approx(expected)
 
 
+def test_rho_comes_to_its_end_whatever_the_number_of_moves():
+    """By hand: 0.01 * 16 ** fraction, at 1, 2, 3 and 4 quarters of the ADMM epochs."""
+    plan = one(Sparse(0.5), 4, 1, penalty=GradientPenalty(rho=0.01, rho_end=0.16))
+    assert moves(plan, 5)[:4] == pytest.approx([0.01, 0.02, 0.04, 0.08])
+
+
 @pytest.mark.parametrize("rescale, factor", [(True, 0.5), (False, 1.0)])
 def test_the_dual_is_rescaled_by_choice(rescale, factor):
     model, _ = model_and_data()

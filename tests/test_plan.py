@@ -24,6 +24,11 @@ def letters(lengths, epochs):
         ([(None, None), (None, None)], 5, "0a0a0r1a1r"),
         ([(2, 1), (None, None)], 5, "0a0a0r1a1r"),
         ([(1, 0), (1, 2)], None, "0a1a1r1r"),
+        ([(0.75, None)], 8, "0a0a0a0a0a0a0r0r"),
+        ([(0.75, None)], 3, "0a0a0r"),
+        ([(0.75, 2)], 4, "0a0a0r0r"),
+        ([(0.75, None)] * 2, 8, "0a0a0a0r1a1a1a1r"),
+        ([(None, None)] * 2, 6, "0a0a0r0r1a1r"),
     ],
 )
 def test_timelines(lengths, epochs, expected):

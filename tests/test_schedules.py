@@ -9,7 +9,11 @@ from keras_admm.schedules import rho_factor, tighten
 @pytest.mark.parametrize(
     "start, end, fraction, path, expected",
     [
-        (0.0, 0.99, 0.0, None, 0.99),
+        (0.0, 0.99, 0.0, "constant", 0.99),
+        (0.0, 0.99, 0.0, "root", 0.0),
+        (0.0, 0.99, 0.5**5, "root", 0.9),
+        (0.9, 0.999, 0.5**5, "root", 0.99),
+        (0.0, 0.99, 1.0, "root", 0.99),
         (0.0, 0.99, 0.0, "geometric", 0.0),
         (0.0, 0.99, 0.5, "geometric", 0.9),
         (0.9, 0.999, 0.5, "geometric", 0.99),
@@ -40,5 +44,6 @@ def test_rho(growth, rho, primal, dual, expected):
 
 
 def test_an_unknown_path_gets_a_sentence():
-    with pytest.raises(ValueError, match="must be one of None, 'geometric', 'cubic'. Received: path='line'. Choose"):
+    must = "must be one of 'constant', 'cubic', 'geometric', 'root'"
+    with pytest.raises(ValueError, match=f"{must}. Received: path='line'. Choose"):
         tighten(0.0, 0.9, 0.5, "line")

@@ -123,7 +123,7 @@ def test_every_kind_of_model_ends_exactly_sparse(kind):
     model, watch = built(kind), Kept()
     model.compile(tk.optimizers.Adam(0.01), "mse")
     before = list(model.variables)
-    history = model.fit(X, Y, epochs=4, verbose=0, callbacks=[ka.ADMMPrune(0.8), watch]).history
+    history = model.fit(X, Y, epochs=4, verbose=0, callbacks=[ka.ADMMPrune(0.8, admm_epochs=2), watch]).history
     promised = round(0.2 * size(model))
     assert kept(model) == promised
     assert set(watch.counts[len(watch.counts) // 2 :]) == {promised}
@@ -161,7 +161,7 @@ def test_every_optimizer(optimizer, penalty):
     model = built(sequential)
     model.compile(OPTIMIZERS[optimizer](), "mse")
     steps = [0.5, 0.8] if optimizer == "SGD" else [0.8]
-    prune = ka.ADMMPrune(steps, penalty=PULLS[penalty])
+    prune = ka.ADMMPrune(steps, recipe="paper", penalty=PULLS[penalty])
     model.fit(X, Y, epochs=2 * len(steps), batch_size=16, verbose=0, callbacks=[prune])
     assert kept(model) == round(0.2 * size(model))
 

@@ -85,7 +85,9 @@ def two(keep=whole, **kwargs):
 def pruned(model, **kwargs):
     """By how much the weights were pulled to zero in an epoch of one step, where Z has a zero."""
     before = [weights.read(layer.kernel) for layer in (model.a, model.b)]
-    prune = ka.ADMMPrune(0.5, allocation="uniform", penalty=PULL, admm_epochs=1, retrain_epochs=0, **kwargs)
+    prune = ka.ADMMPrune(
+        0.5, recipe="paper", allocation="uniform", penalty=PULL, admm_epochs=1, retrain_epochs=0, **kwargs
+    )
     after = []
     look = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: after.extend(weights.read(v) for v in (model.a.kernel, model.b.kernel))
@@ -127,7 +129,9 @@ def test_one_optimizer_for_what_is_compressed():
     model = two()
     with pytest.raises(ValueError, match="learning rate per phase needs to know for which .* 3 optimizers. Name"):
         pruned(model, layers="a", learning_rate={"admm": 0.25})
-    prune = ka.ADMMPrune(0.5, layers="a", optimizer=model.first, learning_rate={"admm": 0.25}, retrain_epochs=0)
+    prune = ka.ADMMPrune(
+        0.5, recipe="paper", layers="a", optimizer=model.first, learning_rate={"admm": 0.25}, retrain_epochs=0
+    )
     rates = []
     look = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: rates.extend(float(o.learning_rate) for o in (model.first, model.second))

@@ -1,7 +1,6 @@
 """The fit that is running, of Keras 3 or of tf_keras: its callbacks, its data, where it begins."""
 
 import sys
-from collections.abc import Iterator
 
 from keras_admm.weights import is_tf_keras
 
@@ -66,7 +65,7 @@ def validation_scores(model):
     """
     mine = fit_locals(model)
     data = mine.get("val_x") if mine.get("validation_data") is not None else None
-    if data is None or isinstance(data, Iterator):
+    if data is None or hasattr(data, "__next__"):
         return {}
     scores = model.evaluate(
         data,

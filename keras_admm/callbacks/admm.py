@@ -37,11 +37,12 @@ class ADMM(keras.callbacks.Callback):
             these. By default kernels and embeddings of rank 2 and more.
         exclude: what to leave out, same forms as `layers`.
         biases: bool, whether the biases of what is taken are compressed as well, each a tensor like the others.
-        admm_epochs: int, epochs under the penalty, or a list with one for each step. By default the epochs of `fit`
-            are divided evenly over the phases of all steps.
+        admm_epochs: int, epochs under the penalty; or a float below 1, their share of the step's epochs; or a list with
+            one for each step. By default the epochs of `fit` are divided evenly over the phases of all steps.
         retrain_epochs: int, epochs of retraining with the zeros held, or a list with one for each step. 0 ends
             with the projection. Epochs of `fit` that are left over extend the last retraining.
-        update_every: int, epochs between two moves of Z and U; or, within epochs, text such as `"100 steps"`.
+        update_every: int, epochs between two moves of Z and U; or, within epochs, text such as `"100 steps"`; or
+            `"auto"`: 30 training steps, or fewer where there would be less than 20 moves.
         penalty: how the pull towards the set enters training: `"gradient"`, `"proximal"`, `"loss"`, or an object of
             `keras_admm.penalties` with its settings, such as `ProximalPenalty(rho=0.01)`.
         retraining: how weights are retrained whose set, of levels or clusters, says which values they take:

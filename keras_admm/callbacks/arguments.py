@@ -46,7 +46,7 @@ def check_known(kind, base, unknown):
 def steps_of(name, constraints, admm_epochs, retrain_epochs, retraining):
     """The `plan.Step`s of a run, from the arguments of its callback."""
     targets = list(constraints) if isinstance(constraints, (list, tuple)) else [constraints]
-    admm = per_step(name, "admm_epochs", admm_epochs, len(targets), least=1)
+    admm = per_step(name, "admm_epochs", admm_epochs, len(targets), least=1, shares=True)
     retrain = per_step(name, "retrain_epochs", retrain_epochs, len(targets), least=0)
     way = retrainings.get(retraining, name)
     _check_steps_say_all(name, targets, admm_epochs, retrain_epochs, way)

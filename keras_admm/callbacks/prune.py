@@ -1,5 +1,6 @@
 """`ADMMPrune`, the callback for weight pruning: ADMM on sparse sets."""
 
+from keras_admm.callbacks import recipes
 from keras_admm.callbacks.admm import ADMM
 from keras_admm.plan import pruning_targets
 
@@ -20,9 +21,19 @@ class ADMMPrune(ADMM):
             `w` inputs, counted and allocated as blocks: exactly that share of the blocks is zero, partial ones at the
             ends of a kernel among them. See `keras_admm.constraints.Sparse`.
         min_keep: int, the least number of weights (of blocks) that a tensor keeps.
-        path: how the target tightens within a step. `None`: the step's sparsity from the start. `"geometric"`: the
-            kept count falls by a constant factor at every update, best for extreme sparsities. `"cubic"`: TFMOT's
-            polynomial decay.
+        path: how the target tightens within a step. `"constant"`: the step's sparsity from the start. `"geometric"`:
+            the kept count falls by a constant factor. `"root"`: the same with the fifth root of the time: most weights
+            leave at once, the last ones slowly. `"cubic"`: TFMOT's polynomial decay. None: by the recipe.
+        recipe: what is taken for `path`, `penalty`, `update_every` and `admm_epochs` where they are None.
+
+            - `"default"`, the best that we know from 5x to 300x (`examples/benchmarks/recipes.py`): `"root"`; a
+              `ProximalPenalty` whose rho grows from 0.03 to 0.3 and which leaves the kept weights free, so that the
+              loss alone moves them, while the others are pulled to zero, from where the loss may pull them back; Z and
+              U move every 30 training steps, or at 20 equal distances where that is more often; three quarters of a
+              step's epochs are ADMM's. Nothing depends on the
+              optimizer, its learning rate or the scale of the weights, for the pull is a share of the way to zero.
+            - `"paper"`, as the authors have it (arXiv:1804.03294): the whole sparsity from the start; a
+              `GradientPenalty` of rho 1e-3 that grows by 1.3 with each move, one an epoch; half the epochs.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
 
     Raises:
@@ -48,16 +59,28 @@ class ADMMPrune(ADMM):
         structure="element",
         min_keep=1,
         path=None,
+        recipe="default",
         admm_epochs=None,
         retrain_epochs=None,
+        update_every=None,
+        penalty=None,
         **kwargs,
     ):
+        name = type(self).__name__
+        by_default = recipes.recipe(name, recipe)
         targets = pruning_targets(
-            type(self).__name__,
+            name,
             sparsity,
             allocation=allocation,
             structure=structure,
             min_keep=min_keep,
-            path=path,
+            path=by_default.path if path is None else path,
         )
-        super().__init__(targets, admm_epochs=admm_epochs, retrain_epochs=retrain_epochs, **kwargs)
+        super().__init__(
+            targets,
+            admm_epochs=by_default.admm_epochs if admm_epochs is None else admm_epochs,
+            retrain_epochs=retrain_epochs,
+            update_every=by_default.update_every if update_every is None else update_every,
+            penalty=by_default.penalty if penalty is None else penalty,
+            **kwargs,
+        )

@@ -11,7 +11,6 @@ from keras_admm.engine.requirements import Requirements
 from keras_admm.engine.scarcity import Scarcity
 from keras_admm.plan import sets_of
 from keras_admm.retraining import retraining_of
-from keras_admm.schedules import rho_factor
 
 
 class Targets:
@@ -77,7 +76,7 @@ class Targets:
         self._scarcity.look(step, sets, arrays, final=False)
         rho = float(ops.convert_to_numpy(self._hold.states[next(iter(sets))].rho))
         residuals = admm.total([self._move(name, arrays[name], sets[name]) for name in sets])
-        factor = rho_factor(self.plan.penalty.rho_growth, rho, residuals)
+        factor = self.plan.penalty.growth(rho, residuals, fraction)
         for name in sets:
             self._hold.states[name].rho.assign(rho * factor)
             self._aim_at_z(name, factor if self.plan.penalty.rescale_dual else 1.0, self._frees(sets[name]))

@@ -55,7 +55,8 @@ class Timeline:
         before = self.steps
         self.steps += count
         self._in_epoch += count
-        due = self._every.steps and self.steps // self._every.count > before // self._every.count
+        period = self._every.within(self.coming.epochs * self.steps_an_epoch)
+        due = self._every.steps and self.steps // period > before // period
         self._moved_after = self.steps if due else self._moved_after
         return due
 

@@ -11,15 +11,24 @@ FORM = re.compile(r"([1-9]\d*) (epoch|step)s?")
 
 
 class Every(NamedTuple):
-    """A number of epochs or of training steps.
+    """A number of epochs or of training steps between two moves of Z and U.
 
     Attributes:
         count: int, how many.
         steps: bool, whether of training steps, rather than of epochs.
+        moves: int, how many moves a phase of ADMM has at least, as far as it has as many training steps.
     """
 
     count: int
     steps: bool
+    moves: int = 0
+
+    def within(self, steps):
+        """How many training steps lie between two moves in a phase of so many, 0 where that is not known."""
+        return min(self.count, max(1, steps // self.moves)) if steps and self.moves else self.count
+
+
+AUTO = Every(count=30, steps=True, moves=20)
 
 
 def every(name, value):
@@ -27,7 +36,8 @@ def every(name, value):
 
     Args:
         name: str, name used in error messages.
-        value: int >= 1, epochs; or text such as `"100 steps"`.
+        value: int >= 1, epochs; or text such as `"100 steps"`; or `"auto"`, 30 training steps, or fewer where there
+            would be less than 20 moves in a phase of ADMM.
 
     Returns:
         An `Every`.
@@ -38,10 +48,12 @@ def every(name, value):
     Example:
 
     >>> every("me", "100 steps")
-    Every(count=100, steps=True)
+    Every(count=100, steps=True, moves=0)
     """
-    must = "an integer >= 1, of epochs, or text such as '100 steps'"
+    must = "an integer >= 1, of epochs, text such as '100 steps', or 'auto'"
     remedy = "Use 1 to move Z and U after every epoch."
+    if isinstance(value, str) and value == "auto":
+        return AUTO
     if isinstance(value, str):
         form = FORM.fullmatch(value)
         if not form:

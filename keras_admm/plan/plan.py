@@ -21,8 +21,9 @@ class Step:
             patterns to such objects (the last that fits counts); or a callable `(arrays, fraction) -> {name:
             constraint}` given the float32 weights by name and the share of the step's moves that have passed, in
             `[0, 1]`. Weights that have no set stay as they are in this step.
-        admm_epochs: int >= 1, epochs under the penalty; None shares out the epochs of the run.
-        retrain_epochs: int >= 0, epochs of retraining in the set; None shares them out, 0 ends with the projection.
+        admm_epochs: int >= 1, epochs under the penalty; or a float in `(0, 1)`, their share of the epochs of the run
+            that are the step's. None is half of these.
+        retrain_epochs: int >= 0, epochs of retraining in the set; None is what ADMM leaves, 0 ends with the projection.
         retraining: how weights on few values are retrained: `"straight_through"`, `"snap"`, `"shared_values"`, or a
             `keras_admm.retraining` object.
         keep_pruned: bool, whether what the step before zeroed stays zero in the ADMM epochs of this one, as the authors
@@ -33,13 +34,13 @@ class Step:
     """
 
     target: Target
-    admm_epochs: int | None = None
+    admm_epochs: int | float | None = None
     retrain_epochs: int | None = None
     retraining: Retraining = "straight_through"
     keep_pruned: bool = True
 
     def __post_init__(self):
-        (admm,) = per_step("Step", "admm_epochs", self.admm_epochs, 1, least=1)
+        (admm,) = per_step("Step", "admm_epochs", self.admm_epochs, 1, least=1, shares=True)
         (retrain,) = per_step("Step", "retrain_epochs", self.retrain_epochs, 1, least=0)
         checks.boolean("Step", "keep_pruned", self.keep_pruned)
         _set(self, target=as_target("Step", self.target), admm_epochs=admm, retrain_epochs=retrain)
@@ -72,7 +73,8 @@ class Plan:
     Args:
         steps: tuple of `Step`s, each starting from where the last one ended.
         penalty: `"gradient"`, `"proximal"`, `"loss"`, or a `keras_admm.penalties` object.
-        update_every: int >= 1, epochs between two moves of Z and U; or text such as `"100 steps"`, training steps.
+        update_every: int >= 1, epochs between two moves of Z and U; or text such as `"100 steps"`, training steps; or
+            `"auto"`: 30 training steps, or fewer where there would be less than 20 moves in a step's ADMM epochs.
 
     Raises:
         ValueError, TypeError: for anything else.
@@ -133,7 +135,7 @@ class Plan:
         return timeline
 
     def _lengths(self, name, epochs):
-        asked = [n for s in self.steps for n in (s.admm_epochs, s.retrain_epochs)]
+        asked = [n for s in self.steps for n in (_known(s.admm_epochs), s.retrain_epochs)]
         fixed = sum(n for n in asked if n is not None)
         unknown = asked.count(None)
         if epochs is None and unknown:
@@ -149,22 +151,70 @@ class Plan:
                 f"and each retraining phase not given). Received: epochs={epochs}. Fit for more epochs, or give "
                 "fewer steps, admm_epochs or retrain_epochs."
             )
-        shares = [spare // unknown + (i < spare % unknown) for i in range(unknown)] if unknown else []
+        parts = [part for step in self.steps for part in _parts(step)]
+        shares = divided(spare, [part for part, n in zip(parts, asked, strict=True) if n is None])
         lengths = [shares.pop(0) if n is None else n for n in asked]
         lengths[-1] += epochs - sum(lengths)
         return list(zip(lengths[::2], lengths[1::2], strict=True))
 
 
-def per_step(name, argument, epochs, count, least):
-    """The epochs of each step, from one number for all or a list; or raises ValueError or TypeError."""
+def per_step(name, argument, epochs, count, least, shares=False):
+    """The epochs of each step, from one number for all or a list; or raises ValueError or TypeError.
+
+    Args:
+        name, argument: str, names used in error messages.
+        epochs: int or None, or with `shares` a float in (0, 1); or a list of these.
+        count: int, of steps.
+        least: int, epochs.
+        shares: bool.
+    """
     values = list(epochs) if isinstance(epochs, (list, tuple)) else [epochs] * count
-    good = all(e is None or (isinstance(e, (int, np.integer)) and type(e) is not bool and e >= least) for e in values)
+    good = all(e is None or _is_whole(e) and e >= least or shares and _is_share(e) for e in values)
     if not good or len(values) != count:
+        or_share = ", a float in (0, 1), their share of the step's epochs" if shares else ""
         raise ValueError(
-            f"{name}: `{argument}` must be an integer >= {least}, or a list of one for each of the {count} step(s). "
-            f"Received: {argument}={checks.shown(epochs)}. Leave it out to have the epochs of fit divided."
+            f"{name}: `{argument}` must be an integer >= {least}{or_share}, or a list of one for each of the {count} "
+            f"step(s). Received: {argument}={checks.shown(epochs)}. Leave it out to have the epochs of fit divided."
         )
-    return [None if e is None else int(e) for e in values]
+    return [None if e is None else int(e) if _is_whole(e) else float(e) for e in values]
+
+
+def divided(epochs, parts):
+    """Epochs divided over phases: one each, and the rest by their parts, a whole number each by largest remainder.
+
+    Args:
+        epochs: int, at least one for each phase.
+        parts: list of floats > 0.
+
+    Example:
+
+    >>> divided(10, [0.75, 0.25]), divided(5, [0.5, 0.5])
+    ([7, 3], [3, 2])
+    """
+    rest = epochs - len(parts)
+    exact = [rest * part / sum(parts) for part in parts]
+    whole = [int(x + 1e-9) for x in exact]
+    by_remainder = sorted(range(len(parts)), key=lambda i: (round(whole[i] - exact[i], 9), -parts[i]))
+    first = by_remainder[: rest - sum(whole)]
+    return [1 + n + (i in first) for i, n in enumerate(whole)]
+
+
+def _parts(step):
+    """The parts of a step's epochs that ADMM and retraining take where they are not told."""
+    share = step.admm_epochs if _is_share(step.admm_epochs) else 0.5
+    return share, 1 - share
+
+
+def _known(epochs):
+    return None if _is_share(epochs) else epochs
+
+
+def _is_whole(value):
+    return isinstance(value, (int, np.integer)) and type(value) is not bool
+
+
+def _is_share(value):
+    return isinstance(value, (float, np.floating)) and 0 < value < 1
 
 
 def _set(frozen, **values):

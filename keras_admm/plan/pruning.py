@@ -39,7 +39,7 @@ class PruningTarget(Target):
         allocation="global",
         min_keep=1,
         structure="element",
-        path=None,
+        path="constant",
         name="PruningTarget",
     ):
         checks.text("PruningTarget", "name", name)
@@ -69,7 +69,7 @@ class PruningTarget(Target):
         """The ends of a path, for what a budget leaves only falls on the way; all, where a callable divides it."""
         if callable(self.allocation):
             return fractions
-        return fractions[-1:] if self.path is None else [fractions[0], fractions[-1]]
+        return fractions[-1:] if self.path == "constant" else [fractions[0], fractions[-1]]
 
     def starved(self, sets, arrays):
         """`"kept of all"` of each tensor that is left with next to nothing by a way of dividing that is not the user's.

@@ -49,8 +49,8 @@ def purify(model):
     >>> keras.ops.convert_to_numpy(last.bias)
     array([11.], dtype=float32)
     """
-    values = Values(model)
-    facts = flow.of(_followed(model), values.array)
+    followed, values = _followed(model), Values(model)
+    facts = flow.of(followed, values.array)
     with np.errstate(all="ignore"):
         for passage in facts.passages:
             EDITS.get(type(passage.stage), _nothing)(passage.stage, passage.constants, passage.needed)

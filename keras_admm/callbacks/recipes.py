@@ -1,0 +1,32 @@
+"""Recipes of `ADMMPrune`: what is taken for the arguments that are left out."""
+
+from typing import NamedTuple
+
+from keras_admm import checks
+from keras_admm.penalties import GradientPenalty, Penalty, ProximalPenalty
+
+
+class Recipe(NamedTuple):
+    """Defaults of `ADMMPrune`.
+
+    Attributes:
+        path, penalty, update_every, admm_epochs: its arguments.
+    """
+
+    path: str
+    penalty: Penalty
+    update_every: int | str
+    admm_epochs: float | None
+
+
+RECIPES = {
+    "default": Recipe(
+        "root", ProximalPenalty(rho=0.03, rho_end=0.3, rescale_dual=False, penalize_kept=False), "auto", 0.75
+    ),
+    "paper": Recipe("constant", GradientPenalty(rho=1e-3, rho_growth=1.3), 1, None),
+}
+
+
+def recipe(name, value):
+    """The `Recipe` of a name."""
+    return RECIPES[checks.choice(name, "recipe", value, tuple(RECIPES))]
