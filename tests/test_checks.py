@@ -97,6 +97,17 @@ BAD = {
     "verbose": [-1, 2, 1.5, NAN, "1", "", None, [], *ODD],
     "mask": [None, "mask", [[1], [1, 2]], [None], [Odd()], 1j, {}, *ODD[:2]],
     "masks": [0, 0.5, "mask", {}, [None], ["mask"], [[[1], [1, 2]]], [Odd()], np.zeros(2), *ODD[:5]],
+    "layers themselves": [None, 0, "dense", "", ["dense"], [None], {}, keras.layers.Dense, [keras.layers.Dense], 1j],
+    "function": [0, 1.5, NAN, "relu", "", [], {}, lambda: None, np.zeros(2), *ODD],
+    "function of a layer": [
+        0,
+        "relu",
+        [],
+        lambda layer: layer,
+        lambda layer, again: None,
+        lambda layer, again: "d",
+        *ODD,
+    ],
     "layer": [None, 0, "Dense", [], {}, keras.layers.Dense, *ODD],
     "tensor": [None, "x", b"x", {}, [None], [[1.0], [1.0, 2.0]], [1j], Odd(), object(), np.array(["x"]), np.array([1j])]
     + [np.array([None])],
@@ -185,6 +196,11 @@ def reported(model, method, **arguments):
     return getattr(ka.report(model), method)(**arguments)
 
 
+def observed(layers, on_call):
+    with ka.graph.observe(layers, on_call):
+        pass
+
+
 C = ka.constraints
 PLAN = ka.Plan(steps=[ka.Step(target=C.Sparse(0.5), admm_epochs=1, retrain_epochs=1)])
 X = np.ones((2, 4), "float32")
@@ -262,6 +278,16 @@ TABLE = {
     "mask": (ka.mask, {}, {"model": "model"}),
     "strip": (ka.strip, {}, {"model": "model"}),
     "purify": (ka.purify, {}, {"model": "model"}),
+    "graph.rebuild": (
+        ka.graph.rebuild,
+        {"model": ...},
+        {"model": "model", "layer_for": "function of a layer", "call": "function", "value": "function"},
+    ),
+    "graph.observe": (
+        observed,
+        {"layers": [keras.layers.Dense(2)], "on_call": print},
+        {"layers": "layers themselves", "on_call": "function"},
+    ),
     "report": (
         ka.report,
         {"model": ...},

@@ -89,7 +89,7 @@ def register(layer_class, row):
     ...     channels=lambda layer, inputs, outputs, array: [stages.Linear(kernel.view(array(layer.w)))],
     ... ))
     """
-    if not isinstance(layer_class, type) or not _is_layer(layer_class):
+    if not isinstance(layer_class, type) or not is_layer_class(layer_class):
         must = "a class of layers, of Keras 3 or tf_keras"
         raise TypeError(checks.refused("graph.register", "layer_class", must, layer_class, "Pass the class itself."))
     if not isinstance(row, Kind):
@@ -121,10 +121,10 @@ def channels_of(layer):
 
 
 def _row(c):
-    ours = c.__module__.split(".")[0] in LIBRARIES and _is_layer(c)
+    ours = c.__module__.split(".")[0] in LIBRARIES and is_layer_class(c)
     return ROWS.get(c, ROWS.get(c.__name__) if ours else None)
 
 
-def _is_layer(c):
+def is_layer_class(c):
     """Whether a class is one of layers: an operation of `keras.ops` may have the name of one."""
     return any(b.__name__ == "Layer" and b.__module__.split(".")[0] in LIBRARIES for b in c.__mro__)

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 
 import keras
 
+from keras_admm import checks
+from keras_admm.graph.kind import is_layer_class
+
 
 @dataclass(frozen=True, eq=False)
 class Observed:
@@ -51,6 +54,9 @@ def observe(layers, on_call):
     Yields:
         A list of the `Observed` calls that are going on, the outermost first.
 
+    Raises:
+        TypeError: for other arguments, before anything is called.
+
     Example: the size of what comes out of each layer.
 
     >>> import numpy as np
@@ -61,11 +67,18 @@ def observe(layers, on_call):
     >>> sizes
     {'a': (5, 3), 'b': (5, 2)}
     """
-    watch = _Watch(on_call)
+    watch = _Watch(checks.takes("observe", "on_call", on_call, 1, "a function of an Observed"))
     with contextlib.ExitStack() as attached:
-        for layer in {id(layer): layer for layer in layers}.values():
+        for layer in _each_once(layers):
             attached.enter_context(watch.of(layer))
         yield watch.going_on
+
+
+def _each_once(layers):
+    if not isinstance(layers, (list, tuple, set)) or not all(is_layer_class(type(layer)) for layer in layers):
+        must = "a list of layers, of Keras 3 or tf_keras"
+        raise TypeError(checks.refused("observe", "layers", must, layers, "Pass for example model.layers."))
+    return {id(layer): layer for layer in layers}.values()
 
 
 class _Watch:

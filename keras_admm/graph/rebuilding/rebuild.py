@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 import keras
 
+from keras_admm import checks
 from keras_admm.graph.rebuilding.models import functional, graph_base, is_opened, opened, own_constructor
 from keras_admm.graph.rebuilding.refusals import Refusals
 from keras_admm.graph.rebuilding.state import State, set_flag
 from keras_admm.graph.rebuilding.wrappers import Wrappers
 from keras_admm.serialization import at_hand, described, one_object_each, tell_keras
-from keras_admm.weights import storable
+from keras_admm.weights import check_keras_3, storable
 
 
 class Replacement(NamedTuple):
@@ -46,6 +47,7 @@ def rebuild(model, layer_for=None, *, call=None, value=storable, without=(), oth
         A new model. It is not compiled, even if `model` is.
 
     Raises:
+        TypeError: for other arguments, and for a `layer_for` that returns no layer.
         ValueError: for a model that is not built, or no graph of layers, or of a class whose constructor takes no
             layers while some are replaced; a layer that does not come back from its config, or shares a variable with
             another in a way that its config does not tell; a layer whose weights do not fit.
@@ -61,6 +63,10 @@ def rebuild(model, layer_for=None, *, call=None, value=storable, without=(), oth
     >>> all(map(np.array_equal, linear.get_weights(), model.get_weights()))
     True
     """
+    check_keras_3("rebuild", model, "Build it with Keras 3.")
+    for argument, function, count in (("layer_for", layer_for, 2), ("call", call, 3), ("value", value, 1)):
+        if function is not None:
+            checks.takes("rebuild", argument, function, count, f"a callable with {count} parameters")
     wrappers, refusals = Wrappers(without), Refusals(otherwise)
     making = _Rebuilding(model, layer_for or (lambda layer, again: again()), call, wrappers, refusals)
     return making.made(State(value, wrappers, refusals))
@@ -106,15 +112,22 @@ class _Rebuilding:
                 pair = _Pair(layer, self._opened(layer), None, True)
                 self._by_mark[id(layer)] = pair.new
             else:
-                found = self._layer_for(layer, lambda **changes: self._again(layer, changes))
-                new, weights = found if isinstance(found, Replacement) else (found, None)
-                pair = _Pair(layer, new, weights, False)
+                pair = _Pair(layer, *self._asked(layer), False)
             self._pairs[id(layer)], self._old[id(pair.new)] = pair, layer
         return self._pairs[id(layer)].new
 
+    def _asked(self, layer):
+        """The layer that `layer_for` gives, and its weights if it is a `Replacement`."""
+        found = self._layer_for(layer, lambda **changes: self._again(layer, changes))
+        new, weights = found if isinstance(found, Replacement) else (found, None)
+        if not isinstance(new, keras.Operation):
+            must, remedy = f"a function that returns a layer for {layer.name}", "Return again() for an equal one."
+            raise TypeError(checks.refused("rebuild", "layer_for", must, found, remedy))
+        return new, weights
+
     def _of_its_class(self):
         """The copy of a model whose class has a constructor of its own, which makes the layers."""
-        new = self._layer_for(self._model, lambda **changes: self._again(self._model, changes))
+        new, _ = self._asked(self._model)
         if self._call or type(new) is not type(self._model) or self._wrappers.inside(new):
             raise self._refusals.lost_class(self._model)
         self._pairs[id(self._model)] = _Pair(self._model, new, None, False)
