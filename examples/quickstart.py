@@ -54,9 +54,8 @@ def main():
     model.fit(x, y, epochs=15, batch_size=32, verbose=0)
     dense = model.evaluate(x_test, y_test, verbose=0)[1]
 
-    pull = ka.penalties.ProximalPenalty(rho=0.01, rho_growth=1.0)
-    prune = ka.ADMMPrune(sparsity=0.95, path="geometric", penalty=pull, verbose=1)
-    history = model.fit(x, y, epochs=40, batch_size=32, verbose=0, callbacks=[prune])
+    prune = ka.ADMMPrune(sparsity=0.95, verbose=1)
+    history = model.fit(x, y, epochs=40, batch_size=32, verbose=0, validation_split=0.1, callbacks=[prune])
 
     pruned = model.evaluate(x_test, y_test, verbose=0)[1]
     print(f"\n{ka.report(model)}\n")

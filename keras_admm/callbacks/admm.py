@@ -65,11 +65,15 @@ class ADMM(keras.callbacks.Callback):
             dicts of the validation metrics.
 
     Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`), of the weights
-    that the epoch's metrics were measured on: the projection comes after all callbacks have seen the epoch that ends a
-    phase. Callbacks that compare epochs (`EarlyStopping`, `ModelCheckpoint(save_best_only=True)`, `ReduceLROnPlateau`)
-    begin anew with each phase, so that the best epoch is one of the last retraining, whose weights hold the promised
-    set; an early stop before that is held back. A fit that ends before for another reason, an exception among them, is
-    projected on what the present phase aims at, with a warning; after NaN nothing is.
+    that the epoch's metrics were measured on. `admm_primal`, `||W - Z|| / ||W||`, is what a projection would cut off:
+    it should fall before the phase ends. Where it does not, the projection costs accuracy, and more ADMM epochs, a
+    larger rho or progressive steps help. `admm_dual` is how much Z still moves.
+
+    The projection comes after all callbacks have seen the epoch that ends a phase. Callbacks that compare epochs
+    (`EarlyStopping`, `ModelCheckpoint(save_best_only=True)`, `ReduceLROnPlateau`) begin anew with each phase, so that
+    the best epoch is one of the last retraining, whose weights hold the promised set; an early stop before that is held
+    back. A fit that ends before for another reason, an exception among them, is projected on what the present phase
+    aims at, with a warning; after NaN nothing is.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -265,7 +269,8 @@ class ADMM(keras.callbacks.Callback):
             self.engine.begin(self.params["epochs"] - epoch, self.params.get("steps"))
         self._began = True
         if self._prints:
-            self._messages.begins(self.engine.plan.timeline(self.engine.name, self.params["epochs"]))
+            timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"])
+            self._messages.begins(timeline, self.params.get("steps"))
 
     def _stop(self, error):
         """Training is past saving: go back to the last state that was good, and say so."""

@@ -57,8 +57,9 @@ def draw_histogram(axes, row):
 
 
 def draw_residuals(axes, logs):
-    """The primal and dual residuals over the epochs."""
+    """The primal and dual residuals over the epochs, and what they mean."""
     draw_lines(axes, logs, ["admm_primal", "admm_dual"], "residual / ||W||")
+    axes.set_title("primal: what a projection would cut; dual: how much its target still moves", fontsize="small")
     if any(v > 0 for name in ("admm_primal", "admm_dual") for v in logs[name]):
         axes.set_yscale("log")
 
