@@ -184,17 +184,20 @@ def test_files_are_handed_on(around):
     assert [layer.words for layer in found] == [["a", "b"]] and found[0] is not counted
 
 
-def test_owners_are_the_layers_that_hold_no_other():
-    dense = layers.Dense(3, **ONES)
-    x = keras.Input((4, 3))
-    model = keras.Model(x, dense(layers.TimeDistributed(dense)(x)))
+@pytest.mark.parametrize("first", [0, 1])
+def test_owners_are_the_layers_that_hold_no_other(first):
+    dense, x = layers.Dense(3, **ONES), keras.Input((4, 3))
+    in_order = [layers.TimeDistributed(dense), dense]
+    model = keras.Model(x, in_order[1 - first](in_order[first](x)))
     assert {id(layer) for layer in owners(model).values()} == {id(dense)} and len(owners(model)) == 2
 
 
 class OwnConstructor(keras.Model):
+    """A model that is made from its settings; of 3 units and more with a wrapper in it."""
+
     def __init__(self, units=2, **kwargs):
-        x = keras.Input((3,))
-        super().__init__(x, layers.Dense(units)(x), **kwargs)
+        x, dense = keras.Input((3,)), layers.Dense(units)
+        super().__init__(x, (Doubled(dense) if units > 2 else dense)(x), **kwargs)
         self.units = units
 
     def heard(self):
@@ -204,11 +207,28 @@ class OwnConstructor(keras.Model):
         return {"units": self.units}
 
 
-def test_a_class_that_makes_its_own_layers_comes_back_whole_or_not_at_all():
+def own_loss(y, p):
+    return ops.mean(y - p)
+
+
+def test_a_class_that_makes_its_own_layers_comes_back_whole():
     model = OwnConstructor()
-    new = rebuild(model)
-    assert type(new) is OwnConstructor
-    assert_close(arrays(new), arrays(model))
-    for changes in ({"layer_for": lambda layer, again: Masked(again())}, {"call": lambda old, new, x: new(x)}):
-        with pytest.raises(ValueError, match=r"Received: a OwnConstructor, .* would be lost, .* heard.*, or hope"):
-            rebuild(model, otherwise="hope", **changes)
+    model.compile("sgd", own_loss)  # which is not registered
+    around = sequential(layers.Dense(3), model, shape=(3,))
+    for new, old in ((rebuild(model), model), (rebuild(around).layers[-1], model)):
+        assert type(new) is OwnConstructor and not new.compiled
+        assert_close(arrays(new), arrays(old))
+    assert model.compiled
+
+
+@pytest.mark.parametrize(
+    "units, changes",
+    [
+        (2, {"layer_for": lambda layer, again: Masked(again())}),
+        (2, {"call": lambda old, new, x: new(x)}),
+        (3, {"without": [Doubled]}),
+    ],
+)
+def test_a_class_that_makes_its_own_layers_takes_no_others(units, changes):
+    with pytest.raises(ValueError, match=r"Received: a OwnConstructor, .* would be lost, .* heard.*, or hope"):
+        rebuild(OwnConstructor(units), otherwise="hope", **changes)
