@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_admm.constraints.summary import chunks
+from keras_admm.constraints import chunks
 
 
 class ADMMState(NamedTuple):

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from keras_admm import checks
-from keras_admm.constraints.magnitudes import reached_by
-from keras_admm.constraints.sparse import check_sparsity
+from keras_admm.constraints import check_sparsity, reached_by
 from keras_admm.names import idle, last_fitting
 
 HOW = ("global", "uniform", "erk", "lamp")

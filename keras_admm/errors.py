@@ -36,3 +36,10 @@ def reason(error, limit=300):
 def cut(said):
     """A message in one line without the configs that Keras puts around it."""
     return WRAPPED.sub("", said).rstrip()
+
+
+def named_few(items, most=3):
+    """The first few of a list, as text, with how many more there are."""
+    items = list(items)
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return "; ".join(items[:most]) + more

@@ -5,8 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import graph
-from keras_admm.layers import Masked
-from keras_admm.layers.masked import Mask, kernels_of
+from keras_admm.layers import Mask, Masked, kernels_of
 from keras_admm.weights import check_keras_3, storable
 
 OTHERWISE = "use Masked in your own code"

@@ -11,6 +11,8 @@ import keras
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 
+from keras_admm.graph import every_layer
+
 ID = "shared_object_id"  # Keras's own mark of an object that a config holds more than once
 PLACE = "place"  # of a Functional model's config among others
 SEEN, MADE = "shared_objects/id_to_config_map", "shared_objects/id_to_obj_map"
@@ -70,7 +72,7 @@ def as_keras_reads(model):
     with one_object_each(made), warnings.catch_warnings(), same_random_numbers():
         warnings.simplefilter("ignore")
         cls = _Functional if isinstance(model, Functional) else type(model)
-        own = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
+        own = {type(layer).__name__: type(layer) for layer in every_layer(model)}
         with keras.saving.custom_object_scope(own | {"Functional": _Functional}):
             cls.from_config(copy.deepcopy(config))
     for number, inner in enumerate(places):
@@ -94,7 +96,7 @@ def _config(model):
 
 def described_alone(model):
     """The config of a model, without its class, with marks as in `described`."""
-    with _set(SEEN, _Seen(map(id, model._flatten_layers()))):
+    with _set(SEEN, _Seen(map(id, every_layer(model)))):
         return type(model).get_config(model)
 
 

@@ -148,6 +148,36 @@ def test_graph_alone_walks_through_models():
     assert set(found) == {"graph"}
 
 
+def past_doors(name, source):
+    """What a room's source takes from inside of another room, past what that one's `__init__` shows."""
+    for module, _ in imports(source):
+        _, other, *inside = module.split(".") if module.startswith("keras_admm.") else ("", name)
+        if other != name and inside and (PACKAGE / other / f"{inside[0]}.py").exists():
+            shown = (PACKAGE / other / "__init__.py").read_text() + "".join(
+                pyi.read_text() for pyi in (PACKAGE / other).glob("__init__.pyi")
+            )
+            if f"import {inside[0]} as" not in shown:
+                yield module
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nobody_reaches_past_a_rooms_door(path):
+    assert not list(past_doors(room(path), path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "source, past",
+    [
+        ("from keras_admm.constraints.sparse import check_sparsity", True),
+        ("from keras_admm.constraints import check_sparsity", False),
+        ("from keras_admm.graph.calls import of", False),
+        ("from keras_admm.plan.target import Target", False),
+    ],
+)
+def test_a_way_past_a_door_is_found(source, past):
+    assert bool(list(past_doors("plan", source))) == past
+
+
 def strangers(source, level):
     """What a source imports from further up than `level` folders, or from others than the standard library."""
     for node in ast.walk(ast.parse(source)):

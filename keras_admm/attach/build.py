@@ -4,6 +4,7 @@ import keras
 
 from keras_admm.attach.fit import fit_locals, has_own_train_step
 from keras_admm.attach.keras_optimizer import check_known
+from keras_admm.graph import every_layer
 from keras_admm.weights import is_tf_keras
 
 
@@ -45,7 +46,7 @@ def _called(model, inputs, call):
 
 def _waits(model):
     """Whether a layer is not built yet though its model is: it may be called in training alone."""
-    return not all(layer.built for layer in model._flatten_layers())
+    return not all(layer.built for layer in every_layer(model))
 
 
 def _known_inputs(model):

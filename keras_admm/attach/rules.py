@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm.attach.rule_state import FIXED, PRUNED, UNCONSTRAINED
-from keras_admm.constraints.summary import chunks
+from keras_admm.constraints import chunks
 from keras_admm.weights import view
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_admm import attach, weights
 from keras_admm.backup import Backup
-from keras_admm.engine.identity import named_few
+from keras_admm.errors import named_few
 
 
 class States:

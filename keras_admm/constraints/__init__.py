@@ -12,11 +12,14 @@ from keras_admm.constraints.base import is_foreign as is_foreign
 from keras_admm.constraints.codebook import Codebook as Codebook
 from keras_admm.constraints.joint import Joint as Joint
 from keras_admm.constraints.levels import Levels as Levels
+from keras_admm.constraints.magnitudes import reached_by as reached_by
 from keras_admm.constraints.named_levels import Binary as Binary
 from keras_admm.constraints.named_levels import PowersOfTwo as PowersOfTwo
 from keras_admm.constraints.named_levels import Ternary as Ternary
 from keras_admm.constraints.sparse import Sparse as Sparse
 from keras_admm.constraints.sparse import Support as Support
+from keras_admm.constraints.sparse import check_sparsity as check_sparsity
+from keras_admm.constraints.summary import chunks as chunks
 from keras_admm.constraints.views import check_structure as check_structure
 from keras_admm.constraints.views import group_norms as group_norms
 from keras_admm.constraints.views import living as living

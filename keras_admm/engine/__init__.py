@@ -1,4 +1,3 @@
 """The order of things: what a run does with the weights of a model, and when."""
 
-from keras_admm.engine.identity import named_few as named_few
 from keras_admm.engine.run import Engine as Engine

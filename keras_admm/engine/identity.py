@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_admm import attach
+from keras_admm.errors import named_few
 from keras_admm.plan import Plan, Step
 
 LONG = 2000  # characters of JSON of one value, such as a mask, beyond which a hash stands for it
@@ -201,10 +202,3 @@ def differences(now, then, path=""):
             yield from differences(*pair, f"{path}[{i}]")
     elif now != then:
         yield f"{path}: {json.dumps(now)} where the state has {json.dumps(then)}"
-
-
-def named_few(items, most=3):
-    """The first few of a list, as text, with how many more there are."""
-    items = list(items)
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return "; ".join(items[:most]) + more

@@ -6,7 +6,7 @@ import keras
 
 from keras_admm import checks, weights
 from keras_admm.constraints import is_foreign
-from keras_admm.engine.identity import named_few
+from keras_admm.errors import named_few
 from keras_admm.plan import Plan
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 
-from keras_admm.engine.identity import named_few
+from keras_admm.errors import named_few
 
 
 class Scarcity:

@@ -4,6 +4,7 @@ import base64
 import tempfile
 from pathlib import Path
 
+from keras_admm.graph import every_layer
 from keras_admm.packed.codec.errors import malformed
 
 
@@ -33,7 +34,7 @@ def restore(model, collected):
 
 
 def _keepers(model):
-    return [(n, layer) for n, layer in enumerate(model._flatten_layers()) if hasattr(layer, "save_assets")]
+    return [(n, layer) for n, layer in enumerate(every_layer(model)) if hasattr(layer, "save_assets")]
 
 
 def _inside(folder, name):

@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
+from keras_admm.graph import every_layer
 from keras_admm.packed import codec
 
 
@@ -49,7 +50,7 @@ class StateArray(NamedTuple):
 def arrays(model):
     """A model's state, layer by layer, as each layer gives it to Keras's own files."""
     found = []
-    for layer in model._flatten_layers():
+    for layer in every_layer(model):
         store = {}
         layer.save_own_variables(store)
         for key, value in store.items():
@@ -62,7 +63,7 @@ def fill(model, arrays, tensors):
     pairs = zip(arrays, tensors, strict=True)
     values = {(id(array.store), array.key): _value(array.spec, bits) for array, bits in pairs}
     stores = iter({id(array.store): array.store for array in arrays}.values())
-    for layer in model._flatten_layers():
+    for layer in every_layer(model):
         own = {}
         layer.save_own_variables(own)
         store = next(stores) if own else {}

@@ -4,6 +4,7 @@ import keras
 
 from keras_admm import serialization
 from keras_admm.errors import reason
+from keras_admm.graph import every_layer
 from keras_admm.packed import build, codec
 
 UNKNOWN = ("Could not locate", " identifier: ", "register_keras_serializable")  # Keras, of a name that it lacks
@@ -16,7 +17,7 @@ def described(model):
         ValueError: naming the first layer that has none.
     """
     try:
-        return serialization.described(model, model._flatten_layers())
+        return serialization.described(model, every_layer(model))
     except Exception as error:
         raise _undescribed(model, error, {}) from error
 
@@ -30,7 +31,7 @@ def check(model, data):
     Raises:
         ValueError: naming the first layer that comes back with other weights, or that shares others.
     """
-    own = serialization.at_hand(model._flatten_layers())
+    own = serialization.at_hand(every_layer(model))
     try:
         with serialization.same_random_numbers():
             again, _ = build.built(codec.open_bytes(data, codec.ANY_BYTES), own, False, codec.ANY_BYTES)
@@ -52,7 +53,7 @@ def _undescribed(model, error, own):
 
 def _failing(model, own):
     """The first layer that does not come back from its config, those inside others first, or the model."""
-    for layer in sorted(model._flatten_layers(), key=lambda each: len(each._flatten_layers())):
+    for layer in sorted(every_layer(model), key=lambda each: len(every_layer(each))):
         try:
             keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer), own, safe_mode=False)
         except Exception:
@@ -82,7 +83,7 @@ def _differs(layer, expected, received):
 def _states(model):
     """Each layer with state: it, what its arrays are, and the names of layers that had one of them before."""
     owners = {}
-    for layer in model._flatten_layers():
+    for layer in every_layer(model):
         store = {}
         layer.save_own_variables(store)
         kinds = [(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for v in store.values()]

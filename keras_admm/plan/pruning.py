@@ -6,8 +6,7 @@ import numpy as np
 
 from keras_admm import checks, weights
 from keras_admm.allocation import check_how, check_min_keep, divide, starved
-from keras_admm.constraints import Sparse, Support, check_structure, group_norms
-from keras_admm.constraints.sparse import check_sparsity
+from keras_admm.constraints import Sparse, Support, check_sparsity, check_structure, group_norms
 from keras_admm.plan.target import Target
 from keras_admm.schedules import check_path, tighten
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_admm.graph import Linear, Scale, calls, flow
-from keras_admm.layers.masked import Mask
+from keras_admm.layers import Mask
 from keras_admm.weights import check_model, is_tf_keras, named, storable, write
 
 

@@ -5,6 +5,7 @@ import warnings
 from typing import NamedTuple
 
 from keras_admm import packed, weights
+from keras_admm.graph import every_layer
 from keras_admm.packed import state
 from keras_admm.reporting.row import ratio
 
@@ -78,7 +79,7 @@ def pack(model, variables):
     note = (
         f"The packed bytes of {missing} of {len(variables)} variables cannot be told from others'." if missing else ""
     )
-    lora = [x.name for x in model._flatten_layers() if getattr(x, "lora_enabled", False)]
+    lora = [x.name for x in every_layer(model) if getattr(x, "lora_enabled", False)]
     merged = f"In the packed file LoRA's factors are added to the kernels of {', '.join(lora)}." if lora else ""
     return found, _file(arrays, sizes, found, parts), " ".join(filter(None, (note, merged)))
 

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm.graph import every_layer
+
 WAYS = ("int4", "gptq", "awq")  # of `model.quantize` that pack weights
 NAMES = ("kernel", "embeddings", "reverse_embeddings")
 
@@ -34,7 +36,7 @@ def unpacked(model):
     [(4, 6)]
     """
     found = {}
-    for layer in (x for x in model._flatten_layers() if getattr(x, "quantization_mode", None) in WAYS):
+    for layer in (x for x in every_layer(model) if getattr(x, "quantization_mode", None) in WAYS):
         for name in NAMES:
             stored = _stored(layer, name)
             if stored is not None:

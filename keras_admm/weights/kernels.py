@@ -1,7 +1,6 @@
 """What is a kernel: by its role in a layer of Keras first, then by whole words of its own name."""
 
-from keras_admm.graph import kinds
-from keras_admm.graph.layers import every_layer
+from keras_admm.graph import every_layer, kinds
 from keras_admm.names import words
 from keras_admm.weights.values import path
 

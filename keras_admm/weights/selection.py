@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_admm import names
-from keras_admm.graph.layers import every_layer, made_trainable
+from keras_admm.graph import every_layer, made_trainable
 from keras_admm.weights.arguments import check_choice, check_model, listed
 from keras_admm.weights.kernels import biases as biases_of
 from keras_admm.weights.kernels import ends_as_kernel, kernels

@@ -9,6 +9,7 @@ import keras
 
 from keras_admm.errors import reason
 from keras_admm.export.litert.inputs import symbolic
+from keras_admm.graph import every_layer
 from keras_admm.weights import is_tf_keras, of_class
 
 REMEDY_RNN = (
@@ -24,7 +25,7 @@ def is_quantization_aware(model):
 
 def layers(model):
     """All layers of a model, those inside others too."""
-    return list(model._flatten_layers(include_self=False))
+    return list(every_layer(model)[1:])
 
 
 @contextlib.contextmanager

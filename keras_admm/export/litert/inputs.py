@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from keras_admm.graph import every_layer
 from keras_admm.weights import is_tf_keras, of_class
 
 HALF = ("float16", "bfloat16")
@@ -67,7 +68,7 @@ def check_types(model, nest):
     """
     for item in keras.tree.flatten(nest):
         if not np.issubdtype(_numpy(item.dtype), np.number) and item.dtype != "bool":
-            reader = next((x for x in model._flatten_layers(include_self=False) if of_class(x, *TEXT)), None)
+            reader = next((x for x in every_layer(model)[1:] if of_class(x, *TEXT)), None)
             named = f"the layer {reader.name} ({type(reader).__name__})" if reader else "the layers that read it"
             raise ValueError(
                 f"{item.name}: LiteRT's own operations compute on numbers. Received: an input of dtype={item.dtype}. "

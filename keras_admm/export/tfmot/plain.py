@@ -7,7 +7,7 @@ import keras
 from keras_admm.errors import reason
 from keras_admm.export.tfmot.quantize import load
 from keras_admm.export.twin import Names, to_tf_keras
-from keras_admm.graph import calls
+from keras_admm.graph import calls, every_layer
 from keras_admm.weights import is_tf_keras
 
 # TFMOT's wrappers, by name: TFMOT need not be there to look for them.
@@ -28,7 +28,7 @@ def plain(model):
     if not is_tf_keras(model):
         return to_tf_keras(model)
     _check(model)
-    for layer in model._flatten_layers(include_self=False):
+    for layer in every_layer(model)[1:]:
         wrapper = next((c.__name__ for c in type(layer).__mro__ if c.__name__ in WRAPPERS), None)
         if wrapper:
             raise ValueError(
@@ -47,9 +47,7 @@ def clone(model):
     import tf_keras
 
     _check(model)
-    quantized = any(
-        c.__name__.startswith("Quantize") for x in model._flatten_layers(include_self=False) for c in type(x).__mro__
-    )
+    quantized = any(c.__name__.startswith("Quantize") for x in every_layer(model)[1:] for c in type(x).__mro__)
     try:
         with load().quantization.keras.quantize_scope() if quantized else contextlib.nullcontext():
             copy = tf_keras.models.clone_model(model)
@@ -59,7 +57,7 @@ def clone(model):
             f"{model.name}: it must be possible to make each layer again from its config. Received: a model with "
             f"which that fails ({reason(error)}). Give its own layers a get_config() that names all arguments."
         ) from error
-    for layer in copy._flatten_layers(include_self=False):
+    for layer in every_layer(copy)[1:]:
         layer.finalize_state()  # Normalization computes with constants made of its weights
     return copy
 
@@ -88,7 +86,7 @@ def _name(model):
     import tf_keras
 
     names, inputs = Names(), [x.layer for x in keras.tree.flatten(_followed(model).inputs)]
-    inner = [layer for layer in model._flatten_layers() if not isinstance(layer, tf_keras.Model)]
+    inner = [layer for layer in every_layer(model) if not isinstance(layer, tf_keras.Model)]
     for layer in [*inputs, *(layer for layer in inner if not isinstance(layer, tf_keras.layers.InputLayer))]:
         layer._name = names.new(layer.name)
 
@@ -96,7 +94,7 @@ def _name(model):
 def _check(model):
     import tf_keras
 
-    for each in model._flatten_layers():
+    for each in every_layer(model):
         if isinstance(each, tf_keras.Model):
             _followed(each)
 

@@ -6,6 +6,7 @@ from keras_admm import checks
 from keras_admm.export.twin.activations import custom_objects as custom_objects
 from keras_admm.export.twin.replay import Names as Names
 from keras_admm.export.twin.replay import Replay, followed
+from keras_admm.graph import every_layer
 from keras_admm.layers import Masked
 from keras_admm.masking import strip
 from keras_admm.weights import check_model, is_tf_keras
@@ -58,7 +59,7 @@ def translated(model, batch_size=None):
     """
     _check(model)
     _check_batch_size(model, batch_size)
-    if any(isinstance(layer, Masked) for layer in model._flatten_layers()):
+    if any(isinstance(layer, Masked) for layer in every_layer(model)):
         model = strip(model)
     replay = Replay(model, batch_size=batch_size)
     if replay.refused:
@@ -75,7 +76,7 @@ def _check_batch_size(model, batch_size):
     checks.integer("to_tf_keras", "batch_size", batch_size, remedy="For LiteRT pass 1.")
     bound = {t.shape[0] for t in model.inputs} - {None, batch_size}
     recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
-    stateful = next((x.name for x in model._flatten_layers() if isinstance(x, recurrent) and x.stateful), None)
+    stateful = next((x.name for x in every_layer(model) if isinstance(x, recurrent) and x.stateful), None)
     if bound and stateful:
         raise ValueError(
             f"{stateful}: `batch_size` must be that of the model where a layer keeps its state. Received: "

@@ -10,7 +10,7 @@ from keras import ops, tree
 from keras_admm.export.twin.layers import LEFT_OUT, call_arguments, held_pairs, twin_layer
 from keras_admm.export.twin.operations import MERGES, twin_operation
 from keras_admm.export.twin.weights import copy_weights, lora_factors
-from keras_admm.graph import calls, has_graph
+from keras_admm.graph import calls, every_layer, has_graph
 
 
 class Replay:
@@ -30,7 +30,7 @@ class Replay:
         self.pairs = []
         self._names = Names() if names is None else names
         self._twins = {} if twins is None else twins
-        self._masking = any(_makes_masks(layer) for layer in model._flatten_layers())
+        self._masking = any(_makes_masks(layer) for layer in every_layer(model))
         for call in self._calls:
             self._prepare(call)
 
@@ -45,7 +45,7 @@ class Replay:
         return twin
 
     def _check_shared(self, twin):
-        factors = {id(v) for layer in self.model._flatten_layers() for v in lora_factors(layer)}
+        factors = {id(v) for layer in every_layer(self.model) for v in lora_factors(layer)}
         held = {id(v) for v in self.model.weights} - factors, {id(v) for v in twin.weights}
         if len(held[0]) != len(held[1]):
             raise ValueError(
