@@ -131,10 +131,10 @@ def test_what_has_passed_is_kept_with_the_state():
 
 @pytest.mark.parametrize(
     "steps_an_epoch, moves",
-    [(0, 5), (10, 20), (45, 22), (50, 20), (100, 20), (400, 26), (1000, 66), (3000, 200)],
+    [(0, 1), (10, 20), (45, 45), (50, 50), (100, 40), (400, 40), (1000, 40), (3000, 60)],
 )
 def test_automatic_moves_are_frequent_and_not_too_few(steps_an_epoch, moves):
-    """Every 30 steps, or 20 in the 2 epochs; where the number of steps is not known, every 30 of the 150."""
+    """Every 100 steps, or 40 in the 2 epochs; where the number of steps is not known, every 100 of the 150."""
     epochs = [EpochInfo(0, "admm", i, 2) for i in range(2)]
     timeline = Timeline(epochs, every("me", "auto"), steps_an_epoch=steps_an_epoch)
     assert sum(timeline.end_steps(1) for _ in range(2 * steps_an_epoch or 150)) == moves

@@ -42,7 +42,7 @@ class ADMM(keras.callbacks.Callback):
         retrain_epochs: int, epochs of retraining with the zeros held, or a list with one for each step. 0 ends
             with the projection. Epochs of `fit` that are left over extend the last retraining.
         update_every: int, epochs between two moves of Z and U; or, within epochs, text such as `"100 steps"`; or
-            `"auto"`: 30 training steps, or fewer where there would be less than 20 moves.
+            `"auto"`: 100 training steps, or fewer where there would be less than 40 moves.
         penalty: how the pull towards the set enters training: `"gradient"`, `"proximal"`, `"loss"`, or an object of
             `keras_admm.penalties` with its settings, such as `ProximalPenalty(rho=0.01)`.
         retraining: how weights are retrained whose set, of levels or clusters, says which values they take:

@@ -29,9 +29,9 @@ class ADMMPrune(ADMM):
             - `"default"`, the best that we know from 5x to 300x (`examples/benchmarks/recipes.py`): `"root"`; a
               `ProximalPenalty` whose rho grows from 0.03 to 0.3 and which leaves the kept weights free, so that the
               loss alone moves them, while the others are pulled to zero, from where the loss may pull them back; Z and
-              U move every 30 training steps, or at 20 equal distances where that is more often; three quarters of a
-              step's epochs are ADMM's. Nothing depends on the
-              optimizer, its learning rate or the scale of the weights, for the pull is a share of the way to zero.
+              U move every 100 training steps, or as often as makes 40 moves; three quarters of a step's epochs are
+              ADMM's. Nothing depends on the optimizer, its learning rate or the scale of the weights, for the pull is
+              a share of the way to zero.
             - `"paper"`, as the authors have it (arXiv:1804.03294): the whole sparsity from the start; a
               `GradientPenalty` of rho 1e-3 that grows by 1.3 with each move, one an epoch; half the epochs.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.

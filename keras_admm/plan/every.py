@@ -28,7 +28,7 @@ class Every(NamedTuple):
         return min(self.count, max(1, steps // self.moves)) if steps and self.moves else self.count
 
 
-AUTO = Every(count=30, steps=True, moves=20)
+AUTO = Every(count=100, steps=True, moves=40)
 
 
 def every(name, value):
@@ -36,8 +36,8 @@ def every(name, value):
 
     Args:
         name: str, name used in error messages.
-        value: int >= 1, epochs; or text such as `"100 steps"`; or `"auto"`, 30 training steps, or fewer where there
-            would be less than 20 moves in a phase of ADMM.
+        value: int >= 1, epochs; or text such as `"100 steps"`; or `"auto"`, 100 training steps, or fewer where there
+            would be less than 40 moves in a phase of ADMM.
 
     Returns:
         An `Every`.

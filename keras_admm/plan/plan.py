@@ -74,7 +74,7 @@ class Plan:
         steps: tuple of `Step`s, each starting from where the last one ended.
         penalty: `"gradient"`, `"proximal"`, `"loss"`, or a `keras_admm.penalties` object.
         update_every: int >= 1, epochs between two moves of Z and U; or text such as `"100 steps"`, training steps; or
-            `"auto"`: 30 training steps, or fewer where there would be less than 20 moves in a step's ADMM epochs.
+            `"auto"`: 100 training steps, or fewer where there would be less than 40 moves in a step's ADMM epochs.
 
     Raises:
         ValueError, TypeError: for anything else.
