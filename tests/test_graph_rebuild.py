@@ -158,6 +158,16 @@ def test_wrappers_are_taken_off_anywhere():
     np.testing.assert_allclose(32 * outputs(new, x)[0], outputs(model, x)[0])
 
 
+def test_inputs_are_of_the_same_kind():
+    given = {"sparse": True}, {"optional": True}, {"batch_size": 4, "dtype": "float16"}
+    inputs = [keras.Input((3,), name=f"input_{n}", **each) for n, each in enumerate(given)]
+    model = keras.Model(inputs, [layers.Dense(2)(x) for x in inputs[::2]])
+    made = [layer for layer in rebuild(model).layers if isinstance(layer, layers.InputLayer)]
+    own = [layer for layer in model.layers if isinstance(layer, layers.InputLayer)]
+    assert [layer.get_config() for layer in made] == [layer.get_config() for layer in own]
+    assert sorted(layer.sparse for layer in made) == sorted(layer.optional for layer in made) == [False, False, True]
+
+
 class Counted(layers.Layer):
     """A layer that keeps a file."""
 

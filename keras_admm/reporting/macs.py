@@ -4,6 +4,7 @@ import keras
 
 from keras_admm import graph, weights
 from keras_admm.graph import kinds
+from keras_admm.layers import Masked
 from keras_admm.reporting import symbolic
 from keras_admm.reporting.products import Products
 
@@ -47,7 +48,7 @@ def _counted(model, inputs):
         products = Products(model, lambda: record.has_rule(going_on))
         with products.watched():
             symbolic.run(model, inputs, products.scope())
-    masked = any(type(layer).__name__ == "Masked" for layer in layers)
+    masked = any(isinstance(layer, Masked) for layer in layers)
     for key, count in products.uses.items():
         if key in record.uses:
             record.uses[key] = _with_products(record.uses[key], count, masked)
