@@ -160,7 +160,7 @@ def test_epochs_are_divided_or_given():
     class Phases(ka.ADMMPrune):
         def on_epoch_begin(self, epoch, logs=None):
             super().on_epoch_begin(epoch)
-            phases.append(self.engine.moment.phase[0])
+            phases.append(self.engine.epoch_info.phase[0])
 
     for kwargs, epochs, expected in [
         ({}, 6, "aaaarr"),

@@ -158,7 +158,7 @@ class Hold:
     def _hook(self, undo):
         names = [(v, n) for n, v in self._variables.items()]
         for adapter in self._adapters:
-            adapter.hook(names, self._bent, self._after, undo)
+            adapter.hook(names, self._changed_gradient, self._after, undo)
         for name in self._variables:
             self._set_after(name)
         undo.callback(self.model.make_train_function, force=True)
@@ -196,7 +196,7 @@ class Hold:
         for adapter in self._adapters:
             adapter.set_after(self._variables[name], name, after, self.constraints[name])
 
-    def _bent(self, adapter, gradient, variable, name, scale):
+    def _changed_gradient(self, adapter, gradient, variable, name, scale):
         """A gradient as it is by its variable's rule."""
         self.watch.handed(adapter, name)
         if name is None:

@@ -66,12 +66,12 @@ class KerasOptimizer:
         optimizer._variables.extend(variables)  # in place: Keras would track what is assigned, and carry it twice
         self._carried += variables
 
-    def hook(self, names, bent, after, undo):
+    def hook(self, names, changed, after, undo):
         """Give the optimizer other gradients, and the weights another value after their update.
 
         Args:
             names: list of pairs of a variable and its name.
-            bent: function of `(adapter, gradient, variable, name, scale)`, for the gradient of each variable; the
+            changed: function of `(adapter, gradient, variable, name, scale)`, for the gradient of each variable; the
                 name is None for other variables, the scale is that of the gradients coming in.
             after: function of `(name, weights)` for what the weights shall be after an update, or None to leave them.
             undo: `contextlib.ExitStack` that takes the hook away.
@@ -81,20 +81,20 @@ class KerasOptimizer:
         new_like(self._model, optimizer)  # so that a phase does not end in what is wrong with it
         by_key = {key(v): name for v, name in names}
 
-        def bent_apply(its, grads, trainable_variables=None):
+        def hooked_apply(its, grads, trainable_variables=None):
             grads = list(grads)
             own = list(its._trainable_variables if trainable_variables is None else trainable_variables)
             check_known(self._model, its, own)
             # With a loss scale of the optimizer's own, the gradients that come in are still scaled.
             scale = getattr(its, "loss_scale_factor", None) or 1.0
             named = [(v, by_key.get(key(v))) for v in own]
-            grads = [bent(self, g, v, n, scale) for g, (v, n) in zip(grads, named, strict=True)]
+            grads = [changed(self, g, v, n, scale) for g, (v, n) in zip(grads, named, strict=True)]
             apply(grads, own)
             for v, n in named:
                 self._after(v, n, after)
 
         # Past Keras's attribute tracking: a hook is not a part of the optimizer's state.
-        object.__setattr__(optimizer, "apply", types.MethodType(bent_apply, optimizer))
+        object.__setattr__(optimizer, "apply", types.MethodType(hooked_apply, optimizer))
         undo.callback(optimizer.__dict__.pop, "apply", None)
         if factored.is_factored(optimizer):
             factored.guard(optimizer, undo)

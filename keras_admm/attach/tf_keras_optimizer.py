@@ -50,22 +50,22 @@ class TFKerasOptimizer:
     def carry(self, variables, named, undo):
         """Nothing: TensorFlow's functions find variables by themselves."""
 
-    def hook(self, names, bent, after, undo):
+    def hook(self, names, changed, after, undo):
         optimizer, apply = self._inner, self._inner.apply_gradients
         check_free(self._model, optimizer, "apply_gradients")
         new_like(self._model, optimizer)  # so that a phase does not end in what is wrong with it
         by_key = {_key(v): name for v, name in names}
 
-        def bent_apply(grads_and_vars, *args, **kwargs):
+        def hooked_apply(grads_and_vars, *args, **kwargs):
             pairs = [(g, v, by_key.get(_key(v))) for g, v in grads_and_vars]
             self._check_known([v for _, v, _ in pairs])
             _APPLYING.append(self)
             try:
-                return apply([(bent(self, g, v, n, 1.0), v) for g, v, n in pairs], *args, **kwargs)
+                return apply([(changed(self, g, v, n, 1.0), v) for g, v, n in pairs], *args, **kwargs)
             finally:
                 _APPLYING.remove(self)
 
-        object.__setattr__(optimizer, "apply_gradients", bent_apply)
+        object.__setattr__(optimizer, "apply_gradients", hooked_apply)
         undo.callback(optimizer.__dict__.pop, "apply_gradients", None)
         if factored.is_factored(optimizer):
             factored.guard(optimizer, undo)

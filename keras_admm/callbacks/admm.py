@@ -175,7 +175,7 @@ class ADMM(keras.callbacks.Callback):
         if self._failed:
             return
         logs = {} if logs is None else logs
-        before = self.engine.moment
+        before = self.engine.epoch_info
         try:
             if not np.isfinite(logs.get("loss", 0.0)):
                 raise FloatingPointError(
@@ -207,7 +207,7 @@ class ADMM(keras.callbacks.Callback):
 
     def begin_phase(self):
         """Let the callbacks that compare epochs begin anew where a phase begins, or the weights come to the set."""
-        moment, in_last_set = self.engine.moment, self.engine.in_last_set
+        moment, in_last_set = self.engine.epoch_info, self.engine.in_last_set
         if moment.epoch == 0 or in_last_set != self._in_last_set:
             self._judges.begin_anew()
         self._in_last_set = in_last_set
@@ -245,7 +245,7 @@ class ADMM(keras.callbacks.Callback):
         self._stop_early("a fit that was interrupted")
 
     def _stop_early(self, received):
-        engine, info, in_last_set = self.engine, self.engine.moment, self.engine.in_last_set
+        engine, info, in_last_set = self.engine, self.engine.epoch_info, self.engine.in_last_set
         try:
             sparsity = engine.stop()
         except (FloatingPointError, RuntimeError, TypeError) as error:  # or a step of JAX took the weights with it
@@ -291,7 +291,7 @@ class ADMM(keras.callbacks.Callback):
             self._stop(error)
 
     def _set_learning_rate(self):
-        moment = self.engine.moment
+        moment = self.engine.epoch_info
         if moment is None or moment.phase not in self.learning_rate:
             return
         rate, epoch = self.learning_rate[moment.phase], moment.epoch

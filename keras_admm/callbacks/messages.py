@@ -78,7 +78,7 @@ class Messages:
             epoch: int, which epoch of `fit` that was, from 0.
             sparsity: float, the share of zeros at its end.
         """
-        then = self._engine.moment
+        then = self._engine.epoch_info
         print(
             f"\n{self._engine.name}: step {info.step + 1} of {len(self._engine.plan.steps)}, {info.phase} ended after "
             f"epoch {epoch + 1} at sparsity {sparsity:.4f}; next: "

@@ -226,7 +226,7 @@ class Engine:
         return self._phases.timeline.done
 
     @property
-    def moment(self):
+    def epoch_info(self):
         """The `plan.EpochInfo` of the epoch to come, or None when all have passed."""
         return self._phases.timeline.coming
 

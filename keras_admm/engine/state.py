@@ -27,11 +27,11 @@ def check(name, state):
         )
 
 
-def of_sets(lasting, keys):
+def of_sets(fixed_sets, keys):
     """The JSON of the sets of steps, `{step: {name: set}}`, by names that every process gives."""
     sets = {
         step: {keys[name]: keras.constraints.serialize(each) for name, each in these.items()}
-        for step, these in lasting.items()
+        for step, these in fixed_sets.items()
     }
     return np.array(json.dumps(sets))
 

@@ -32,13 +32,13 @@ class Targets:
         self._pull = attach.Rest() if pull is None else pull
         self._requirements = Requirements(name, variables, hold, hooked=pull is not None)
         self._duals = {}
-        self._lasting = {}
+        self._fixed_sets = {}
         self._sparse = {}
         self._scarcity = Scarcity(name, plan.steps)
 
     def sets(self, arrays, step, fraction):
         """The sets of a step: those that it began with, unless they move with the weights and the time."""
-        return self._lasting.get(step) or sets_of(self.name, self.plan.steps[step].target, arrays, fraction)
+        return self._fixed_sets.get(step) or sets_of(self.name, self.plan.steps[step].target, arrays, fraction)
 
     def check(self, arrays, fractions):
         """Ask every step for its sets at each of the fractions at which it will be asked, before any training.
@@ -55,7 +55,7 @@ class Targets:
         """Z0 = P(W), U0 = 0 for the weights that the step has sets for."""
         target = self.plan.steps[step].target
         sets = sets_of(self.name, target, arrays, 0.0)
-        self._lasting = {step: sets} if target.fixed_at_start else {}
+        self._fixed_sets = {step: sets} if target.fixed_at_start else {}
         if step == 0:
             later = [sets_of(self.name, each.target, arrays, 0.0) for each in self.plan.steps[1:]]
             for each, these in zip(self.plan.steps, (sets, *later), strict=True):
@@ -101,7 +101,7 @@ class Targets:
         sets = self.sets(arrays, step, 1.0)
         # While weights are retrained on their values, these are of the set that they were projected on.
         if not all(each.says_support for each in sets.values()) and not self.plan.steps[step].target.fixed:
-            self._lasting = {step: sets}
+            self._fixed_sets = {step: sets}
         self._sparse = {name: each for name, each in sets.items() if each.says_support}
         self._scarcity.look(step, self._sparse, arrays, final=True)
         self._duals = {}
@@ -121,7 +121,7 @@ class Targets:
     def _beyond_zeros(self, step):
         """The sets of a step that is being retrained which say more than what is zero; nothing is computed for it."""
         target = self.plan.steps[step].target
-        sets = sets_of(self.name, target, self.variables, 1.0) if target.fixed else self._lasting.get(step, {})
+        sets = sets_of(self.name, target, self.variables, 1.0) if target.fixed else self._fixed_sets.get(step, {})
         return {name: each for name, each in sets.items() if not each.says_support}
 
     def _enter(self, arrays, sets, step, epoch, epochs):
@@ -170,12 +170,12 @@ class Targets:
         """All that `load` needs, a flat dict of NumPy arrays."""
         keys = attach.structural(self.variables)
         duals = {f"u/{keys[name]}": u for name, u in self._duals.items()}
-        return {"sets": state.of_sets(self._lasting, keys), **state.of_hold(self._hold, keys), **duals}
+        return {"sets": state.of_sets(self._fixed_sets, keys), **state.of_hold(self._hold, keys), **duals}
 
     def load(self, saved):
         """Go on from a `state`."""
         keys = attach.structural(self.variables)
-        self._lasting = state.sets_from(saved["sets"], {key: name for name, key in keys.items()})
+        self._fixed_sets = state.sets_from(saved["sets"], {key: name for name, key in keys.items()})
         state.into_hold(self._hold, saved, keys)
         self._duals = {name: saved[f"u/{key}"] for name, key in keys.items() if f"u/{key}" in saved}
 
