@@ -7,6 +7,7 @@ kind and ValueError for what is out of range: what is expected, what was receive
 import inspect
 import math
 import os
+import sys
 
 import numpy as np
 
@@ -60,11 +61,23 @@ def integer(name, argument, value, least=1, most=None, remedy=None):
     return int(value)
 
 
-def number(name, argument, value, least, must, remedy="Pass a number in this range.", below=math.inf):
-    """A real number, `least <= value < below`, which `must` says in words."""
+IN_RANGE = "Pass a number in this range."
+
+
+def number(name, argument, value, least, must, remedy=IN_RANGE):
+    """A real number that is finite as a float, `value >= least`, which `must` says in words."""
+    return _within(name, argument, value, (least, sys.float_info.max), must, remedy)
+
+
+def share(name, argument, value, must, remedy=IN_RANGE):
+    """A share, `0 <= value < 1`, which `must` says in words."""
+    return _within(name, argument, value, (0, math.nextafter(1, 0)), must, remedy)
+
+
+def _within(name, argument, value, ends, must, remedy):
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(refused(name, argument, must, value, remedy))
-    if not least <= value < below:  # nor is NaN
+    if not ends[0] <= value <= ends[1]:  # nor is NaN
         raise ValueError(refused(name, argument, must, value, remedy))
     return float(value)
 

@@ -33,8 +33,9 @@ def tighten(start, end, fraction, path="constant"):
     """
     check_path("tighten", path)
     share = "a number in [0, 1), a share of zeros"
-    start, end = (checks.number("tighten", *each, 0, share, below=1) for each in (("start", start), ("end", end)))
-    checks.number("tighten", "fraction", fraction, 0, "a number from 0 to 1", below=1 + 1e-9)
+    start, end = (checks.share("tighten", *each, share) for each in (("start", start), ("end", end)))
+    if checks.number("tighten", "fraction", fraction, 0, "a number from 0 to 1") > 1 + 1e-9:
+        raise ValueError(checks.refused("tighten", "fraction", "a number from 0 to 1", fraction, checks.IN_RANGE))
     if path == "constant" or fraction >= 1:
         return end
     if path in POWERS:
@@ -72,7 +73,7 @@ def rho_factor(growth, rho, residuals, ratio=10.0, change=2.0):
         return growth
     rho = check_rho("rho_factor", rho)
     for argument, value in (("ratio", ratio), ("change", change)):
-        checks.number("rho_factor", argument, value, 1, "a finite number >= 1", below=float("inf"))
+        checks.number("rho_factor", argument, value, 1, "a finite number >= 1")
     primal, dual = residuals.primal, rho * residuals.dual
     if primal > ratio * dual:
         return change

@@ -16,7 +16,7 @@ from keras_admm.constraints.views import check_structure, view
 def check_sparsity(name, sparsity):
     """Returns `sparsity` as a float, or raises ValueError or TypeError."""
     must, remedy = "a number in [0, 1), the share of zeros", "Pass 0.98 for two kept weights in a hundred."
-    return checks.number(name, "sparsity", sparsity, 0, must, remedy, below=1)
+    return checks.share(name, "sparsity", sparsity, must, remedy)
 
 
 @keras.saving.register_keras_serializable("keras_admm")
