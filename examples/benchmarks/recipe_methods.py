@@ -58,16 +58,10 @@ def ours(job, **settings):
     return job.fit(job.dense(), ka.ADMMPrune(job.sparsity, **settings))
 
 
-def paper(job):
-    """The ADMM papers' recipe: a pull by the gradient that grows, at the whole sparsity, Z moved after each epoch."""
-    penalty = ka.penalties.GradientPenalty(rho=1e-3, rho_growth=1.3)
-    return ours(job, penalty=penalty, path=None, update_every=1)
-
-
-def extreme(job):
-    """What the README said for extreme sparsities."""
+def geometric(job):
+    """ADMM whose Z and U move after each epoch along a geometric path: the best that we had before the default."""
     penalty = ka.penalties.ProximalPenalty(rho=0.01, rho_growth=1.0, penalize_kept=False)
-    return ours(job, penalty=penalty, path="geometric", update_every=1)
+    return ours(job, penalty=penalty, path="geometric", update_every=1, admm_epochs=0.5)
 
 
 class GradualMagnitude(keras.callbacks.Callback):
@@ -184,8 +178,8 @@ METHODS = {
     "ours": ours,
     "ours, uniform": lambda job: ours(job, allocation="uniform"),
     "ours, erk": lambda job: ours(job, allocation="erk"),
-    "ours, papers' recipe": paper,
-    "ours, old extreme recipe": extreme,
+    "ours, papers' recipe": lambda job: ours(job, recipe="paper"),
+    "ours, geometric": geometric,
     "gradual magnitude": gradual,
     "tfmot, uniform": tfmot_uniform,
     "tfmot, erk": tfmot_erk,
