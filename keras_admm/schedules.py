@@ -2,7 +2,9 @@
 
 from keras_admm import checks
 
-POWERS = {"geometric": 1.0, "root": 0.2}  # of the fraction, by which the logarithm of the kept share falls
+# Of each path: the fraction before which nothing leaves, and the power of what remains of it by which the logarithm of
+# the kept share falls. Without its delay "root" prunes a model that is trained from scratch before it has learned.
+FALLING = {"geometric": (0.0, 1.0), "root": (0.1, 0.25)}
 TINY = 1e-12  # what a factor is at least: it is divided by
 
 
@@ -14,7 +16,8 @@ def tighten(start, end, fraction, path="constant"):
         end: float in `[0, 1)`, the step's own share of zeros.
         fraction: float in `[0, 1]`, how much of the step has passed.
         path: `"constant"` holds `end` all the way. `"geometric"`: the kept share falls by a constant factor. `"root"`:
-            the same with the fifth root of the fraction, so that most weights leave at once and the last ones slowly.
+            nothing in the first tenth, then the same with the fourth root of the time: most weights leave at once, the
+            last ones slowly.
             `"cubic"`: `end + (start - end) * (1 - fraction)^3`, the polynomial decay of Zhu and Gupta, "To prune, or
             not to prune", arXiv:1710.01878, as in TFMOT.
 
@@ -38,14 +41,16 @@ def tighten(start, end, fraction, path="constant"):
         raise ValueError(checks.refused("tighten", "fraction", "a number from 0 to 1", fraction, checks.IN_RANGE))
     if path == "constant" or fraction >= 1:
         return end
-    if path in POWERS:
-        return 1 - (1 - start) * ((1 - end) / (1 - start)) ** fraction ** POWERS[path]
+    if path in FALLING:
+        delay, power = FALLING[path]
+        passed = max(0.0, fraction - delay) / (1 - delay)
+        return 1 - (1 - start) * ((1 - end) / (1 - start)) ** passed**power
     return end + (start - end) * (1 - fraction) ** 3
 
 
 def check_path(name, path):
     """Raises ValueError for an unknown path."""
-    checks.choice(name, "path", path, ("constant", "cubic", *POWERS))
+    checks.choice(name, "path", path, ("constant", "cubic", *FALLING))
 
 
 def rho_factor(growth, rho, residuals, ratio=10.0, change=2.0):

@@ -22,8 +22,9 @@ class ADMMPrune(ADMM):
             ends of a kernel among them. See `keras_admm.constraints.Sparse`.
         min_keep: int, the least number of weights (of blocks) that a tensor keeps.
         path: how the target tightens within a step. `"constant"`: the step's sparsity from the start. `"geometric"`:
-            the kept count falls by a constant factor. `"root"`: the same with the fifth root of the time: most weights
-            leave at once, the last ones slowly. `"cubic"`: TFMOT's polynomial decay. None: by the recipe.
+            the kept count falls by a constant factor. `"root"`: nothing in the first tenth, then the same with the
+            fourth root of the time: most weights leave at once, the last ones slowly. `"cubic"`: TFMOT's polynomial
+            decay. None: by the recipe.
         recipe: what is taken for `path`, `penalty`, `update_every` and `admm_epochs` where they are None.
 
             - `"default"`, the best that we know from 5x to 300x (`examples/benchmarks/recipes.py`): `"root"`; a
