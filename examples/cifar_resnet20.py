@@ -157,14 +157,13 @@ def callbacks(args, rate):
     phases = {
         "admm_epochs": args.admm_epochs,
         "retrain_epochs": args.retrain_epochs,
-        "penalty": args.penalty,
-        "rho": args.rho,
-        "rho_growth": args.rho_growth,
+        "penalty": ka.penalties.NAMED[args.penalty](rho=args.rho, rho_growth=args.rho_growth),
         "learning_rate": {"retrain": falling},
         "verbose": 1,
     }
     few = {"first_last": "same", "retraining": "straight_through", **phases}
-    out = {f"{rate:g}x": ka.ADMMPrune(sparsity=1 - 1 / rate, path="geometric", **phases)} if rate > 1 else {}
+    pruning = {"recipe": "paper", "path": "geometric"}
+    out = {f"{rate:g}x": ka.ADMMPrune(sparsity=1 - 1 / rate, **pruning, **phases)} if rate > 1 else {}
     out |= {f"{rate:g}x, {args.bits} bits": ka.ADMMQuantize(args.bits, **few)} if args.bits else {}
     out |= {f"{rate:g}x, {args.clusters} clusters": ka.ADMMCluster(args.clusters, **few)} if args.clusters else {}
     return out

@@ -75,6 +75,7 @@ def compress(args, network, weights, rate, admm_epochs, retrain_epochs, train, v
     retrain = keras.optimizers.schedules.CosineDecay(args.learning_rate, retrain_epochs)
     prune = ka.ADMMPrune(
         sparsity=1 - 1 / rate,
+        recipe="paper",  # whose moves of Z and U are one an epoch
         path="geometric",
         admm_epochs=admm_epochs,
         retrain_epochs=retrain_epochs,

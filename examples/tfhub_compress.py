@@ -145,7 +145,7 @@ def compress(model, data, folder, args):
     model.fit(as_input(x), y, epochs=args.dense_epochs, verbose=0)
     dense = model.evaluate(as_input(x_test), y_test, verbose=0)[1]
     pull = ka.penalties.ProximalPenalty(rho=0.01, rho_growth=1.0, penalize_kept=False)
-    prune = ka.ADMMPrune(SPARSITY, path="geometric", penalty=pull)
+    prune = ka.ADMMPrune(SPARSITY, recipe="paper", path="geometric", penalty=pull)
     model.fit(as_input(x), y, epochs=args.epochs, verbose=0, callbacks=[prune])
     print(f"{ka.report(model)}\n")
     if isinstance(model, keras.Model):

@@ -30,9 +30,9 @@ from show import machine
 import keras_admm as ka
 
 TARGETS = {
-    "global": lambda: ka.ADMMPrune(0.9),
-    "uniform": lambda: ka.ADMMPrune(0.9, allocation="uniform"),
-    "path": lambda: ka.ADMMPrune(0.9, path="geometric"),
+    "global": lambda: ka.ADMMPrune(0.9, recipe="paper"),
+    "uniform": lambda: ka.ADMMPrune(0.9, recipe="paper", allocation="uniform"),
+    "path": lambda: ka.ADMMPrune(0.9, recipe="paper", path="geometric"),
     "levels": lambda: ka.ADMMQuantize(bits=4, first_last="same"),
     "codebook": lambda: ka.ADMMCluster(16, first_last="same"),
 }
