@@ -220,11 +220,18 @@ def _through(hold, name, w, constraint):
     z = np.array(constraint.project(w))
     codes = constraint.codes(z)
     values = value_table(codes)
-    kind = attach.StraightThroughScale if codes.scaled else attach.StraightThroughValues
-    hold.set_rules({name: kind(values.shape)})
-    hold.rules[name].set_target(attach.marked(w - z, z == 0 if codes.zeros_stay else None))
+    hold.set_rules({name: _straight_through(codes)(values.shape)})
+    # Beside a value of 0, only what was 0 already stays so: others may leave it again.
+    zeros = (w if codes.zero else z) == 0
+    hold.rules[name].set_target(attach.marked(w - z, zeros if codes.zeros_stay else None))
     hold.rules[name].set_values(values)
     return z
+
+
+def _straight_through(codes):
+    if codes.scaled:
+        return attach.StraightThroughScale
+    return attach.StraightThroughValuesAndZero if codes.zero else attach.StraightThroughValues
 
 
 def _share(hold, name, w, constraint):

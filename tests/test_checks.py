@@ -28,6 +28,7 @@ BAD = {
     "boolean": [None, 0, 1, 1.5, NAN, "yes", "", [], {}, np.array([True, False]), *ODD],
     "count": [0, -1, 1.0, 1.5, NAN, INF, *NO_NUMBER],
     "count from 0": [-1, 0.0, 1.5, NAN, INF, *NO_NUMBER],
+    "size": [0, -1, 16.0, 65537, 10**400, NAN, *NO_NUMBER],
     "clusters": [0, 1, -1, 16.0, 65537, 10**400, NAN, *NO_NUMBER],
     "bits": [0, -1, 17, 4.0, 10**400, NAN, *NO_NUMBER],
     "share": [-0.1, 1, 1.0, 10**400, -(10**400), NAN, INF, -INF, *NO_NUMBER],
@@ -221,7 +222,7 @@ TABLE = {
     "ADMMCluster": (
         ka.ADMMCluster,
         {"clusters": 4},
-        {"clusters": "clusters", "scope": "name", "first_last": "name", **HOW},
+        {"clusters": "clusters", "scope": "name", "zero": "boolean", "first_last": "name", **HOW},
     ),
     "ADMMRegularizer": (
         ka.ADMMRegularizer,
@@ -323,7 +324,11 @@ TABLE = {
     "constraints.Binary": (C.Binary, {}, {"scope": "name", "keep_zeros": "boolean"}),
     "constraints.Ternary": (C.Ternary, {}, {"scope": "name", "keep_zeros": "boolean"}),
     "constraints.PowersOfTwo": (C.PowersOfTwo, {"bits": 4}, {"bits": "bits", "zero": "boolean", "scope": "name"}),
-    "constraints.Codebook": (C.Codebook, {"size": 4}, {"size": "clusters", "keep_zeros": "boolean", "scope": "name"}),
+    "constraints.Codebook": (
+        C.Codebook,
+        {"size": 4},
+        {"size": "size", "keep_zeros": "boolean", "scope": "name", "zero": "boolean"},
+    ),
     "constraints.Joint": (
         C.Joint,
         {"sparse": C.Sparse(0.5), "levels": C.Levels(4)},

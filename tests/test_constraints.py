@@ -63,6 +63,8 @@ SETS = SPARSE | {
         Codebook(2, keep_zeros=False, scope="channel"),
         each_channel(lambda y: np.unique(y).size <= 2),
     ),
+    "codebook with 0": (Codebook(2, zero=True), few(1)),
+    "codebook with 0, channels": (Codebook(3, zero=True, scope="channel"), each_channel(few(2))),
     "all in one cluster each": (Codebook(6), few(6)),
     "sparse levels": (Joint(Sparse(0.5), Levels(3)), lambda y: np.count_nonzero(y) <= 3 and on(1, 2, 3)(y)),
     "no cluster": (Joint(Sparse(0.99), Codebook(2)), lambda y: not y.any()),

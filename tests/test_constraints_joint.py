@@ -44,14 +44,15 @@ def test_no_member_on_levels_is_nearer(levels, count):
 
 
 @pytest.mark.parametrize("count", range(SIZE + 1))
-@pytest.mark.parametrize("size", [2, 3])
-def test_no_member_in_clusters_is_nearer(size, count):
+@pytest.mark.parametrize("size, zero", [(2, False), (3, False), (3, True)])
+def test_no_member_in_clusters_is_nearer(size, zero, count):
     """Over every support of up to so many; the clusters themselves are proved in their own tests."""
     for x in TINY:
-        y = Joint(keeping(count), Codebook(size))(x)
-        assert np.count_nonzero(y) <= count and np.unique(y[y != 0]).size <= size
+        codebook = Codebook(size, zero=zero)
+        y = Joint(keeping(count), codebook)(x)
+        assert np.count_nonzero(y) <= count and np.unique(y[y != 0]).size <= size - zero
         every = supports(range(count + 1))
-        least = min(distance(x, Codebook(size)(np.where(support, x, np.float32(0)))) for support in every)
+        least = min(distance(x, codebook(np.where(support, x, np.float32(0)))) for support in every)
         assert distance(x, y) == pytest.approx(least, rel=1e-6, abs=1e-12)
 
 

@@ -40,6 +40,7 @@ def kernels(model):
     return [weights.read(v) for v in weights.select(model).values()]
 
 
+WITH_ZERO = attach.StraightThroughValuesAndZero
 BY_CHANNEL = Codebook(2, keep_zeros=False, scope="channel")
 # a callback; the set of each kernel, or None where it is left alone
 RUNS = {
@@ -51,6 +52,15 @@ RUNS = {
     "integer grid": (lambda: ka.ADMMQuantize(4, fit="max", first_last="same"), [Levels(4, fit="max")] * 3),
     "clusters": (lambda: ka.ADMMCluster(5), [Codebook(5, keep_zeros=False)] * 3),
     "clusters, channels": (lambda: ka.ADMMCluster(2, scope="channel"), [BY_CHANNEL] * 3),
+    "clusters, 0": (lambda: ka.ADMMCluster(4, zero=True), [Codebook(4, zero=True)] * 3),
+    "clusters, 0, channels": (
+        lambda: ka.ADMMCluster(3, zero=True, scope="channel"),
+        [Codebook(3, zero=True, scope="channel")] * 3,
+    ),
+    "shared values, 0": (
+        lambda: ka.ADMMCluster(4, zero=True, retraining="shared_values"),
+        [Codebook(4, zero=True)] * 3,
+    ),
     "snap": (lambda: ka.ADMMQuantize(3, retraining="snap"), [Levels(3)] * 3),
     "proximal": (
         lambda: ka.ADMMCluster(5, penalty=ka.penalties.ProximalPenalty(rho=0.05)),
@@ -103,6 +113,8 @@ def test_one_fit_prunes_then_quantizes():
         ("ternary", "straight_through"),
         ("clusters", "straight_through"),
         ("clusters", "shared_values"),
+        ("clusters with 0", "straight_through"),
+        ("clusters with 0", "shared_values"),
     ],
 )
 def test_zeros_of_an_earlier_fit_stay(second, retraining):
@@ -110,14 +122,14 @@ def test_zeros_of_an_earlier_fit_stay(second, retraining):
     fit(model, ka.ADMMPrune(0.8), 2)
     before = [w != 0 for w in kernels(model)]
     how = {"retraining": retraining, "first_last": "same"}
-    if second == "clusters":
-        callback = ka.ADMMCluster(3, **how)
+    if "clusters" in second:
+        callback = ka.ADMMCluster(3, zero="0" in second, **how)
     else:
         callback = ka.ADMMQuantize(2, **how) if second == "bits" else ka.ADMMQuantize(levels="ternary", **how)
     fit(model, callback, 5)
     for w, kept in zip(kernels(model), before, strict=True):
-        assert not w[~kept].any() and (second == "ternary" or w[kept].all())
-        assert len(np.unique(w[kept])) <= 4
+        assert not w[~kept].any() and (second in ("ternary", "clusters with 0") or w[kept].all())
+        assert len(np.unique(w)) <= (3 if "clusters" in second else 5)
 
 
 def test_biases_by_choice():
@@ -266,6 +278,35 @@ def test_straight_through_with_clusters_by_hand(scope):
     np.testing.assert_allclose(after, wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("scope", ["tensor", "channel"])
+def test_straight_through_beside_zero_by_hand(scope, pruned):
+    """0 stays among the values, weights join it and leave it; but what was pruned stays there."""
+    model = linear()
+    start = np.random.default_rng(3).normal(size=(8, 3)).astype("float32")
+    start[np.arange(3) == np.arange(8)[:, None] % 3] *= not pruned
+    model.layers[0].kernel.assign(start)
+    held = start == 0
+    behind = np.where(held, 0, start - 0.1 * gradient(start))
+    near = before = Codebook(3, scope=scope, zero=True)(behind)
+    places = columns(near, scope)
+    values = [np.union1d(near[at], np.float32(0)) for at in places]
+    for _ in range(4):
+        behind = np.where(held, 0, behind - 0.6 * gradient(near))
+        near = near.copy()
+        for i, at in enumerate(places):
+            nearest = np.abs(behind[at][..., None] - values[i]).argmin(-1)
+            own = [behind[at][nearest == k] for k in range(len(values[i]))]
+            moved = [v if v == 0 or not o.size else o.mean() for v, o in zip(values[i], own, strict=True)]
+            values[i] = np.array(moved)
+            near[at] = values[i][nearest]
+    how = {"scope": scope, "zero": True, "retraining": "straight_through"}
+    after = descended(model, at_once(ka.ADMMCluster, 3, learning_rate={"retrain": 0.6}, **how), 5)[0]
+    np.testing.assert_allclose(after, near, rtol=1e-4)
+    assert not after[held].any() and held.any() == pruned
+    assert ((before == 0) & (after != 0)).any() and ((before != 0) & (after == 0)).any()
+
+
 @pytest.mark.parametrize("scope", ["tensor", "channel"])
 def test_centroids_by_hand(scope):
     """A cluster's value goes down the mean of its gradients."""
@@ -325,6 +366,7 @@ def stepped(kind, constraint, unit):
         (attach.SharedScale, Binary()),
         (attach.SharedScale, Levels(3, scope="channel")),
         (attach.StraightThroughValues, Codebook(3)),
+        (WITH_ZERO, Codebook(3, zero=True)),
         (attach.SharedClusters, Codebook(3, scope="channel")),
     ],
 )
@@ -356,7 +398,7 @@ def held_step(kind, w, target, values):
 
 
 @pytest.mark.parametrize("size", [3, 4, 100])
-@pytest.mark.parametrize("kind", [attach.StraightThroughScale, attach.StraightThroughValues])
+@pytest.mark.parametrize("kind", [attach.StraightThroughScale, attach.StraightThroughValues, WITH_ZERO])
 def test_held_weights_are_no_part_of_the_values(kind, size):
     """With as many values as a power of two, and fewer; with so few that they are compared, and more."""
     z = np.tile(np.linspace(-1, 2, size, dtype="float32"), 4).reshape(-1, 2)

@@ -34,4 +34,5 @@ from keras_admm.attach.shared_values import SharedClusters as SharedClusters
 from keras_admm.attach.shared_values import SharedScale as SharedScale
 from keras_admm.attach.straight_through import StraightThroughScale as StraightThroughScale
 from keras_admm.attach.straight_through import StraightThroughValues as StraightThroughValues
+from keras_admm.attach.straight_through import StraightThroughValuesAndZero as StraightThroughValuesAndZero
 from keras_admm.attach.tf_keras_optimizer import set_constraint as set_constraint

@@ -72,6 +72,14 @@ class StraightThroughValues(StraightThroughRule):
         return _means(trained, values, steps)
 
 
+class StraightThroughValuesAndZero(StraightThroughRule):
+    """The same, but a value that is 0 stays 0: weights join it and leave it."""
+
+    @staticmethod
+    def _fitted(trained, values, steps):
+        return _means(trained, values, steps, moves=ops.not_equal(values, 0))
+
+
 class StraightThroughScale(StraightThroughRule):
     """The ratios of the values stay: their scale becomes that of least squares."""
 
@@ -90,8 +98,10 @@ def _straight_through(fitted, w, target, values, steps):
     return ops.cast(near, w.dtype), trained - near, fitted_values
 
 
-def _means(trained, values, steps):
+def _means(trained, values, steps, moves=True):
     """The value of each weight; and the values, some of which become, by turns, the means of their own weights.
+
+    All may but those of which `moves` says that they stay.
 
     All of many values at every step would be a pass over all weights for each, which costs more than the step.
     """
@@ -100,6 +110,7 @@ def _means(trained, values, steps):
     for i in range(min(at_once, count)):
         turn = ops.mod(ops.cast(steps, "int32") * at_once + i, count)
         now = ops.expand_dims(ops.equal(ops.arange(count), turn), 1)
+        now = ops.logical_and(now, moves)
         fitted = ops.where(now, _mean(trained, values, middles, turn), fitted)
     return nearest(trained, middles, fitted), fitted
 

@@ -106,11 +106,14 @@ class ADMMCluster(ADMM):
 
     Solves `min f(W) subject to W_i having at most so many values`, whichever: see `keras_admm.ADMM`, and
     `ADMMQuantize`, which differs in that its values are equally spaced. Zeros of an earlier pruning stay zero and are
-    no cluster.
+    one of the clusters, so that 8 clusters are 8 values, and fit 3 bits.
 
     Args:
-        clusters: int >= 2, how many values the weights of a tensor have at most, zeros of a pruning aside.
+        clusters: int >= 2, how many values the weights of a tensor have at most, 0 among them where there are zeros.
         scope: `"tensor"`, or `"channel"`: so many values in each output channel, TFMOT's `cluster_per_channel`.
+        zero: bool, whether one of the clusters is 0 and stays 0, while weights join and leave it: a file with many
+            zeros is smaller when zipped or packed, and kernels can leave them out. In a pruned tensor, whether more
+            weights may become 0; they are trained on, and may leave it.
         first_last: as in `ADMMQuantize`: with one or two layers all are clustered in one step.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
 
@@ -130,10 +133,23 @@ class ADMMCluster(ADMM):
     References: as for `ADMMQuantize`.
     """
 
-    def __init__(self, clusters, *, scope="tensor", first_last="last", admm_epochs=None, retrain_epochs=None, **kwargs):
-        checks.integer(type(self).__name__, "clusters", clusters, 2, 65536, "Pass 16 for four bits a weight.")
-        sets = Codebook(clusters, keep_zeros=False, scope=scope), Codebook(clusters, scope=scope)
-        targets = placed_targets(type(self).__name__, *sets, first_last)
+    def __init__(
+        self,
+        clusters,
+        *,
+        scope="tensor",
+        zero=False,
+        first_last="last",
+        admm_epochs=None,
+        retrain_epochs=None,
+        **kwargs,
+    ):
+        name = type(self).__name__
+        checks.integer(name, "clusters", clusters, 2, 65536, "Pass 16 for four bits a weight.")
+        checks.boolean(name, "zero", zero)
+        dense = Codebook(clusters, keep_zeros=False, scope=scope, zero=zero)
+        pruned = Codebook(clusters if zero else clusters - 1, scope=scope, zero=zero)
+        targets = placed_targets(name, dense, pruned, first_last)
         super().__init__(targets, admm_epochs=admm_epochs, retrain_epochs=retrain_epochs, **kwargs)
 
 

@@ -20,12 +20,14 @@ class Codes(NamedTuple):
         scaled: bool, whether the values are multiples of one scale (of each channel), which alone can be trained
             without leaving the set; else each value can.
         zeros_stay: bool, whether weights that are 0 stay so, and take none of the values.
+        zero: bool, whether 0 is one of the values and stays 0 as the others train, while weights join and leave it.
     """
 
     z: np.ndarray
     by_channel: bool
     scaled: bool
     zeros_stay: bool
+    zero: bool = False
 
     @property
     def rows(self):
@@ -34,8 +36,10 @@ class Codes(NamedTuple):
 
     @property
     def values(self):
-        """List of float32 arrays: the values of each row, rising, without the zero that stays."""
+        """List of float32 arrays: the values of each row, rising, without the zeros that stay, and with a value 0."""
         found = [_distinct(row) for row in self.rows]
+        if self.zero:
+            return [np.union1d(values, np.float32(0)) for values in found]
         return [values[values != 0] for values in found] if self.zeros_stay else found
 
 

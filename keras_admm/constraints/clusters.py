@@ -59,9 +59,9 @@ def optimal_clusters(values, counts, size):
     if length <= size:
         return [row[count > 0] for row, count in zip(values, counts, strict=True)]
     lines = Lines(values, counts)
-    begins = _trace_back(_all_rounds(lines, size)[1], lines.begins, lines.begins + length) - lines.begins
+    begins = trace_back(all_rounds(lines, size)[1], lines.begins, lines.begins + length) - lines.begins
     begins = np.unique((begins + np.arange(rows) * length)[begins < length])
-    means, counts = _means(values.ravel(), counts.ravel(), begins)
+    means, counts = means_of(values.ravel(), counts.ravel(), begins)
     of_row = np.searchsorted(begins[counts > 0], np.arange(1, rows) * length)
     return np.split(means[counts > 0], of_row)
 
@@ -137,7 +137,7 @@ class _Side:
 
     def __init__(self, values, size):
         self._values = values
-        totals, self._rounds = _all_rounds(Lines(values[None], np.ones((1, len(values)))), size)
+        totals, self._rounds = all_rounds(Lines(values[None], np.ones((1, len(values)))), size)
         none = np.full(len(values) + 1, -np.inf)
         none[0] = 0
         squares = np.concatenate([[0.0], np.cumsum(values**2)])
@@ -146,11 +146,11 @@ class _Side:
     def means(self, clusters, count):
         if not count:
             return np.zeros(0)
-        begins = _trace_back(self._rounds[: clusters - 1], np.array([0]), np.array([count]))
-        return _means(self._values[:count], np.ones(count), np.unique(begins[begins < count]))[0]
+        begins = trace_back(self._rounds[: clusters - 1], np.array([0]), np.array([count]))
+        return means_of(self._values[:count], np.ones(count), np.unique(begins[begins < count]))[0]
 
 
-def _all_rounds(lines, size):
+def all_rounds(lines, size):
     """The least cost of each first numbers of a row in `1 ... size` clusters, and where the last of these starts."""
     ends = np.arange(len(lines.count))
     totals = [lines.cost(np.repeat(lines.begins, lines.length + 1), ends)]
@@ -162,13 +162,13 @@ def _all_rounds(lines, size):
     return totals, rounds
 
 
-def _means(values, counts, begins):
+def means_of(values, counts, begins):
     """The means of the runs that begin at `begins`, and how many numbers each has; of no numbers 0."""
     sums, counts = np.add.reduceat(counts * values, begins), np.add.reduceat(counts, begins)
     return np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0), counts
 
 
-def _trace_back(rounds, firsts, ends):
+def trace_back(rounds, firsts, ends):
     """Where the clusters between `firsts` and `ends` begin, from the last to the first: `(clusters, ends)`."""
     begins = []
     for starts in reversed(rounds):

@@ -8,6 +8,7 @@ from keras_admm.constraints import floats
 from keras_admm.constraints.base import Codes, Set
 from keras_admm.constraints.clusters import optimal_clusters, settled
 from keras_admm.constraints.summary import chunks, summarize
+from keras_admm.constraints.zero_cluster import clusters_beside_zero
 
 EXACT = 10_000  # weights up to which the clusters are the optimal ones
 BINS = 1 << 14  # beyond, how many means of bins stand for the weights
@@ -24,7 +25,8 @@ class Codebook(Set):
 
     Called with `x` it returns the nearest member, `argmin_{c, a} ||c[a] - x||` over codebooks `c` of `size` values and
     assignments `a`: 1-D k-means. With `keep_zeros`, weights that are exactly 0 stay 0 and take no place in the
-    codebook, as the zeros of a pruned tensor must; every other weight goes to one of the `size` values.
+    codebook, as the zeros of a pruned tensor must; every other weight goes to one of the `size` values. With `zero`,
+    one of the values is 0, which other weights may join: `argmin` over codebooks of 0 and `size - 1` values.
 
     Up to 10,000 weights (non-zeros, with `keep_zeros`) the clusters are the optimal ones, see
     `clusters.optimal_clusters`. Beyond, they begin as the optimal ones for a histogram of 1,024 bins (or 16 for each
@@ -40,9 +42,12 @@ class Codebook(Set):
     1.4e-4 above the optimum.
 
     Args:
-        size: int from 2 to 65,536, how many values.
+        size: int from 1 to 65,536, how many values; with `zero` from 2.
         keep_zeros: bool, whether exact zeros stay, and are no cluster's.
         scope: `"tensor"` for one codebook, `"channel"` for one for each output channel (the last axis).
+        zero: bool, whether 0 is one of the `size` values, where the loss and the other weights do not move it. Then
+            `keep_zeros` says whether training to the set holds what is zero already, as in a pruned tensor; the nearest
+            member is the same.
 
     Returns when called:
         A tensor of the shape and dtype of its input, which may be a NumPy array or a tensor of the backend that has its
@@ -58,6 +63,8 @@ class Codebook(Set):
     >>> import numpy as np
     >>> Codebook(2)(np.array([0.0, 1.0, 3.0, -5.0], "float32"))
     array([ 0.,  2.,  2., -5.], dtype=float32)
+    >>> Codebook(3, zero=True)(np.array([0.5, 1.0, 3.0, -5.0], "float32"))
+    array([ 0.,  0.,  3., -5.], dtype=float32)
     >>> Codebook(2, scope="channel")(np.array([[1, 10], [1, 20], [2, 30], [9, 30]], "float32")).T
     array([[ 1.3333334,  1.3333334,  1.3333334,  9.       ],
            [15.       , 15.       , 30.       , 30.       ]], dtype=float32)
@@ -66,8 +73,10 @@ class Codebook(Set):
     Clustering/Quantization Using ADMM", arXiv:1811.01907.
     """
 
-    def __init__(self, size, keep_zeros=True, scope="tensor"):
-        self.size = checks.integer("Codebook", "size", size, 2, 65536, "Pass 16 for four bits a weight.")
+    def __init__(self, size, keep_zeros=True, scope="tensor", zero=False):
+        self.zero = checks.boolean("Codebook", "zero", zero)
+        least = 2 if zero else 1
+        self.size = checks.integer("Codebook", "size", size, least, 65536, "Pass 16 for four bits a weight.")
         self.keep_zeros = checks.boolean("Codebook", "keep_zeros", keep_zeros)
         self.scope = checks.choice("Codebook", "scope", scope, ("tensor", "channel"))
 
@@ -76,10 +85,15 @@ class Codebook(Set):
 
     def codes(self, z):
         by_channel = self.scope == "channel" and z.ndim > 1
-        return Codes(z, by_channel, scaled=False, zeros_stay=self.keep_zeros)
+        return Codes(z, by_channel, scaled=False, zeros_stay=self.keep_zeros, zero=self.zero)
+
+    @property
+    def zeros_apart(self):
+        """Whether a zero stays zero wherever the clusters are."""
+        return self.keep_zeros or self.zero
 
     def get_config(self):
-        return {"size": self.size, "keep_zeros": self.keep_zeros, "scope": self.scope}
+        return {"size": self.size, "keep_zeros": self.keep_zeros, "scope": self.scope, "zero": self.zero}
 
     def _project(self, x, dtype):
         rows = x.reshape(1, -1)
@@ -91,18 +105,20 @@ class Codebook(Set):
 
     def _nearest(self, rows, dtype):
         """The nearest member of each row."""
-        most = self.size + self.keep_zeros
-        moved = [i for i, row in enumerate(rows) if row.size and not few_values(row, most, self.keep_zeros)]
+        most = self.size + (self.keep_zeros and not self.zero)
+        moved = [i for i, row in enumerate(rows) if row.size and not few_values(row, most, self.zeros_apart)]
         done = rows.copy() if moved else rows
         for part in _together(moved, min(self._limits(len(rows))[0], rows.shape[1])):
             for i, means in zip(part, self._means(rows, part), strict=True):
                 means = np.unique(floats.rounded(means, floats.digits(dtype), dtype)).astype("float32")
-                done[i] = nearest_mean(rows[i], means, self.keep_zeros)
+                done[i] = nearest_mean(rows[i], means, self.zeros_apart)
         return done
 
     def _means(self, rows, part):
         """The clusters of some of the rows, those of all found at once."""
         told = [self._summary(rows[i], *self._limits(len(rows))) for i in part]
+        if self.zero:
+            return clusters_beside_zero(told, self.size - 1)
         length = max(len(values) for values, _ in told)
         values = [np.pad(v, (0, length - len(v)), mode="edge") for v, _ in told]
         counts = [np.pad(c, (0, length - len(c))) for _, c in told]
@@ -111,8 +127,8 @@ class Codebook(Set):
         return optimal_clusters(np.stack(values), np.stack(counts), self.size)
 
     def _summary(self, row, exact, bins):
-        weights = np.count_nonzero(row) if self.keep_zeros else row.size
-        return summarize(row, exact if weights <= exact else bins, zeros=not self.keep_zeros)
+        weights = np.count_nonzero(row) if self.zeros_apart else row.size
+        return summarize(row, exact if weights <= exact else bins, zeros=not self.zeros_apart)
 
     def _limits(self, rows):
         """Up to how many weights of each of so many rows the clusters are the optimal ones; beyond, how many bins."""

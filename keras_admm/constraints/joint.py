@@ -61,7 +61,7 @@ class Joint(Set):
         return self.levels(self.sparse(x))
 
     def codes(self, z):
-        return self.levels.codes(z)._replace(zeros_stay=True)
+        return self.levels.codes(z)._replace(zeros_stay=True, zero=False)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -72,7 +72,7 @@ class Joint(Set):
         return cls(**{name: keras.saving.deserialize_keras_object(part) for name, part in config.items()})
 
     def _sparse_clusters(self, x, dtype):
-        flat, size = x.reshape(-1), self.levels.size
+        flat, size = x.reshape(-1), self.levels.size - self.levels.zero
         kept = round((1 - self.sparse.sparsity) * flat.size)
         if np.count_nonzero(flat) <= kept and few_values(flat, size + 1, zero_needed=True):
             return x
@@ -101,8 +101,7 @@ def _check_types(sparse, levels):
 
 
 def _check_proved(sparse, levels):
-    zeros_apart = levels.keep_zeros if isinstance(levels, Codebook) else levels.zeros_apart
-    if not zeros_apart:
+    if not levels.zeros_apart:
         raise ValueError(
             "Joint: what is pruned must stay 0. Received: a set that moves zeros, "
             f"{type(levels).__name__} with {levels.get_config()}. Pass keep_zeros=True."
