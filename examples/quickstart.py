@@ -1,7 +1,8 @@
 """Prune a small conv net 20x on scikit-learn's handwritten digits: `python examples/quickstart.py`.
 
 No download and no argument; under a minute on two cores. It trains a dense net, goes on with one more `fit` that
-has `ADMMPrune` in its callbacks, prints what each layer kept and both accuracies, and draws `quickstart.png`.
+has `ADMMPrune` in its callbacks, prints the plan, what the projection cost, what each layer kept and both accuracies,
+and draws `quickstart.png`.
 """
 
 import os
