@@ -273,7 +273,7 @@ BAD = {
     "penalty": (lambda: ka.ADMMPrune(0.5, penalty="l2"), "must be one of .*Received: penalty='l2'. Pass"),
     "path": (lambda: ka.ADMMPrune(0.5, path="linear"), "'geometric', 'root'. Received: path='linear'. Choose"),
     "allocation": (lambda: ka.ADMMPrune(0.5, allocation="fair"), "must be one of .*Received: allocation='fair'. Use"),
-    "structure": (lambda: ka.constraints.Sparse(0.5, "rows"), "must be 'element' or.*Received: structure='rows'"),
+    "structure": (lambda: ka.constraints.Sparse(0.5, "rows"), "must be 'element', .*Received: structure='rows'"),
     "min_keep": (lambda: ka.ADMMPrune(0.5, min_keep=-1), "an integer >= 0. Received: min_keep=-1. Pass"),
     "admm_epochs": (lambda: ka.ADMMPrune(0.5, admm_epochs=0), "an integer >= 1.*Received: admm_epochs=0. Leave"),
     "epochs per step": (lambda: ka.ADMMPrune([0.5, 0.9], retrain_epochs=[1]), "for each of the 2 step.*Received"),

@@ -253,7 +253,7 @@ def test_blocks_of_one_axis_get_a_sentence():
 
 @pytest.mark.parametrize("structure", ["block(0,4)", "block(1)", "filters", None])
 def test_an_unknown_structure_gets_a_sentence(structure):
-    with pytest.raises(ValueError, match="must be 'element' or 'block"):
+    with pytest.raises(ValueError, match="must be 'element', 'block"):
         Sparse(0.5, structure)
 
 

@@ -11,7 +11,7 @@ from keras import ops
 import keras_admm as ka
 from keras_admm import attach, graph, weights
 from keras_admm.attach import StepRule
-from keras_admm.constraints import Set, Sparse, Support
+from keras_admm.constraints import Pattern, Set, Sparse, Support, View
 from keras_admm.graph import kind
 from keras_admm.penalties import Penalty
 from keras_admm.retraining import QuantizedRetraining, fix
@@ -141,6 +141,29 @@ def test_a_set_of_values():
 def test_a_set_of_zeros():
     a, b = fitted(ka.ADMM(FirstRows()))
     assert a[:2].all() and b[:2].all() and not a[2:].any() and not b[2:].any()
+
+
+@keras.saving.register_keras_serializable("test_extending")
+class Rows(Pattern):
+    """A pruning pattern: so many of a kernel's neighbouring rows of inputs live or die together."""
+
+    def __init__(self, height):
+        self.height = height
+
+    def view(self, shape):
+        *rest, inputs, outputs = shape
+        split = (*rest, inputs // self.height, self.height, outputs)
+        return View(tuple(shape), split, order=tuple(range(len(split))), pools=0, members=2)
+
+
+def test_a_pruning_pattern():
+    """Of a's two groups of two rows one stays, of b's three two; of a set that was saved and loaded again too."""
+    a, b = fitted(ka.ADMMPrune(0.5, structure=Rows(2), allocation="uniform"))
+    assert [w.reshape(-1, 2, w.shape[1]).any(axis=(1, 2)).sum() for w in (a, b)] == [1, 2]
+    assert np.count_nonzero(a) == 12 and np.count_nonzero(b) == 8
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Sparse(0.5, Rows(2))))
+    np.testing.assert_array_equal(again(a), a)
+    assert again.kept((8, 3)) == (2, 4)
 
 
 def test_a_target():

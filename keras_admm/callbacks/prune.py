@@ -19,7 +19,7 @@ class ADMMPrune(ADMM):
             `sparsity`), or a callable; see `keras_admm.allocate`.
         structure: what is zeroed as one; `"element"`: each weight by itself; `"block(h,w)"`: blocks of `h` outputs by
             `w` inputs, counted and allocated as blocks: exactly that share of the blocks is zero, partial ones at the
-            ends of a kernel among them. See `keras_admm.constraints.Sparse`.
+            ends of a kernel among them. Or a `keras_admm.constraints.Pattern`. See `keras_admm.constraints.Sparse`.
         min_keep: int, the least number of weights (of blocks) that a tensor keeps.
         path: how the target tightens within a step. `"constant"`: the step's sparsity from the start. `"geometric"`:
             the kept count falls by a constant factor. `"root"`: nothing in the first tenth, then the same with the

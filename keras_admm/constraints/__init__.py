@@ -20,6 +20,8 @@ from keras_admm.constraints.sparse import Sparse as Sparse
 from keras_admm.constraints.sparse import Support as Support
 from keras_admm.constraints.sparse import check_sparsity as check_sparsity
 from keras_admm.constraints.summary import chunks as chunks
+from keras_admm.constraints.views import Pattern as Pattern
+from keras_admm.constraints.views import View as View
 from keras_admm.constraints.views import check_structure as check_structure
 from keras_admm.constraints.views import group_norms as group_norms
 from keras_admm.constraints.views import living as living

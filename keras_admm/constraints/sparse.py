@@ -10,7 +10,7 @@ from keras_admm import checks
 from keras_admm.constraints import floats
 from keras_admm.constraints.base import Set
 from keras_admm.constraints.projection import keep_largest, largest, restrict
-from keras_admm.constraints.views import check_structure, view
+from keras_admm.constraints.views import Pattern, check_structure, view
 
 
 def check_sparsity(name, sparsity):
@@ -34,7 +34,7 @@ class Sparse(Set):
             LiteRT has a sparse kernel for. A kernel that blocks do not divide is filled up with zeros at the ends of
             these axes, as in TFMOT: the blocks there have fewer weights. Blocks are what is counted: that share of
             them is zero exactly, at most `kept blocks * h * w` weights stay, and the share of zero weights differs from
-            `sparsity` only by what blocks at the ends lack.
+            `sparsity` only by what blocks at the ends lack. Or a `Pattern` of your own.
 
     Returns when called:
         A tensor of the shape and dtype of its input, which may be a NumPy array or a tensor of the backend.
@@ -77,14 +77,21 @@ class Sparse(Set):
 
     def kept(self, shape):
         """How many groups of a tensor of a shape stay, and of how many."""
-        groups = math.prod(view(self.structure, shape).grid)
-        return self._count(groups), groups
+        seen = view(self.structure, shape)
+        groups = math.prod(seen.grid)
+        return self._count(groups // seen.pool_count) * seen.pool_count, groups
 
     def _count(self, groups):
         return round((1 - self.sparsity) * groups)
 
     def get_config(self):
-        return {"sparsity": self.sparsity, "structure": self.structure}
+        own = isinstance(self.structure, Pattern)
+        structure = keras.saving.serialize_keras_object(self.structure) if own else self.structure
+        return {"sparsity": self.sparsity, "structure": structure}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(config["sparsity"], keras.saving.deserialize_keras_object(config["structure"]))
 
 
 @keras.saving.register_keras_serializable("keras_admm")
