@@ -111,9 +111,10 @@ class ADMMCluster(ADMM):
     Args:
         clusters: int >= 2, how many values the weights of a tensor have at most, 0 among them where there are zeros.
         scope: `"tensor"`, or `"channel"`: so many values in each output channel, TFMOT's `cluster_per_channel`.
-        zero: bool, whether one of the clusters is 0 and stays 0, while weights join and leave it: a file with many
-            zeros is smaller when zipped or packed, and kernels can leave them out. In a pruned tensor, whether more
-            weights may become 0; they are trained on, and may leave it.
+        zero: bool, whether one of the clusters is 0 and stays 0, while weights join and leave it, so that kernels can
+            leave out its weights. Files become smaller by pruning first: weights that are only clustered spread over
+            the clusters with or without 0. In a pruned tensor, whether more weights may become 0; they are trained on,
+            and may leave it.
         first_last: as in `ADMMQuantize`: with one or two layers all are clustered in one step.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
 
