@@ -130,11 +130,12 @@ def tfmot(job, sparsities):
     import tf_keras
 
     pruning = toolkit.sparsity.keras
+    end = max(MOVES, int(SHARE * job.steps) // MOVES * MOVES)  # where it moves: else it stops short of the sparsity
 
     def wrapped(layer):
         if layer.name not in sparsities:
             return layer
-        schedule = pruning.PolynomialDecay(0.0, sparsities[layer.name], 0, int(SHARE * job.steps), frequency=MOVES)
+        schedule = pruning.PolynomialDecay(0.0, sparsities[layer.name], 0, end, frequency=MOVES)
         return pruning.prune_low_magnitude(layer, schedule)
 
     twin = ka.export.to_tf_keras(job.dense())
