@@ -187,7 +187,8 @@ def test_a_fit_that_begins_later_runs_all_phases():
     assert sum(non_zeros(model).values()) == 70
 
 
-def test_learning_rates_per_phase():
+@pytest.mark.parametrize("retrain, last", [({"retrain": 0.25}, 0.25), ({}, 0.5)], ids=["both", "that of ADMM alone"])
+def test_learning_rates_per_phase(retrain, last):
     rates = []
 
     class Rates(keras.callbacks.Callback):
@@ -199,10 +200,10 @@ def test_learning_rates_per_phase():
     prune = ka.ADMMPrune(
         0.5,
         admm_epochs=4,
-        learning_rate={"admm": falling, "retrain": 0.25},
+        learning_rate={"admm": falling, **retrain},
     )
     model.fit(*batches(), epochs=5, verbose=0, callbacks=[prune, Rates()])
-    assert rates == pytest.approx([0.1, 0.01, 0.001, 0.0001, 0.25])
+    assert rates == pytest.approx([0.1, 0.01, 0.001, 0.0001, last])
     assert float(ops.convert_to_numpy(model.optimizer.learning_rate)) == 0.5
 
 

@@ -260,7 +260,7 @@ TABLE = {
         | {"optimizer": "optimizer or None", "name": "names", "biases": "boolean", "in_fit": "boolean"},
     ),
     "Engine.begin": (begun, {"model": ...}, {"epochs": "count", "steps_per_epoch": "count"}),
-    "Engine.set_learning_rate": (rated, {"model": ...}, {"rate": "not negative"}),
+    "Engine.set_learning_rate": (rated, {"model": ...}, {"rate": "not negative or None"}),
     "Engine.load_state_dict": (loaded, {"model": ..., "state": {}}, {"state": "state"}),
     "allocate": (
         ka.allocate,

@@ -120,13 +120,13 @@ class Hold:
                 adapter.renew()
 
     def set_learning_rate(self, rate):
-        """Set the learning rate of the optimizers; `release` sets each its own again."""
+        """Set the learning rate of the optimizers; `release`, or a rate of None, sets each its own again."""
         if not self._lends_rates:
             self._lends_rates = True
             for adapter, own in self._rates:
                 self._undo.callback(setattr, adapter, "learning_rate", own)
-        for adapter, _ in self._rates:
-            adapter.learning_rate = float(rate)
+        for adapter, own in self._rates:
+            adapter.learning_rate = own if rate is None else float(rate)
 
     @property
     def writes_averages(self):

@@ -49,7 +49,7 @@ class ADMM(keras.callbacks.Callback):
             `"straight_through"`, `"snap"`, `"shared_values"`, or an object of `keras_admm.retraining`, such as
             `Snap((0.5, 1.0))`. Where the set says which weights are zero, these are held, and the others train.
         learning_rate: dict with `"admm"` and / or `"retrain"`: a float, or a `LearningRateSchedule` of the number
-            of epochs since the phase began. The optimizer's own rate comes back at the end.
+            of epochs since the phase began. The optimizer's own rate comes back with the other phase, and at the end.
         optimizer: which optimizers apply the gradients of what is compressed, for models with a `train_step` and
             optimizers of their own. `"auto"`: those among the attributes of the model, in lists, dicts and models in
             it as well, the compiled one included. Or one optimizer; or a mapping of what is trained (names, patterns,
@@ -291,8 +291,9 @@ class ADMM(keras.callbacks.Callback):
             self._stop(error)
 
     def _set_learning_rate(self):
-        moment = self.engine.epoch_info
-        if moment is None or moment.phase not in self.learning_rate:
-            return
-        rate, epoch = self.learning_rate[moment.phase], moment.epoch
-        self.engine.set_learning_rate(float(rate(epoch)) if callable(rate) else rate)
+        info = self.engine.epoch_info
+        if info is not None and info.phase in self.learning_rate:
+            rate = self.learning_rate[info.phase]
+            self.engine.set_learning_rate(float(rate(info.epoch)) if callable(rate) else rate)
+        elif info is not None and info.epoch == 0 and self.learning_rate:
+            self.engine.set_learning_rate(None)

@@ -1,7 +1,4 @@
-"""The order of things: a run of ADMM on a model, epoch by epoch.
-
-The engine knows nothing of `fit`: whoever ends an epoch calls `end_epoch`. `keras_admm.ADMM` is such a caller.
-"""
+"""`Engine`, a run of ADMM on a model, epoch by epoch: it knows nothing of `fit`; whoever ends an epoch calls it."""
 
 import numpy as np
 
@@ -149,8 +146,9 @@ class Engine:
         return self._begun.version
 
     def set_learning_rate(self, rate):
-        """Set the optimizers' learning rate until `finish`, which sets each its own again."""
-        self._begun.set_learning_rate(checks.number(self.name, "rate", rate, 0, "a finite number >= 0"))
+        """Set the optimizers' learning rate until `finish`, which sets each its own again, as None does."""
+        rate = rate if rate is None else checks.number(self.name, "rate", rate, 0, "a finite number >= 0, or None")
+        self._begun.set_learning_rate(rate)
 
     def release_with(self, callbacks, interrupted):
         """Call a function, which must release, when the fit of a `CallbackList` ends in an exception."""
