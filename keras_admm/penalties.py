@@ -54,6 +54,11 @@ class Penalty(abc.ABC):
     def rule(self):
         """What a training step does to a variable that is pulled: an `attach.StepRule`, of this package or your own."""
 
+    @property
+    def grows_by_moves(self):
+        """Whether rho grows by a factor with each move of Z and U: how far depends on how many these are."""
+        return isinstance(self.rho_growth, (int, float)) and self.rho_growth > 1
+
     def growth(self, rho, residuals, fraction):
         """The factor by which rho changes with a move of Z and U.
 

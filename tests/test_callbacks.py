@@ -176,6 +176,23 @@ def test_epochs_are_divided_or_given():
         assert sum(non_zeros(model).values()) == 70
 
 
+@pytest.mark.parametrize(
+    "given, moves",
+    [
+        ({}, "auto"),
+        ({"penalty": "gradient"}, 1),
+        ({"penalty": ka.penalties.ProximalPenalty(rho=0.1)}, 1),
+        ({"penalty": ka.penalties.ProximalPenalty(rho=0.1, rho_growth=1.0)}, "auto"),
+        ({"penalty": ka.penalties.ProximalPenalty(rho=0.1, rho_end=1.0)}, "auto"),
+        ({"penalty": "gradient", "update_every": "5 steps"}, "5 steps"),
+        ({"recipe": "paper"}, 1),
+    ],
+)
+def test_a_rho_that_grows_with_each_move_moves_once_an_epoch(given, moves):
+    """1.3 to the power of 40 moves and more is no penalty that training survives."""
+    assert ka.ADMMPrune(0.5, **given).plan.update_every == moves
+
+
 def test_epochs_are_given_for_each_constraint():
     prune = ka.ADMM([ka.constraints.Sparse(0.5), ka.constraints.Sparse(0.9)], admm_epochs=[1, 2], retrain_epochs=[0, 1])
     assert [(step.admm_epochs, step.retrain_epochs) for step in prune.plan.steps] == [(1, 0), (2, 1)]

@@ -1,5 +1,6 @@
 """`ADMMPrune`, the callback for weight pruning: ADMM on sparse sets."""
 
+from keras_admm import penalties
 from keras_admm.callbacks import recipes
 from keras_admm.callbacks.admm import ADMM
 from keras_admm.plan import pruning_targets
@@ -25,7 +26,8 @@ class ADMMPrune(ADMM):
             the kept count falls by a constant factor. `"root"`: nothing in the first tenth, then the same with the
             fourth root of the time: most weights leave at once, the last ones slowly. `"cubic"`: TFMOT's polynomial
             decay. None: by the recipe.
-        recipe: what is taken for `path`, `penalty`, `update_every` and `admm_epochs` where they are None.
+        recipe: what is taken for `path`, `penalty`, `update_every` and `admm_epochs` where they are None. Beside a
+            penalty of your own whose rho grows with each move of Z and U (`rho_growth`), these move once an epoch.
 
             - `"default"`, the best that we know from 5x to 300x (`examples/benchmarks/recipes.py`): `"root"`; a
               `ProximalPenalty` whose rho grows from 0.03 to 0.3 and which leaves the kept weights free, so that the
@@ -77,11 +79,14 @@ class ADMMPrune(ADMM):
             min_keep=min_keep,
             path=by_default.path if path is None else path,
         )
+        if update_every is None:
+            own = None if penalty is None else penalties.get(penalty, name)
+            update_every = 1 if own is not None and own.grows_by_moves else by_default.update_every
         super().__init__(
             targets,
             admm_epochs=by_default.admm_epochs if admm_epochs is None else admm_epochs,
             retrain_epochs=retrain_epochs,
-            update_every=by_default.update_every if update_every is None else update_every,
+            update_every=update_every,
             penalty=by_default.penalty if penalty is None else penalty,
             **kwargs,
         )
