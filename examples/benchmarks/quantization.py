@@ -7,8 +7,6 @@ training set, by which everything here was chosen, and test accuracy last. The b
 zlib, as float32, and those of the packed file.
 """
 
-import argparse
-import json
 import os
 import sys
 import zlib
@@ -20,15 +18,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import data
 import keras
 import numpy as np
+import resumable
 from mnist_lenet300 import lenet300
 from show import table
 
 import keras_admm as ka
 
 RESULTS = Path(__file__).parents[1] / "results" / "quantization.jsonl"
+KEYS = ("network", "setting", "method", "seed")
 IMAGES, BATCH = 20_000, 128
 EPOCHS, RATE = 6, 1e-3
-SETTINGS = [(kind, n) for kind, counts in (("bits", (1, 2, 3, 4)), ("clusters", (4, 8, 16))) for n in counts]
+SETTINGS = [f"{n} bits" for n in (1, 2, 3, 4)] + [f"{n} clusters" for n in (4, 8, 16)]
 
 
 def guide():
@@ -138,89 +138,74 @@ METHODS = RIVALS | OURS
 CLUSTERS_ALONE = {"tfmot", "ours, zero", "ours, pruned first"}
 
 
-def row(args, network, setting, method, seed, parts):
-    kind, count = setting
-    train, validation, test = parts
-    model = dense(args, network, seed, train)
-    keras.utils.set_random_seed(seed)
-    model = METHODS[method](model, train, kind, count)
-    compiled(model)
-    values = [len(np.unique(w)) for w in kernels(model)]
-    bits = b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights())
-    return {
-        "network": network,
-        "setting": f"{count} {kind}",
-        "method": method,
-        "seed": seed,
-        "validation": round(100 * model.evaluate(*validation, batch_size=500, verbose=0)[1], 3),
-        "test": round(100 * model.evaluate(*test, batch_size=500, verbose=0)[1], 3),
-        "values": values,
-        "zeros": round(float(np.mean(np.concatenate([w.ravel() for w in kernels(model)]) == 0)), 4),
-        "zipped": len(zlib.compress(bits, 9)),
-        "packed": ka.packed.sizes(model).file,
-    }
+class Measurement:
+    """What measures a cell; it holds the arrays of one seed."""
+
+    def __init__(self, args):
+        self._args, self._seed = args, None
+
+    def __call__(self, cell, done):
+        network, setting, method, seed = cell
+        count, kind = setting.split()
+        train, validation, test = self._arrays(seed)
+        model = dense(self._args, network, seed, train)
+        keras.utils.set_random_seed(seed)
+        model = compiled(METHODS[method](model, train, kind, int(count)))
+        bits = b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights())
+        return {
+            "validation": score(model, validation),
+            "test": score(model, test),
+            "values": [len(np.unique(w)) for w in kernels(model)],
+            "zeros": round(float(np.mean(np.concatenate([w.ravel() for w in kernels(model)]) == 0)), 4),
+            "zipped": len(zlib.compress(bits, 9)),
+            "packed": ka.packed.sizes(model).file,
+        }
+
+    def _arrays(self, seed):
+        if self._seed != seed:
+            self._parts, self._seed = arrays(self._args.data, seed), seed
+        return self._parts
+
+
+def score(model, pair):
+    return round(100 * model.evaluate(*pair, batch_size=500, verbose=0)[1], 3)
 
 
 def kernels(model):
     return [w for w in model.get_weights() if w.ndim > 1]
 
 
-def rows(path):
-    """The rows that are done, by network, setting, method and seed."""
-    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return {(r["network"], r["setting"], r["method"], r["seed"]): r for r in found}
-
-
-def fill(args):
-    done = rows(args.results)
+def cells(args):
+    """What is asked for: networks, seeds, settings and methods, in this order."""
     for network in args.networks:
         for seed in args.seeds:
-            parts = arrays(args.data, seed)
-            for setting, method in ((s, m) for s in SETTINGS for m in args.methods):
-                if skipped(args, setting, method) or (network, f"{setting[1]} {setting[0]}", method, seed) in done:
-                    continue
-                keras.backend.clear_session()
-                result = row(args, network, setting, method, seed, parts)
-                with open(args.results, "a") as file:
-                    file.write(json.dumps(result) + "\n")
-                print(result, flush=True)
+            for setting in args.settings:
+                clusters = setting.endswith("clusters")
+                yield from ((network, setting, m, seed) for m in args.methods if clusters or m not in CLUSTERS_ALONE)
 
 
-def skipped(args, setting, method):
-    name = f"{setting[1]} {setting[0]}"
-    return args.settings and name not in args.settings or setting[0] == "bits" and method in CLUSTERS_ALONE
-
-
-def summary(done):
+def summary(rows):
     """A line for each network, setting and method that is there: means over the seeds."""
-    cells = {}
-    for network, setting, method, seed in sorted(done):
-        cells.setdefault((network, setting, method), []).append(done[network, setting, method, seed])
-    for cell, these in cells.items():
-        mean = {key: np.mean([r[key] for r in these]) for key in ("validation", "test", "zipped", "packed")}
+    for cell, these in rows.by_seeds().items():
+        mean = {k: np.mean([row[k] for row in these.values()]) for k in ("validation", "test", "zipped", "packed")}
         numbers = f"{mean['validation']:.2f}", f"{mean['zipped']:,.0f}", f"{mean['packed']:,.0f}", f"{mean['test']:.2f}"
         yield ", ".join(cell), str(len(these)), *numbers
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="folder of mnist.npz")
-    parser.add_argument("--cache", help="folder for the dense weights, trained once for each network and seed")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to which each row is appended")
+    parser = resumable.arguments(__doc__, RESULTS)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--settings", nargs="+", help="such as '2 bits'; by default all")
+    parser.add_argument("--settings", nargs="+", default=SETTINGS, choices=SETTINGS, help="such as '2 bits'")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--table", action="store_true", help="print what is done, and run nothing")
     return parser.parse_args()
 
 
 def main():
     args = arguments()
+    rows = resumable.Rows(args.results, KEYS)
     if not args.table:
-        fill(args)
-    head = ("", "seeds", "validation", "zipped", "packed", "test")
-    print(table(head, summary(rows(args.results))))
+        rows.fill(cells(args), Measurement(args))
+    print(table(("", "seeds", "validation", "zipped", "packed", "test"), summary(rows)))
 
 
 if __name__ == "__main__":

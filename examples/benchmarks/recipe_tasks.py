@@ -88,6 +88,12 @@ def mnist(folder, seed):
     return data.mnist(Path(folder) / "mnist.npz", 30_000, seed)
 
 
+def mnist_few(folder, seed):
+    """10,000 of these images to train on."""
+    (x, y), *others = mnist(folder, seed)
+    return (x[:10_000], y[:10_000]), *others
+
+
 def digits(folder, seed):
     x, x_test, y, y_test = quickstart.digits()
     order = np.random.default_rng(seed).permutation(len(x))
@@ -174,8 +180,9 @@ RATES = (5, 10, 30, 100, 300)
 LENET300 = Task("lenet300", mnist_lenet300.lenet300, mnist, 14, RATES)
 SGD = ("SGD", {"learning_rate": 0.05, "momentum": 0.9})
 FEW = {"rates": (30, 100), "dense": "lenet300"}
+DIGITS = Task("digits", quickstart.conv_net, digits, 40, RATES, batch_size=32, dense_epochs=40)
 TASKS = [
-    Task("digits", quickstart.conv_net, digits, 40, RATES, batch_size=32, dense_epochs=40),
+    DIGITS,
     LENET300,
     Task("lenet5", mnist_lenet5.lenet5, mnist, 14, RATES),
     Task("characters", gru, characters, 10, (10,), dense_epochs=10, perplexity=True),
@@ -186,4 +193,10 @@ TASKS = [
     replace(LENET300, name="lenet300, AdamW", optimizer=("AdamW", {"learning_rate": 1e-3}), **FEW),
     replace(LENET300, name="lenet300, Lion", optimizer=("Lion", {"learning_rate": 1e-4}), **FEW),
     replace(LENET300, name="lenet300, scratch", epochs=24, rates=(30, 100), dense_epochs=0),
+]
+# The same with fewer and with more epochs, for `few_steps.py`.
+LENGTHS = [replace(DIGITS, name=f"digits, {n} epochs", epochs=n, dense="digits") for n in (2, 4, 8, 16, 40, 80)]
+LENGTHS += [
+    replace(LENET300, name=f"lenet300 few, {n} epochs", arrays=mnist_few, epochs=n, dense="lenet300 few")
+    for n in (2, 3, 6, 12, 24, 48)
 ]

@@ -1,0 +1,60 @@
+"""How many training steps `ADMMPrune` takes for a sparsity: `benchmarks/few_steps.py --data DATA --cache CACHE`.
+
+The default recipe from the same dense weights in fits of few and of many epochs: a conv net on scikit-learn's digits,
+and LeNet-300-100 on 10,000 images of MNIST. Each row that is done is appended to `--results`; what is there already is
+not run again. `--table` prints, for each rate (dense weights per kept weight) and number of ADMM's training steps, the
+validation accuracy, and how far it is below the best of all lengths at that rate. From this table comes the number of
+steps (`STEPS` in keras_admm/callbacks/messages.py, for each dense weight per kept one) below which the callback says at
+the start of `fit` that they are few.
+"""
+
+import numpy as np
+import recipe_tasks
+import resumable
+from recipes import KEYS, OURS, RESULTS, TASKS, Measurement
+from show import table
+
+import keras_admm as ka
+
+LENGTHS = [task.name for task in recipe_tasks.LENGTHS]
+
+
+class CountedSteps(Measurement):
+    """Measures a cell, and says how many training steps ADMM had."""
+
+    def __call__(self, cell, done):
+        task = TASKS[cell[0]]
+        timeline = ka.ADMMPrune(0.5).plan.timeline("ADMMPrune", task.epochs)
+        train, *_ = self.arrays(task, cell[-1])
+        steps = sum(info.phase == "admm" for info in timeline) * len(task.batches(train, 0))
+        return super().__call__(cell, done) | {"admm_steps": steps}
+
+
+def summary(rows):
+    """A line for each task, rate and number of steps that is there: means over the seeds."""
+    found = []
+    for (name, rate, _), these in rows.by_seeds().items():
+        scores = [row["validation"] for row in these.values()]
+        steps = next(iter(these.values()))["admm_steps"]
+        found.append((name.partition(",")[0], rate, steps, np.mean(scores), len(scores)))
+    best = {}
+    for name, rate, _, score, _ in found:
+        best[name, rate] = max(score, best.get((name, rate), 0.0))
+    for name, rate, steps, score, seeds in sorted(found):
+        below = best[name, rate] - score
+        yield f"{name}, {rate}x", f"{steps:,}", f"{steps / rate:.1f}", str(seeds), f"{score:.2f}", f"{below:.2f}"
+
+
+def main():
+    parser = resumable.arguments(__doc__, RESULTS.with_name("few_steps.jsonl"))
+    parser.add_argument("--tasks", nargs="+", default=LENGTHS, choices=LENGTHS)
+    args = parser.parse_args()
+    rows = resumable.Rows(args.results, KEYS)
+    if not args.table:
+        cells = ((name, r, OURS, seed) for seed in args.seeds for name in args.tasks for r in recipe_tasks.RATES)
+        rows.fill(cells, CountedSteps(args))
+    print(table(("", "steps of ADMM", "by the rate", "seeds", "validation", "below the best"), summary(rows)))
+
+
+if __name__ == "__main__":
+    main()
