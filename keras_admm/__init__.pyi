@@ -7,6 +7,7 @@ from . import penalties as penalties
 from . import plots as plots
 from . import retraining as retraining
 from . import schedules as schedules
+from . import search as search
 from .allocation import allocate as allocate
 from .callbacks import ADMM as ADMM
 from .callbacks import ADMMCluster as ADMMCluster

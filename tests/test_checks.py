@@ -276,6 +276,11 @@ TABLE = {
     "save": (ka.save, {"model": ..., "path": "m.kadmm"}, {"model": "model", "path": "path"}),
     "packed.pack": (ka.packed.pack, {}, {"model": "model"}),
     "packed.sizes": (ka.packed.sizes, {"source": ...}, {"source": "source", **READING}),
+    "search.minimize": (
+        ka.search.minimize,
+        {"f": sum, "x0": [1.0, 2.0], "bounds": (0, 3), "budget": 5},
+        {"budget": "count", "seed": "count from 0", "method": "name"},
+    ),
     "mask": (ka.mask, {}, {"model": "model"}),
     "strip": (ka.strip, {}, {"model": "model"}),
     "purify": (ka.purify, {}, {"model": "model"}),

@@ -25,6 +25,7 @@ FLOORS = {
     "errors": 0,
     "checks": 0,
     "regularizers": 0,
+    "search": 0,
     "weights": 1,
     "graph": 1,
     "files": 1,
@@ -55,7 +56,7 @@ AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one anoth
 # Of the floor of training they know `plan` alone, and nothing of one another.
 ACTS = {"masking", "packed", "purification"}
 HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization"}
-HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "litert_quantizer", "tensorflow_hub"}
+HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "litert_quantizer", "tensorflow_hub", "cma"}
 
 
 def imports(source):
@@ -189,6 +190,12 @@ def strangers(source, level):
 @pytest.mark.parametrize("path", sorted((PACKAGE / "packed" / "codec").glob("*.py")), ids=lambda p: p.name)
 def test_a_reader_of_packed_files_needs_numpy_and_constriction_alone(path):
     assert set(strangers(path.read_text(), level=1)) <= {"numpy", "constriction"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "search").glob("*.py")), ids=lambda p: p.name)
+def test_search_knows_no_model(path):
+    found = [name for name in strangers(path.read_text(), level=0) if not name.startswith("keras_admm.search.")]
+    assert set(found) <= {"numpy", "cma"}
 
 
 @pytest.mark.parametrize("source", ["import keras", "from keras_admm import files", "from .. import model"])
