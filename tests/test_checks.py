@@ -34,6 +34,8 @@ BAD = {
     "share": [-0.1, 1, 1.0, 10**400, -(10**400), NAN, INF, -INF, *NO_NUMBER],
     "share or shares": [-0.1, 1, NAN, INF, [], (), [0.9, 0.5], [0.5, NAN], ["0.5"], "0.9", True, {}, *ODD],
     "fraction": [-0.1, 1.1, NAN, INF, *NO_NUMBER],
+    "energy": [0, -0.1, 1.1, NAN, INF, *NO_NUMBER],
+    "scheme": [None, 0, 1.5, NAN, True, "nonsense", "", [], (), (0, 0), (-1,), (0.5,), {}, np.zeros(2), *ODD],
     "not negative": [-1, -1e-9, 10**400, NAN, INF, -INF, *NO_NUMBER],
     "positive": [0, -1, NAN, INF, *NO_NUMBER],
     "growth": [0, -1, NAN, INF, "fast", *NO_NUMBER],
@@ -339,11 +341,18 @@ TABLE = {
         {"sparse": C.Sparse(0.5), "levels": C.Levels(4)},
         {"sparse": "sparse set", "levels": "level set"},
     ),
+    "constraints.LowRank": (
+        C.LowRank,
+        {"rank": 2},
+        {"rank": "count or None", "energy": "energy or None", "scheme": "scheme"},
+    ),
+    "constraints.LowRank of energy": (lambda energy: C.LowRank(energy=energy), {}, {"energy": "energy"}),
     "constraints.Sparse()": (called(C.Sparse(0.5)), {}, {"x": "finite tensor"}),
     "constraints.Support()": (called(C.Support([True, False])), {}, {"x": "tensor"}),
     "constraints.Levels()": (called(C.Levels(4)), {}, {"x": "finite tensor"}),
     "constraints.Codebook()": (called(C.Codebook(4)), {}, {"x": "finite tensor"}),
     "constraints.Binary()": (called(C.Binary()), {}, {"x": "finite tensor"}),
+    "constraints.LowRank()": (called(C.LowRank(1)), {}, {"x": "finite tensor"}),
     "constraints.Joint()": (called(C.Joint(C.Sparse(0.5), C.Levels(4))), {}, {"x": "finite tensor"}),
     "export.for_xnnpack": (ka.export.for_xnnpack, {}, {"model": "model"}),
     "export.strip_tfmot": (ka.export.strip_tfmot, {}, {"model": "model"}),
@@ -428,6 +437,8 @@ NOT_CALLED |= {
 }
 NOT_CALLED |= {"constraints.check_structure", "constraints.group_norms", "constraints.living"}
 NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.reached_by"}
+NOT_CALLED |= {"constraints.as_matrix", "constraints.check_energy", "constraints.check_scheme"}
+NOT_CALLED |= {"constraints.full_rank", "constraints.least_rank", "constraints.spectrum"}
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "constraints.Pattern", "constraints.View"}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_admm.constraints import Binary, Codebook, Joint, Levels, PowersOfTwo, Sparse, Support, Ternary
+from keras_admm.constraints import Binary, Codebook, Joint, Levels, LowRank, PowersOfTwo, Sparse, Support, Ternary
 from keras_admm.constraints.projection import largest
 
 pytestmark = pytest.mark.every_backend
@@ -28,6 +28,12 @@ def on(*level_grid):
 
 def few(size):
     return lambda y: np.unique(y[y != 0]).size <= size
+
+
+def of_rank_one(y):
+    """Whether a matrix is of rank 1 but for the rounding of its numbers."""
+    values = np.linalg.svd(y.astype("float64"), compute_uv=False)
+    return np.linalg.norm(values[1:]) <= 2.0**-23.9 * np.linalg.norm(values) + 2.0**-148
 
 
 def each_channel(member):
@@ -68,6 +74,9 @@ SETS = SPARSE | {
     "all in one cluster each": (Codebook(6), few(6)),
     "sparse levels": (Joint(Sparse(0.5), Levels(3)), lambda y: np.count_nonzero(y) <= 3 and on(1, 2, 3)(y)),
     "no cluster": (Joint(Sparse(0.99), Codebook(2)), lambda y: not y.any()),
+    "low rank": (LowRank(1), of_rank_one),
+    "full rank": (LowRank(2), lambda y: True),
+    "low rank, rows by hand": (LowRank(1, scheme=(1,)), of_rank_one),
     "supported levels": (Joint(Support(MASK), Levels(3)), lambda y: not y[~MASK].any() and on(1, 2, 3)(y)),
 }
 TENSORS = {

@@ -1,4 +1,4 @@
-"""Keras constraints that project a weight on a set: sparse, quantized, clustered.
+"""Keras constraints that project a weight on a set: sparse, quantized, clustered, low-rank.
 
 Each is a `keras.constraints.Constraint`: called with a tensor it returns the nearest member of the set, of the
 same shape and dtype. It serves ADMM as its projection, and any Keras layer as a `kernel_constraint`.
@@ -12,6 +12,13 @@ from keras_admm.constraints.base import is_foreign as is_foreign
 from keras_admm.constraints.codebook import Codebook as Codebook
 from keras_admm.constraints.joint import Joint as Joint
 from keras_admm.constraints.levels import Levels as Levels
+from keras_admm.constraints.low_rank import LowRank as LowRank
+from keras_admm.constraints.low_rank import as_matrix as as_matrix
+from keras_admm.constraints.low_rank import check_energy as check_energy
+from keras_admm.constraints.low_rank import check_scheme as check_scheme
+from keras_admm.constraints.low_rank import full_rank as full_rank
+from keras_admm.constraints.low_rank import least_rank as least_rank
+from keras_admm.constraints.low_rank import spectrum as spectrum
 from keras_admm.constraints.magnitudes import reached_by as reached_by
 from keras_admm.constraints.named_levels import Binary as Binary
 from keras_admm.constraints.named_levels import PowersOfTwo as PowersOfTwo

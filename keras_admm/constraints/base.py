@@ -89,6 +89,14 @@ class Set(keras.constraints.Constraint, abc.ABC):
         """The `Codes` of a member `z` of the set, or None where weights may take any number of values."""
         return None
 
+    def held(self, x):
+        """The set that a tensor is held in once it was projected: this one, unless it chose by the tensor what it asks.
+
+        Args:
+            x: float32 array, the tensor before it is projected.
+        """
+        return self
+
     @property
     def says_support(self):
         """Whether the set is given by which weights are zero: whether it has a `support`."""

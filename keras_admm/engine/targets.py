@@ -99,15 +99,21 @@ class Targets:
     def project(self, arrays, step, epochs):
         """W <- P(W), and the beginning of retraining: each weight in the way that goes with its set."""
         sets = self.sets(arrays, step, 1.0)
-        # While weights are retrained on their values, these are of the set that they were projected on.
-        if not all(each.says_support for each in sets.values()) and not self.plan.steps[step].target.fixed:
-            self._fixed_sets = {step: sets}
+        sets = self._held(arrays, sets, step)
         self._sparse = {name: each for name, each in sets.items() if each.says_support}
         self._scarcity.look(step, self._sparse, arrays, final=True)
         self._duals = {}
         for rule in self._hold.rules.values():
             rule.end_pull()
         self._enter(arrays, sets, step, 0, epochs)
+
+    def _held(self, arrays, sets, step):
+        """The sets that retraining stays in: while weights take values, of the set that they were projected on."""
+        held = {name: each.held(arrays[name]) for name, each in sets.items()}
+        fixed = self.plan.steps[step].target.fixed and held == sets
+        if not fixed and not all(each.says_support for each in held.values()):
+            self._fixed_sets = {step: held}
+        return held
 
     def retrain(self, arrays, step, epoch, epochs):
         """Go on after an epoch of retraining, with the weights of which more is kept than their zeros."""
@@ -120,8 +126,8 @@ class Targets:
 
     def _beyond_zeros(self, step):
         """The sets of a step that is being retrained which say more than what is zero; nothing is computed for it."""
-        target = self.plan.steps[step].target
-        sets = sets_of(self.name, target, self.variables, 1.0) if target.fixed else self._fixed_sets.get(step, {})
+        target, sets = self.plan.steps[step].target, self._fixed_sets.get(step, {})
+        sets = sets_of(self.name, target, self.variables, 1.0) if target.fixed and not sets else sets
         return {name: each for name, each in sets.items() if not each.says_support}
 
     def _enter(self, arrays, sets, step, epoch, epochs):
