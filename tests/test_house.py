@@ -28,6 +28,7 @@ FLOORS = {
     "search": 0,
     "weights": 1,
     "graph": 1,
+    "macs": 1,
     "files": 1,
     "lock": 1,
     "serialization": 1,
@@ -43,6 +44,7 @@ FLOORS = {
     "packed": 2,
     "masking": 2,
     "purification": 2,
+    "structure": 2,
     "callbacks": 3,
     "reporting": 3,
     "timing": 3,
@@ -54,7 +56,7 @@ FLOORS = {
 }
 AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one another
 # Of the floor of training they know `plan` alone, and nothing of one another.
-ACTS = {"masking", "packed", "purification"}
+ACTS = {"masking", "packed", "purification", "structure"}
 HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization"}
 HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "litert_quantizer", "tensorflow_hub", "cma"}
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_admm import weights
-from keras_admm.reporting import file, macs, packed_bits
+from keras_admm import macs, weights
+from keras_admm.reporting import file, packed_bits
 from keras_admm.reporting.row import ReportRow
 from keras_admm.reporting.table import Report
 

@@ -5,8 +5,8 @@ import keras
 from keras_admm import graph, weights
 from keras_admm.graph import kinds
 from keras_admm.layers import Masked
-from keras_admm.reporting import symbolic
-from keras_admm.reporting.products import Products
+from keras_admm.macs import symbolic
+from keras_admm.macs.products import Products
 
 
 def uses(model, input_shape=None):

@@ -1,0 +1,1 @@
+"""Structured compression: layers that become smaller, or two in the place of one."""
