@@ -1,5 +1,6 @@
 from . import calls as calls
 from . import flow as flow
+from . import groups as groups
 from . import kinds as kinds
 from . import stages as stages
 from .calls import Call as Call

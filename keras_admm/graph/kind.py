@@ -53,11 +53,15 @@ class Kind:
         channels: function `(layer, input_shapes, output_shapes, array)` that returns the `graph.stages` that channels
             go through, first to last, or None for a barrier: nothing is known of it, and its weights are left alone.
             `array(variable)` is the variable's value; shapes are lists.
+        groups: function `(layer, call, widths)` that says, by the methods of `graph.groups.Widths`, which channels that
+            come in and go out of a `Call` live or die together and which axes of the layer's variables carry them.
+            Without one the channels that come in never leave.
     """
 
     kernels: tuple | None = None
     uses: Callable | None = None
     channels: Callable | None = None
+    groups: Callable | None = None
 
 
 def register(layer_class, row):
@@ -65,7 +69,7 @@ def register(layer_class, row):
 
     A class without a row is a barrier for `purify`, its MACs are unknown, and its kernels are told by the words of
     their names. Which classes a row is for: kernels, also of classes that are derived from this one; MACs, also of
-    those that have no `call` of their own; channels, of this very class alone.
+    those that have no `call` of their own; channels and groups, of this very class alone.
 
     Args:
         layer_class: a class of layers, of Keras 3 or tf_keras.
@@ -118,6 +122,15 @@ def channels_of(layer):
     """How channels pass a layer, by its very class: the row's `channels`, or None."""
     row = _row(type(layer))
     return row and row.channels
+
+
+def groups_of(layer):
+    """How channels of a layer live or die together, by its very class: the row's `groups`, or None."""
+    row = _row(type(layer))
+    changed = (
+        "call" in vars(layer) or getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
+    )
+    return None if row is None or changed else row.groups
 
 
 def _row(c):

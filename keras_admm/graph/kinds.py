@@ -7,6 +7,8 @@ import keras
 import numpy as np
 
 from keras_admm.graph import channels, uses
+from keras_admm.graph.groups import activations, merges, norms, shapes
+from keras_admm.graph.groups import kernels as widths
 from keras_admm.graph.kind import ROWS, Kernel, Kind, channels_of
 from keras_admm.graph.kind import rows_of as rows_of
 from keras_admm.graph.kind import uses_of as uses_of
@@ -33,11 +35,11 @@ def stages(layer, inputs, outputs, array):
     return None if getattr(layer, "lora_enabled", False) else rule(layer, inputs, outputs, array)
 
 
-def _row(names, kernels=None, uses=None, channels=None):
+def _row(names, kernels=None, uses=None, channels=None, groups=None):
     """Puts one row in the table for several classes; `Conv#D` stands for those of one, two and three dimensions."""
     each = [name.replace("#", str(n)) for name in names.split() for n in ((1, 2, 3) if "#" in name else (0,))]
     named = tuple(Kernel(k) if isinstance(k, str) else k for k in kernels) if kernels is not None else None
-    ROWS.update(dict.fromkeys(each, Kind(kernels=named, uses=uses, channels=channels)))
+    ROWS.update(dict.fromkeys(each, Kind(kernels=named, uses=uses, channels=channels, groups=groups)))
 
 
 CELL = ("kernel", "recurrent_kernel")
@@ -45,13 +47,16 @@ CELL = ("kernel", "recurrent_kernel")
 # (MultiHeadAttention, Bidirectional) need no row for them. In tf_keras depthwise and separable convolutions are kinds
 # of `Conv`.
 DEPTHWISE = channels.DEPTHWISE, Kernel("depthwise_kernel", groups=-2, outputs=-1)
-_row("Dense", (channels.KERNEL, "quantized_kernel"), uses.at_outputs, channels.dense)
+_row("Dense", (channels.KERNEL, "quantized_kernel"), uses.at_outputs, channels.dense, widths.dense)
 _row("EinsumDense", ("kernel", "quantized_kernel"), uses.einsum)
-_row("Conv#D BaseConv", (channels.KERNEL,), uses.at_outputs, channels.convolution)
+_row("Conv#D BaseConv", (channels.KERNEL,), uses.at_outputs, channels.convolution, widths.convolution)
 _row("Conv", (channels.KERNEL, *channels.SEPARABLE), uses.at_outputs)
-_row("Conv#DTranspose BaseConvTranspose", (channels.TRANSPOSED,), uses.at_inputs, channels.transposed)
-_row("DepthwiseConv1D DepthwiseConv2D BaseDepthwiseConv", DEPTHWISE, uses.at_outputs, channels.depthwise)
-_row("SeparableConv1D SeparableConv2D BaseSeparableConv", channels.SEPARABLE, uses.at_outputs, channels.separable)
+TRANSPOSED = (channels.TRANSPOSED,)
+_row("Conv#DTranspose BaseConvTranspose", TRANSPOSED, uses.at_inputs, channels.transposed, widths.transposed)
+NAMES = "DepthwiseConv1D DepthwiseConv2D BaseDepthwiseConv"
+_row(NAMES, DEPTHWISE, uses.at_outputs, channels.depthwise, widths.depthwise)
+NAMES = "SeparableConv1D SeparableConv2D BaseSeparableConv"
+_row(NAMES, channels.SEPARABLE, uses.at_outputs, channels.separable, widths.separable)
 _row("LocallyConnected1D LocallyConnected2D", ("kernel",))
 _row("Embedding", ("embeddings", "reverse_embeddings"), uses.never)
 _row("ReversibleEmbedding", None, uses.reversible)
@@ -59,22 +64,30 @@ _row("SimpleRNNCell GRUCell LSTMCell ConvLSTMCell", CELL, uses.cell)
 _row("RNN SimpleRNN LSTM GRU ConvLSTM", None, uses.recurrent)
 _row("STFTSpectrogram", ("real_kernel", "imag_kernel"))
 
-_row("BatchNormalization", (), channels=channels.normalization)
-_row("PReLU", (), channels=channels.zero_only)
-_row("BatchNormalizationBase LayerNormalization GroupNormalization RMSNormalization SpectralNormalization", ())
+_row("BatchNormalization", (), None, channels.normalization, norms.batch)
+_row("PReLU", (), None, channels.zero_only, activations.prelu)
+_row("LayerNormalization RMSNormalization UnitNormalization", (), groups=norms.over_channels)
+_row("BatchNormalizationBase GroupNormalization SpectralNormalization", ())
 _row("Attention Discretization Normalization", ())
 
-_row("Activation", channels=channels.activation)
-_row("ReLU LeakyReLU ELU", channels=channels.own_activation)
-_row("ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise Identity", channels=channels.same)
-_row("RepeatVector SpatialDropout#D AveragePooling#D MaxPooling#D", channels=channels.same)
-_row("GlobalAveragePooling#D GlobalMaxPooling#D Cropping#D UpSampling#D", channels=channels.same)
-_row("ZeroPadding#D", channels=channels.zero_only)
-_row("Flatten Reshape", channels=channels.reshape)
-_row("Add", channels=channels.merge(lambda *values: np.sum(values, axis=0)))
-_row("Average", channels=channels.merge(lambda *values: np.mean(values, axis=0)))
-_row("Maximum", channels=channels.merge(channels.reduced(np.maximum)))
-_row("Minimum", channels=channels.merge(channels.reduced(np.minimum)))
-_row("Multiply", channels=channels.merge(channels.product))
-_row("Subtract", channels=channels.merge(lambda a, b: a - b))
-_row("Concatenate", channels=channels.concatenation)
+_row("Activation", channels=channels.activation, groups=activations.activation)
+_row("ReLU LeakyReLU ELU", channels=channels.own_activation, groups=activations.same)
+_row("Softmax", groups=activations.softmax)
+SAME = "ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise Identity SpatialDropout#D"
+_row(SAME, channels=channels.same, groups=activations.same)
+_row("Rescaling Masking", groups=activations.same)
+_row("RepeatVector", channels=channels.same, groups=shapes.repeat)
+_row("AveragePooling#D MaxPooling#D", channels=channels.same, groups=shapes.by_channel)
+_row("GlobalAveragePooling#D GlobalMaxPooling#D", channels=channels.same, groups=shapes.by_channel)
+_row("Cropping#D UpSampling#D", channels=channels.same, groups=shapes.by_channel)
+_row("ZeroPadding#D", channels=channels.zero_only, groups=shapes.padding)
+_row("Flatten", channels=channels.reshape, groups=shapes.flatten)
+_row("Reshape", channels=channels.reshape, groups=shapes.reshape)
+_row("Permute", groups=shapes.permute)
+_row("Add", None, None, channels.merge(lambda *values: np.sum(values, axis=0)), merges.merge)
+_row("Average", None, None, channels.merge(lambda *values: np.mean(values, axis=0)), merges.merge)
+_row("Maximum", None, None, channels.merge(channels.reduced(np.maximum)), merges.merge)
+_row("Minimum", None, None, channels.merge(channels.reduced(np.minimum)), merges.merge)
+_row("Multiply", None, None, channels.merge(channels.product), merges.merge)
+_row("Subtract", None, None, channels.merge(lambda a, b: a - b), merges.merge)
+_row("Concatenate", channels=channels.concatenation, groups=merges.concatenation)

@@ -1,0 +1,96 @@
+"""The way through a model that finds its groups."""
+
+from keras import tree
+
+from keras_admm import weights
+from keras_admm.graph import calls as graph_calls
+from keras_admm.graph.groups.collection import collected
+from keras_admm.graph.groups.group import WRITES
+from keras_admm.graph.groups.result import Term
+from keras_admm.graph.groups.widths import Widths
+from keras_admm.graph.kind import groups_of, uses_of
+
+NO_RULE = "is of a class that has no rule for groups (see keras_admm.graph.register)"
+
+
+def of(model, layers=None, exclude=None):
+    """Finds the channels of a model that live or die together: coupled groups for structured pruning.
+
+    What is added, multiplied or otherwise joined place by place is one group; what a layer concatenates, flattens or
+    splits is followed. A group's slices are kernels, biases, gammas and betas, such that a group whose slices that
+    write are zero has channels that are exactly zero on their way, up to the first activation that makes another
+    constant of zero. What the model takes and gives never shrinks, nor do channels of which others would change when
+    they leave (those that layer normalization or a softmax goes over), nor what a layer without a rule takes.
+
+    Args:
+        model: a built Sequential or Functional model.
+        layers: which kernels may be made smaller, same forms as in `ka.ADMM`: a group leaves only if all kernels that
+            write it are chosen. Kernels that read it shrink with it, chosen or not.
+        exclude: which may not, same forms.
+
+    Returns:
+        `Groups`.
+
+    Raises:
+        ValueError: for a model that is not built, or has no graph.
+
+    The labels that channels carry, united where they meet, follow NVIDIA's Model Optimizer; what "together" means,
+    Chen et al., "Only Train Once", arXiv:2107.07467 (zero-invariant groups) and Fang et al., "DepGraph",
+    arXiv:2301.12900.
+
+    Example: what is added is one group, of two kernels, which the last layer reads.
+
+    >>> import keras
+    >>> x = keras.Input((3,))
+    >>> a = keras.layers.Dense(2, use_bias=False, name="a")(x)
+    >>> b = keras.layers.Dense(2, use_bias=False, name="b")(x)
+    >>> model = keras.Model(x, keras.layers.Dense(1, name="c")(keras.layers.Add()([a, b])))
+    >>> found = of(model)
+    >>> [(group.name, [(s.variable.path, s.axis, s.role) for s in group.slices]) for group in found][0]
+    ('a[0]', [('a/kernel', 1, 'writes'), ('b/kernel', 1, 'writes'), ('c/kernel', 0, 'reads')])
+    >>> found.macs(), found.macs([True, False]), found.parameters([True, False])
+    (14, 7, 8)
+    """
+    calls = graph_calls.of(model, "its groups can be found")
+    widths, terms = Widths(), []
+    for call in calls:
+        widths.layer = call.layer
+        follow(call, widths, terms)
+    widths.layer = None
+    for x in tree.flatten(calls.outputs):
+        for labels in widths.axes(x):
+            widths.freeze(labels, None)
+    _leave_out(model, layers, exclude, widths)
+    return collected(model, calls, widths, terms)
+
+
+def follow(call, widths, terms):
+    """Asks the rule of a call's layer, and takes down what the call costs."""
+    rule = groups_of(call.layer)
+    if rule is None:
+        _freeze(call, widths)
+    else:
+        rule(call.layer, call, widths)
+    uses = uses_of(call.layer)
+    if uses is not None:
+        terms.append(Term(call.layer, uses, (call.reads()[0], call.outputs[0]), weights.kernels(call.layer)))
+
+
+def _freeze(call, widths):
+    """What is not known is left as it is."""
+    for x in call.reads():
+        for labels in widths.axes(x):
+            widths.freeze(labels, NO_RULE)
+    for variable in call.variables.values():
+        for axis in range(len(variable.shape)):
+            widths.carry(variable, axis, None, WRITES)
+
+
+def _leave_out(model, layers, exclude, widths):
+    if layers is None and exclude is None:
+        return
+    chosen = {id(v) for v in weights.select(model, layers, exclude, training=False).values()}
+    kernels = {id(v) for v in weights.kernels(model)} - chosen
+    for (key, axis), labels in widths.carried.items():
+        if key in kernels and WRITES in widths.roles[key, axis]:
+            widths.freeze(labels, None)
