@@ -1,12 +1,10 @@
 """Masks on what is pruned of a model, so that its zeros cannot come back, and the way to plain layers again."""
 
 import keras
-import numpy as np
-from keras import ops
 
 from keras_admm import graph
-from keras_admm.layers import Mask, Masked, kernels_of
-from keras_admm.weights import check_keras_3, storable
+from keras_admm.layers import Masked, kernels_of, masked_value
+from keras_admm.weights import check_keras_3
 
 OTHERWISE = "use Masked in your own code"
 
@@ -41,7 +39,7 @@ def mask(model):
     Reference: as for `Masked`.
     """
     check_keras_3("mask", model, "Train it with ADMMPrune in its own fit, or keep its zeros by export.tfmot.")
-    owners, value = graph.owners(model), _masked_value(model)
+    owners, value = graph.owners(model), masked_value(model)
 
     def layer_for(layer, again):
         kernels = kernels_of(layer) if isinstance(layer, keras.layers.Layer) else []
@@ -76,20 +74,4 @@ def strip(model):
     ('Dense', array([0.], dtype=float32))
     """
     check_keras_3("strip", model, "What export.tfmot holds is taken off by keras_admm.export.strip_tfmot.")
-    return graph.rebuild(model, value=_masked_value(model), without=[Masked], otherwise=OTHERWISE)
-
-
-def _masked_value(model):
-    """A function of a variable of the model that gives its value, zero where it is masked."""
-    masks = {}
-    for variable in model.variables:
-        if isinstance(variable, Mask):
-            masks.setdefault(id(variable.of), []).append(variable)
-
-    def value(variable):
-        array = storable(variable)
-        for mask in masks.get(id(variable), []):
-            array = np.where(ops.convert_to_numpy(mask), array, np.zeros((), array.dtype))
-        return array
-
-    return value
+    return graph.rebuild(model, value=masked_value(model), without=[Masked], otherwise=OTHERWISE)

@@ -242,3 +242,20 @@ def test_a_class_that_makes_its_own_layers_comes_back_whole():
 def test_a_class_that_makes_its_own_layers_takes_no_others(units, changes):
     with pytest.raises(ValueError, match=r"Received: a OwnConstructor, .* would be lost, .* heard.*, or hope"):
         rebuild(OwnConstructor(units), otherwise="hope", **changes)
+
+
+def test_a_config_within_a_config():
+    """A layer in a layer is built anew for what comes to it."""
+
+    def layer_for(layer, again):
+        if isinstance(layer, layers.Bidirectional):
+            return again(layer={"config": {"units": 2}}, backward_layer={"config": {"units": 2}})
+        return again(units=3) if layer.name == "first" else again()
+
+    first, both = layers.Dense(4, name="first"), layers.Bidirectional(layers.LSTM(3), name="both")
+    model = sequential(first, both, shape=(5, 6))
+    shapes = {"first": [(6, 3), (3,)], "both": 2 * [(3, 8), (2, 8), (8,)]}
+    pairs = [pair for layer in model.layers for pair in zip(layer.weights, shapes[layer.name], strict=True)]
+    values = {id(variable): np.ones(shape) for variable, shape in pairs}
+    new = rebuild(model, layer_for, value=lambda v: values.get(id(v), weights.storable(v)))
+    assert new.output_shape == (None, 4) and [tuple(v.shape) for v in new.weights] == sum(shapes.values(), [])

@@ -72,11 +72,14 @@ class Calls:
     Attributes:
         inputs, outputs: `Tensor`s, in the structures that the model takes and returns.
         calls: list of `Call`.
+        entries: list of pairs of the `InputLayer` of a model in the model and the `Tensor` that it is given: one for
+            each call of that model.
     """
 
     inputs: object
     outputs: object
     calls: list
+    entries: list
 
     def __iter__(self):
         return iter(self.calls)
@@ -88,7 +91,7 @@ class Calls:
             if not wanted.isdisjoint(call.outputs):
                 needed.append(call)
                 wanted.update(call.reads())
-        return Calls(self.inputs, self.outputs, needed[::-1])
+        return Calls(self.inputs, self.outputs, needed[::-1], self.entries)
 
     def readers(self):
         """For each variable, by `id(variable)`, the list of calls that read it: of a shared layer several."""
@@ -172,13 +175,13 @@ class _Walk:
 
     def __init__(self, library):
         self._library = library
-        self._calls = []
+        self._calls, self._entries = [], []
 
     def model(self, graph):
         inputs, outputs = self._library.ends(graph)
         made = tree.map_structure(self._tensor, inputs)
         known = self._graph(graph, tree.flatten(made))
-        return Calls(made, tree.map_structure(lambda x: known[id(x)], outputs), self._calls)
+        return Calls(made, tree.map_structure(lambda x: known[id(x)], outputs), self._calls, self._entries)
 
     def _graph(self, graph, given, training=None, masks=()):
         """Adds the calls of a graph; returns the tensors by the ids of its symbols.
@@ -199,6 +202,7 @@ class _Walk:
                 self._calls.append(Call(node.layer, args, kwargs, read, along, outputs, self._variables(node)))
             else:
                 graph_inside, args = inside
+                self._entries += zip(map(self._library.maker, self._inputs(graph_inside)), args, strict=True)
                 known_inside = self._graph(
                     graph_inside, args, kwargs.get("training"), [x for x in read if x not in args]
                 )

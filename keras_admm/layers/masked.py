@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_admm import checks
 from keras_admm.graph import Kind, every_layer, kinds, made_trainable, register
-from keras_admm.weights import kernels
+from keras_admm.weights import kernels, storable
 
 
 @keras.saving.register_keras_serializable("keras_admm")
@@ -229,6 +229,22 @@ def kernels_of(layer):
     """What is masked: the kernels that were made to be trained, whatever of the layer is frozen by now."""
     made = {id(v) for each in every_layer(layer) for v in made_trainable(each)}
     return [v for v in kernels(layer) if id(v) in made]
+
+
+def masked_value(model):
+    """A function of a variable of the model that gives its value, zero where it is masked."""
+    masks = {}
+    for variable in model.variables:
+        if isinstance(variable, Mask):
+            masks.setdefault(id(variable.of), []).append(variable)
+
+    def value(variable):
+        array = storable(variable)
+        for mask in masks.get(id(variable), []):
+            array = np.where(ops.convert_to_numpy(mask), array, np.zeros((), array.dtype))
+        return array
+
+    return value
 
 
 def _masked(x, mask):

@@ -49,12 +49,43 @@ def purify(model):
     >>> keras.ops.convert_to_numpy(last.bias)
     array([11.], dtype=float32)
     """
+    values, variances = _purified(model)
+    return values.write(variances)
+
+
+def purified(model):
+    """The weights of a model as `purify` would leave them, without changing it.
+
+    Args:
+        model: as for `purify`.
+
+    Returns:
+        A function of a variable of the model that gives its value, zero where it is masked.
+
+    Raises:
+        ValueError: as for `purify`.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> first, last = keras.layers.Dense(2, name="first"), keras.layers.Dense(1, name="last")
+    >>> model = keras.Sequential([keras.Input((1,)), first, last])
+    >>> model.set_weights([np.array([[3.0, 0.0]]), np.array([0.0, 2.0]), np.array([[1.0], [5.0]]), np.array([1.0])])
+    >>> purified(model)(last.bias), purified(model)(last.kernel)[:, 0]
+    (array([11.], dtype=float32), array([1., 0.], dtype=float32))
+    """
+    values, _ = _purified(model)
+    return values.array
+
+
+def _purified(model):
+    """The `Values` of a model when all is done, and the arrays among them that are variances."""
     followed, values = _followed(model), Values(model)
     facts = flow.of(followed, values.array)
     with np.errstate(all="ignore"):
         for passage in facts.passages:
             EDITS.get(type(passage.stage), _nothing)(passage.stage, passage.constants, passage.needed)
-    return values.write([p.stage.variance for p in facts.passages if isinstance(p.stage, Scale)])
+    return values, [p.stage.variance for p in facts.passages if isinstance(p.stage, Scale)]
 
 
 def _followed(model):

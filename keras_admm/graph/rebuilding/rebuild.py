@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 
 from keras_admm import checks
+from keras_admm.graph.rebuilding.configs import changed, unbuilt
 from keras_admm.graph.rebuilding.models import functional, graph_base, is_opened, opened, own_constructor
 from keras_admm.graph.rebuilding.refusals import Refusals
 from keras_admm.graph.rebuilding.state import State, set_flag
@@ -35,8 +36,9 @@ def rebuild(model, layer_for=None, *, call=None, value=storable, without=(), oth
         model: a built Sequential or Functional model of Keras 3.
         layer_for: function of a layer of the model and of a function `again` that returns the layer for its place, or
             a `Replacement`. `again()` is a new layer of the same config, `again(units=3)` one of a config that differs
-            in what is named. It is asked once for each layer that calls or merges, `InputLayer` and the operations of
-            `keras.ops` among them, but not for the models in it that are made of the new layers. By default `again()`.
+            in what is named, and in the configs within it: `again(layer={"config": {"units": 3}})`. It is asked once
+            for each layer that calls or merges, `InputLayer` and the operations of `keras.ops` among them, but not for
+            the models in it that are made of the new layers. By default `again()`.
         call: function of a layer, of the layer in its place and of the arguments of a call, which returns the outputs;
             it is used for every call, of the models in it too. A Sequential model becomes a Functional one.
         value: function of a variable of the model that gives the array for the variable in its place.
@@ -166,7 +168,8 @@ class _Rebuilding:
             config = self._wrappers.off_config(described(layer, self._layers))
             config.pop("build_config", None)
             config.pop("compile_config", None)  # or the copy is compiled too, which fails for an unregistered loss
-            config["config"].update(changes)
+            if changes:
+                config["config"] = changed(unbuilt(config["config"]), changes)
             with one_object_each(self._by_mark):
                 new = keras.saving.deserialize_keras_object(config, custom_objects=own, safe_mode=False)
                 return _of_the_same_functions(layer, new)
