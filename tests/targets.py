@@ -54,6 +54,8 @@ VALUES = {
     "bits by channel": lambda **k: ka.ADMMQuantize(3, scope="channel", biases=True, **k),
     "clusters": lambda **k: ka.ADMMCluster(4, **k),
     "clusters in one step": lambda **k: ka.ADMMCluster(4, first_last="same", **k),
+    "clusters and 0": lambda **k: ka.ADMMCluster(4, zero=True, **k),
+    "pruned, then clusters and 0": lambda **k: ka.ADMM([Sparse(0.5), Codebook(4, zero=True)], **k),
     "joint": lambda **k: ka.ADMM([Joint(Sparse(0.5), Levels(3, zero=False)), Joint(Sparse(0.7), Codebook(3))], **k),
     "sets by patterns": lambda **k: ka.ADMM({"*kernel": Codebook(4), "*bias": Levels(4)}, biases=True, **k),
     "sets of steps": lambda **k: ka.ADMM([Sparse(0.5), {"*": Levels(3, zero=False), "head": PowersOfTwo(3)}], **k),

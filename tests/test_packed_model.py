@@ -15,6 +15,7 @@ from keras import layers, ops
 from models import KINDS
 
 from keras_admm import packed
+from keras_admm.constraints import Codebook
 from keras_admm.packed import codec
 from keras_admm.packed.codec import architecture
 
@@ -151,6 +152,21 @@ def test_a_quantized_model(tmp_path):
     model = keras.Sequential([keras.Input((4,)), layers.Dense(6)])
     model.layers[0].quantize("int8")
     comes_back(model, tmp_path / "m.kadmm", np.ones((2, 4), "float32"))
+
+
+@pytest.mark.parametrize("scope", ["tensor", "channel"])
+@pytest.mark.parametrize("pruned", [False, True])
+def test_clusters_and_0_come_back(scope, pruned, tmp_path):
+    """Bit for bit, on no more values than before, 0 among them."""
+    model = keras.Sequential([keras.Input((60,)), layers.Dense(50, use_bias=False)])
+    w = np.random.default_rng(0).normal(size=(60, 50)).astype("float32")
+    w[np.abs(w) < 1.2 * pruned] = 0
+    clustered = Codebook(4, scope=scope, zero=True).project(w)
+    model.layers[0].kernel.assign(clustered)
+    comes_back(model, tmp_path / "m.kadmm", np.ones((2, 60), "float32"))
+    again = keras.ops.convert_to_numpy(packed.load(tmp_path / "m.kadmm").layers[0].kernel)
+    columns = again.T if scope == "channel" else again.reshape(1, -1)
+    assert all(0 in column and len(np.unique(column)) == 4 for column in columns)
 
 
 def lenet5():

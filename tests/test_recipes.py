@@ -116,4 +116,4 @@ def test_it_is_ahead_of_gradual_magnitude_pruning(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     found = {row["method"]: row for row in map(json.loads, rows.read_text().splitlines())}
     assert found["ours"]["kept"] == found["gradual magnitude"]["kept"] == 382
-    assert found["ours"]["validation"] > found["gradual magnitude"]["validation"] + 4
+    assert found["ours"]["validation"] > found["gradual magnitude"]["validation"] + 6

@@ -33,6 +33,7 @@ WAYS = {(target, p): {"penalty": p} for target in TARGETS for p in PENALTIES}
 WAYS |= {(target, r): {"retraining": r} for target in VALUES for r in RETRAININGS}
 WAYS |= {(target, how): OTHERWISE[how] for target in ("list of sparsities", "bits", "clusters") for how in OTHERWISE}
 GATE = [("geometric path", "gradient"), ("bits", "straight_through"), ("clusters", "shared_values"), ("joint", "snap")]
+GATE += [("clusters and 0", "straight_through")]
 
 
 class Killed(BaseException):
