@@ -1,11 +1,13 @@
 """The tasks of `recipes.py`: networks, data, and the optimizer and epochs of dense training and of compression."""
 
+import functools
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import cifar_given
 import cifar_resnet20
 import data
 import keras
@@ -104,9 +106,8 @@ def digits(folder, seed):
 def cifar(folder, seed):
     """10,000 images, normalized as the weights that are given expect it."""
     train, validation, test = data.cifar10(Path(folder) / "cifar10_jpeg.npz", 5000, seed)
-    mean, deviation = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
     train = train[0][:10_000], train[1][:10_000]
-    return [((x - mean) / deviation, y) for x, y in (train, validation, test)]
+    return [(cifar_given.normalized(x), y) for x, y in (train, validation, test)]
 
 
 def characters(folder, seed, length=64):
@@ -133,49 +134,7 @@ def gru():
     )
 
 
-def resnet20():
-    """ResNet-20 as in the weights that are given: shortcuts without weights, padding as in torch."""
-    layers = keras.layers
-
-    def conv(x, name, filters, strides):
-        x = layers.Conv2D(filters, 3, strides, use_bias=False, name=name)(layers.ZeroPadding2D()(x))
-        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
-
-    def shortcut(x, filters):
-        """Every second pixel, and channels of zeros on both sides."""
-        x = layers.Permute((1, 3, 2))(layers.MaxPooling2D(1, 2)(x))
-        return layers.Permute((1, 3, 2))(layers.ZeroPadding2D(((0, 0), (filters // 4, filters // 4)))(x))
-
-    inputs = keras.Input((32, 32, 3))
-    x = layers.ReLU()(conv(inputs, "conv1", 16, 1))
-    for stage, filters in enumerate([16, 32, 64], start=1):
-        for i in range(3):
-            strides = 2 if stage > 1 and i == 0 else 1
-            name = f"layer{stage}_{i}"
-            y = layers.ReLU()(conv(x, f"{name}_conv1", filters, strides))
-            y = conv(y, f"{name}_conv2", filters, 1)
-            x = layers.ReLU()(layers.Add()([y, x if strides == 1 else shortcut(x, filters)]))
-    return keras.Model(inputs, layers.Dense(10, name="linear")(layers.GlobalAveragePooling2D()(x)), name="resnet20")
-
-
-def given_resnet20(folder):
-    """ResNet-20 with the weights that are given, for the originals of the images."""
-    model = resnet20()
-    with np.load(Path(folder) / "resnet20_cifar10_torch.npz") as given:
-        for layer in model.layers:
-            torch = layer.name.replace("_conv", ".conv").replace("layer1_", "layer1.").replace("layer2_", "layer2.")
-            torch = torch.replace("layer3_", "layer3.")
-            if isinstance(layer, keras.layers.Conv2D):
-                layer.set_weights([given[f"{torch}.weight"].transpose(2, 3, 1, 0)])
-            elif isinstance(layer, keras.layers.BatchNormalization):
-                torch = torch.removesuffix("_bn").replace("conv", "bn")
-                kinds = ("weight", "bias", "running_mean", "running_var")
-                layer.set_weights([given[f"{torch}.{kind}"] for kind in kinds])
-            elif isinstance(layer, keras.layers.Dense):
-                layer.set_weights([given["linear.weight"].T, given["linear.bias"]])
-    return model
-
-
+RESNET20 = functools.partial(cifar_given.resnet, 20)
 RATES = (5, 10, 30, 100, 300)
 LENET300 = Task("lenet300", mnist_lenet300.lenet300, mnist, 14, RATES)
 SGD = ("SGD", {"learning_rate": 0.05, "momentum": 0.9})
@@ -186,7 +145,15 @@ TASKS = [
     LENET300,
     Task("lenet5", mnist_lenet5.lenet5, mnist, 14, RATES),
     Task("characters", gru, characters, 10, (10,), dense_epochs=10, perplexity=True),
-    Task("resnet20", resnet20, cifar, 6, (10, 30), feed=cifar_resnet20.Augmented, dense_epochs=6),
+    Task(
+        "resnet20",
+        functools.partial(cifar_given.resnet, 20),
+        cifar,
+        6,
+        (10, 30),
+        feed=cifar_resnet20.Augmented,
+        dense_epochs=6,
+    ),
     replace(LENET300, name="lenet300, 3 epochs", epochs=3, **FEW),
     replace(LENET300, name="lenet300, 60 epochs", epochs=60, **FEW),
     replace(LENET300, name="lenet300, SGD", optimizer=SGD, **FEW),

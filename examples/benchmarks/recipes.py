@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import cifar_given
 import keras
 import numpy as np
 import recipe_tasks
@@ -32,7 +33,7 @@ def dense_weights(args, task, seed, train):
     """The dense weights of a task and a seed, from the cache, or trained and put there."""
     path = Path(args.cache) / f"{task.dense or task.name}_{seed}.npz"
     keras.utils.set_random_seed(seed)
-    model = recipe_tasks.given_resnet20(args.data) if task.name == "resnet20" else task.network()
+    model = cifar_given.given(20, args.data) if task.name == "resnet20" else task.network()
     if not task.dense_epochs:
         return model.get_weights()
     if not path.exists():
