@@ -141,6 +141,91 @@ def shared():
     return keras.Model([a, b], layers.Dense(2)(layers.Dense(6, **RELU)(x)))
 
 
+def lstm():
+    def build(x):
+        x = layers.LSTM(6)(layers.LSTM(8, return_sequences=True)(x))
+        return layers.Dense(3)(x)
+
+    return _model((7, 4), build)
+
+
+def bidirectional():
+    def build(x):
+        x = layers.Bidirectional(layers.GRU(5, return_sequences=True))(layers.Embedding(10, 6)(x))
+        x = layers.Bidirectional(layers.SimpleRNN(4), merge_mode="sum")(x)
+        return layers.Dense(3)(layers.Dense(6, **RELU)(x))
+
+    return _model((7,), build, dtype="int32")
+
+
+def sequence_to_sequence():
+    """A decoder that starts from the states of an encoder; cells in an RNN."""
+    x, y = keras.Input((7, 4)), keras.Input((5, 4))
+    _, *states = layers.LSTM(6, return_state=True)(x)
+    z = layers.LSTM(6, return_sequences=True)(y, initial_state=states)
+    z = layers.RNN([layers.GRUCell(5, reset_after=False), layers.LSTMCell(6)])(z)
+    return keras.Model([x, y], layers.Dense(3)(z))
+
+
+def _encoder(attention, x):
+    """One block of a Transformer, normalized before."""
+    y = layers.LayerNormalization()(x)
+    x = layers.Add()([x, attention(y, y)])
+    y = layers.Dense(16, activation="gelu")(layers.LayerNormalization()(x))
+    return layers.Add()([x, layers.Dense(x.shape[-1])(y)])
+
+
+def transformer():
+    def build(x):
+        x = layers.Dense(8)(x)
+        for _ in range(2):
+            x = _encoder(layers.MultiHeadAttention(4, 4), x)
+        x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
+        return layers.Dense(3)(layers.Dense(8, activation="tanh")(x))
+
+    return _model((6, 4), build)
+
+
+def grouped_query():
+    def build(x):
+        x = layers.Embedding(10, 8)(x)
+        for _ in range(2):
+            x = _encoder(layers.GroupQueryAttention(4, 8, 4), x)
+        return layers.Dense(3)(layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x)))
+
+    return _model((6,), build, dtype="int32")
+
+
+def operations():
+    """A network of `keras.ops`: strided slices and padding as a shortcut, gated units, attention by products."""
+
+    def build(x):
+        x = layers.Conv2D(4, 3, padding="same", **RELU)(x)
+        y = layers.Conv2D(8, 3, strides=2, padding="same")(x)
+        x = ops.relu(y + ops.pad(x[:, ::2, ::2, :], ((0, 0), (0, 0), (0, 0), (2, 2))))
+        a, b = ops.split(layers.Conv2D(12, 1)(x), 2, axis=-1)
+        x = ops.reshape(a * ops.tanh(b) * 0.5, (-1, 16, 6))
+        query, key, value = (layers.Dense(n, use_bias=False)(x) for n in (6, 6, 8))
+        scores = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 1))), axis=-1)
+        x = ops.concatenate([ops.einsum("bqk,bkc->bqc", scores, value), x], axis=-1)
+        return layers.Dense(3)(ops.mean(x, axis=1))
+
+    return _model((8, 8, 3), build)
+
+
+def others():
+    """Group normalization, slopes for each channel, layers on every step, equations, convolutions in a cell."""
+
+    def build(x):
+        x = layers.TimeDistributed(layers.Conv2D(8, 3, padding="same"))(x)
+        x = layers.TimeDistributed(layers.GroupNormalization(4))(x)
+        x = layers.ConvLSTM2D(6, 3, padding="same")(x)
+        x = layers.PReLU(shared_axes=[1, 2])(layers.EinsumDense("bhwc,cd->bhwd", (4, 4, 8), bias_axes="d")(x))
+        return layers.Dense(3)(layers.Flatten()(x))
+
+    return _model((3, 4, 4, 2), build)
+
+
 MODELS = {
     "chain": chain,
     "residual": residual,
@@ -152,6 +237,13 @@ MODELS = {
     "autoencoder": autoencoder,
     "grouped convolutions": grouped,
     "shared": shared,
+    "LSTM": lstm,
+    "bidirectional": bidirectional,
+    "sequence to sequence": sequence_to_sequence,
+    "Transformer": transformer,
+    "grouped-query attention": grouped_query,
+    "operations": operations,
+    "others": others,
 }
 
 

@@ -23,7 +23,7 @@ def activations(found, inputs):
         return out
 
     found.calls.run(keras.tree.map_structure(ops.convert_to_tensor, inputs), compute)
-    return {x: ops.convert_to_numpy(values[x]) for x in found.tensors}
+    return {x: ops.convert_to_numpy(values[x]) for x in found.tensors if x in values}
 
 
 def perturbed(found, alive, role, rng):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_admm.graph import channels, uses
-from keras_admm.graph.groups import activations, merges, norms, shapes
+from keras_admm.graph.groups import activations, attention, einsum, merges, norms, recurrent, shapes
 from keras_admm.graph.groups import kernels as widths
 from keras_admm.graph.kind import ROWS, Kernel, Kind, channels_of
 from keras_admm.graph.kind import rows_of as rows_of
@@ -48,7 +48,7 @@ CELL = ("kernel", "recurrent_kernel")
 # of `Conv`.
 DEPTHWISE = channels.DEPTHWISE, Kernel("depthwise_kernel", groups=-2, outputs=-1)
 _row("Dense", (channels.KERNEL, "quantized_kernel"), uses.at_outputs, channels.dense, widths.dense)
-_row("EinsumDense", ("kernel", "quantized_kernel"), uses.einsum)
+_row("EinsumDense", ("kernel", "quantized_kernel"), uses.einsum, groups=einsum.einsum_dense)
 _row("Conv#D BaseConv", (channels.KERNEL,), uses.at_outputs, channels.convolution, widths.convolution)
 _row("Conv", (channels.KERNEL, *channels.SEPARABLE), uses.at_outputs)
 TRANSPOSED = (channels.TRANSPOSED,)
@@ -58,24 +58,31 @@ _row(NAMES, DEPTHWISE, uses.at_outputs, channels.depthwise, widths.depthwise)
 NAMES = "SeparableConv1D SeparableConv2D BaseSeparableConv"
 _row(NAMES, channels.SEPARABLE, uses.at_outputs, channels.separable, widths.separable)
 _row("LocallyConnected1D LocallyConnected2D", ("kernel",))
-_row("Embedding", ("embeddings", "reverse_embeddings"), uses.never)
-_row("ReversibleEmbedding", None, uses.reversible)
-_row("SimpleRNNCell GRUCell LSTMCell ConvLSTMCell", CELL, uses.cell)
-_row("RNN SimpleRNN LSTM GRU ConvLSTM", None, uses.recurrent)
+_row("Embedding", ("embeddings", "reverse_embeddings"), uses.never, groups=widths.embedding)
+_row("ReversibleEmbedding", None, uses.reversible, groups=widths.reversible_embedding)
+_row("SimpleRNNCell GRUCell LSTMCell ConvLSTMCell", CELL, uses.cell, groups=recurrent.cell)
+_row("RNN SimpleRNN LSTM GRU ConvLSTM ConvLSTM#D", None, uses.recurrent, groups=recurrent.recurrent)
+_row("Bidirectional", groups=recurrent.bidirectional)
+_row("TimeDistributed", groups=recurrent.time_distributed)
+_row("MultiHeadAttention", groups=attention.multi_head)
+_row("GroupedQueryAttention", groups=attention.grouped_query)
 _row("STFTSpectrogram", ("real_kernel", "imag_kernel"))
 
 _row("BatchNormalization", (), None, channels.normalization, norms.batch)
 _row("PReLU", (), None, channels.zero_only, activations.prelu)
 _row("LayerNormalization RMSNormalization UnitNormalization", (), groups=norms.over_channels)
-_row("BatchNormalizationBase GroupNormalization SpectralNormalization", ())
-_row("Attention Discretization Normalization", ())
+_row("GroupNormalization", (), groups=norms.group)
+_row("LayerScale", groups=norms.scale)
+_row("BatchNormalizationBase SpectralNormalization Discretization Normalization", ())
+_row("Attention", (), groups=attention.attention)
+_row("AdditiveAttention", groups=attention.additive)
 
 _row("Activation", channels=channels.activation, groups=activations.activation)
 _row("ReLU LeakyReLU ELU", channels=channels.own_activation, groups=activations.same)
 _row("Softmax", groups=activations.softmax)
 SAME = "ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise Identity SpatialDropout#D"
+SAME += " StochasticDepth"
 _row(SAME, channels=channels.same, groups=activations.same)
-_row("Rescaling Masking", groups=activations.same)
 _row("RepeatVector", channels=channels.same, groups=shapes.repeat)
 _row("AveragePooling#D MaxPooling#D", channels=channels.same, groups=shapes.by_channel)
 _row("GlobalAveragePooling#D GlobalMaxPooling#D", channels=channels.same, groups=shapes.by_channel)

@@ -1,14 +1,16 @@
 """The way through a model that finds its groups."""
 
+import keras
 from keras import tree
 
 from keras_admm import weights
 from keras_admm.graph import calls as graph_calls
+from keras_admm.graph.groups import operations
 from keras_admm.graph.groups.collection import collected
 from keras_admm.graph.groups.group import WRITES
 from keras_admm.graph.groups.result import Term
 from keras_admm.graph.groups.widths import Widths
-from keras_admm.graph.kind import groups_of, uses_of
+from keras_admm.graph.kind import groups_of, is_layer_class, uses_of
 
 NO_RULE = "is of a class that has no rule for groups (see keras_admm.graph.register)"
 
@@ -52,10 +54,11 @@ def of(model, layers=None, exclude=None):
     (14, 7, 8)
     """
     calls = graph_calls.of(model, "its groups can be found")
-    widths, terms = Widths(), []
+    terms = []
+    widths = Widths(lambda call, widths, times: _follow(call, widths, terms, times))
     for call in calls:
         widths.layer = call.layer
-        follow(call, widths, terms)
+        _follow(call, widths, terms)
     widths.layer = None
     for x in tree.flatten(calls.outputs):
         for labels in widths.axes(x):
@@ -64,16 +67,17 @@ def of(model, layers=None, exclude=None):
     return collected(model, calls, widths, terms)
 
 
-def follow(call, widths, terms):
+def _follow(call, widths, terms, times=1):
     """Asks the rule of a call's layer, and takes down what the call costs."""
-    rule = groups_of(call.layer)
-    if rule is None:
+    layer = call.layer
+    rule = groups_of(layer) if is_layer_class(type(layer)) else operations.rule_of(layer)
+    if rule is None or any(isinstance(x, keras.Variable) for x in tree.flatten((call.args, call.kwargs))):
         _freeze(call, widths)
     else:
-        rule(call.layer, call, widths)
-    uses = uses_of(call.layer)
+        rule(layer, call, widths)
+    uses = uses_of(layer)
     if uses is not None:
-        terms.append(Term(call.layer, uses, (call.reads()[0], call.outputs[0]), weights.kernels(call.layer)))
+        terms.append(Term(layer, uses, (call.reads()[0], call.outputs[0]), weights.kernels(layer), times))
 
 
 def _freeze(call, widths):
@@ -84,6 +88,8 @@ def _freeze(call, widths):
     for variable in call.variables.values():
         for axis in range(len(variable.shape)):
             widths.carry(variable, axis, None, WRITES)
+    if any(len(variable.shape) > 1 for variable in call.variables.values()):
+        widths.note(NO_RULE)
 
 
 def _leave_out(model, layers, exclude, widths):

@@ -15,9 +15,16 @@ def dense(layer, call, widths):
     """Outputs are new; other axes of the input are places."""
     (x,) = call.reads()
     *places, channels = widths.axes(x)
+    biased(layer, places, widths)
     widths.carry(layer.kernel, 0, channels, READS)
     out = written(layer, layer.kernel, -1, widths.new(layer.units), widths)
     widths.give(call.outputs[0], applied(layer.activation, [*places, out], widths))
+
+
+def biased(layer, places, widths):
+    """A bias makes what was zero at a place another value: places stay."""
+    for labels in places if layer.use_bias else ():
+        widths.freeze(labels, "adds a bias along them")
 
 
 def convolution(layer, call, widths):
@@ -81,6 +88,24 @@ def written(layer, kernel, axis, labels, widths):
     if layer.use_bias:
         widths.carry(layer.bias, -1, labels, WRITES)
     return labels
+
+
+def embedding(layer, call, widths):
+    """Only widths leave; words stay."""
+    (x,) = call.reads()
+    widths.give(
+        call.outputs[0], [*widths.axes(x), widths.carry(layer.embeddings, 1, widths.new(layer.output_dim), WRITES)]
+    )
+
+
+def reversible_embedding(layer, call, widths):
+    """A lookup, or the product with the same table, or another, that gives a number for each word."""
+    if not (call.kwargs.get("reverse") or len(call.args) > 1 and call.args[1]):
+        return embedding(layer, call, widths)
+    *places, channels = widths.axes(call.reads()[0])
+    variable, axis = (layer.embeddings, 1) if layer.tie_weights else (layer.reverse_embeddings, 0)
+    widths.carry(variable, axis, channels, READS)
+    widths.give(call.outputs[0], [*places, None])
 
 
 def _out(layer, call, axis, labels, widths):

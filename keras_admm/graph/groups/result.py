@@ -17,12 +17,14 @@ class Term(NamedTuple):
         uses: function `(layer, input_shape, output_shape)` that returns how often each weight is used.
         tensors: the call's first input and output.
         kernels: list of variables.
+        times: how often that is done in a call of the model, None where it is open.
     """
 
     layer: object
     uses: object
     tensors: tuple
     kernels: list
+    times: object
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +93,12 @@ class Groups:
     def _term(self, term, alive):
         weights = sum(self._size(kernel, alive) for kernel in term.kernels)
         count = term.uses(term.layer, *(self._shape(x, alive) for x in term.tensors))
-        if count is None:
+        if count is None or term.times is None:
             raise ValueError(
                 f"{term.layer.name}: its MACs must be known. Received: inputs of shape {term.tensors[0].shape}, "
                 "with an open size. Build the model with given sizes: keras.Input((128,)) in the place of (None,)."
             )
-        return count * weights
+        return count * weights * term.times
 
     def _size(self, variable, alive):
         widths = (self.widths.get((id(variable), axis)) for axis in range(len(variable.shape)))

@@ -1,6 +1,9 @@
 """Labels of channels, united where channels must live or die together: what the rules of layer kinds work with."""
 
+import keras
 import numpy as np
+
+from keras_admm.graph.calls import Call, Tensor
 
 FIXED = 0  # the label of all that never leaves
 
@@ -10,6 +13,9 @@ class Widths:
 
     A label is an int; an axis that may shrink has an array of them, one for each place along it. Places with one label,
     or with labels that were united, live or die together. An axis without labels (None) never shrinks.
+
+    Args:
+        ask: function `(call, widths, times)` that asks the rule of a call's layer.
 
     Attributes:
         layer: the layer or operation whose rule is asked.
@@ -22,7 +28,8 @@ class Widths:
         origins: list of the layer at which each label was made.
     """
 
-    def __init__(self):
+    def __init__(self, ask):
+        self._ask = ask
         self.layer = None
         self.tensors, self.carried, self.roles, self.variables, self.carriers = {}, {}, {}, {}, {}
         self.frozen = []
@@ -86,6 +93,10 @@ class Widths:
         if labels is not None:
             self.frozen.append((self.layer, reason, labels))
 
+    def note(self, reason):
+        """Has a layer told of whose own channels never leave."""
+        self.frozen.append((self.layer, reason, None))
+
     def settled(self):
         """Freezes what is frozen; returns those of `frozen` that made a difference and have a reason.
 
@@ -93,10 +104,37 @@ class Widths:
         """
         told = []
         for layer, reason, labels in sorted(self.frozen, key=lambda each: each[1] is not None):
-            if self.roots(labels).any() and reason is not None:
+            if reason is not None and (labels is None or self.roots(labels).any()):
                 told.append((layer, reason))
-            self._unite(labels, self.fixed(len(labels)))
+            if labels is not None:
+                self._unite(labels, self.fixed(len(labels)))
         return list(dict.fromkeys(told))
+
+    def inner(self, layer, inputs, shapes, times=1, **kwargs):
+        """Goes through a layer that another holds and calls.
+
+        Args:
+            layer: the inner layer.
+            inputs: list of `Tensor` that it is called with.
+            shapes: list of the shapes of what it gives.
+            times: how often it is called, None where that is open.
+            kwargs: other arguments that it is called with.
+
+        Returns:
+            The list of its outputs, each a `Tensor`.
+        """
+        outputs = [self.tensor(layer, shape) for shape in shapes]
+        args = tuple(inputs)
+        known = {id(v): v for v in layer.variables}
+        self._ask(Call(layer, args, kwargs, list(inputs), [None] * len(inputs), outputs, known), self, times)
+        return outputs
+
+    def tensor(self, layer, shape, axes=None):
+        """A `Tensor` inside of a layer, with the labels of its axes."""
+        made = Tensor(keras.KerasTensor(tuple(shape)), layer)
+        if axes is not None:
+            self.give(made, axes)
+        return made
 
     def carry(self, variable, axis, labels, role):
         """Says which channels the places along an axis of a variable belong to.
