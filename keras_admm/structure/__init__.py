@@ -1,1 +1,4 @@
 """Structured compression: layers that become smaller, or two in the place of one."""
+
+from keras_admm.structure.factorize import factorize as factorize
+from keras_admm.structure.low_rank_target import LowRankTarget as LowRankTarget
