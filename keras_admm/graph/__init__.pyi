@@ -19,6 +19,8 @@ from .rebuilding import functional as functional
 from .rebuilding import is_opened as is_opened
 from .rebuilding import owners as owners
 from .rebuilding import rebuild as rebuild
+from .resizing import Kept as Kept
+from .resizing import changes as changes
 from .stages import Concat as Concat
 from .stages import Elementwise as Elementwise
 from .stages import Linear as Linear

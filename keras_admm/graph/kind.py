@@ -56,12 +56,15 @@ class Kind:
         groups: function `(layer, call, widths)` that says, by the methods of `graph.groups.Widths`, which channels that
             come in and go out of a `Call` live or die together and which axes of the layer's variables carry them.
             Without one the channels that come in never leave.
+        resized: function `(layer, kept)` that returns the changes of the layer's config when of its axes only what is
+            `graph.Kept` stays, a dict. Where the config says nothing of sizes, none is needed.
     """
 
     kernels: tuple | None = None
     uses: Callable | None = None
     channels: Callable | None = None
     groups: Callable | None = None
+    resized: Callable | None = None
 
 
 def register(layer_class, row):
@@ -69,7 +72,7 @@ def register(layer_class, row):
 
     A class without a row is a barrier for `purify`, its MACs are unknown, and its kernels are told by the words of
     their names. Which classes a row is for: kernels, also of classes that are derived from this one; MACs, also of
-    those that have no `call` of their own; channels and groups, of this very class alone.
+    those that have no `call` of their own; channels, groups and resized, of this very class alone.
 
     Args:
         layer_class: a class of layers, of Keras 3 or tf_keras.
@@ -131,6 +134,12 @@ def groups_of(layer):
         "call" in vars(layer) or getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
     )
     return None if row is None or changed else row.groups
+
+
+def resized_of(layer):
+    """How the config of a layer changes when channels leave, by its very class: the row's `resized`, or None."""
+    row = _row(type(layer))
+    return row and row.resized
 
 
 def _row(c):

@@ -6,7 +6,7 @@ What is not here is a barrier for `purify`, has unknown MACs, and has its kernel
 import keras
 import numpy as np
 
-from keras_admm.graph import channels, uses
+from keras_admm.graph import channels, resizing, uses
 from keras_admm.graph.groups import activations, attention, einsum, merges, norms, recurrent, shapes
 from keras_admm.graph.groups import kernels as widths
 from keras_admm.graph.kind import ROWS, Kernel, Kind, channels_of
@@ -35,11 +35,12 @@ def stages(layer, inputs, outputs, array):
     return None if getattr(layer, "lora_enabled", False) else rule(layer, inputs, outputs, array)
 
 
-def _row(names, kernels=None, uses=None, channels=None, groups=None):
+def _row(names, kernels=None, uses=None, channels=None, groups=None, resized=None):
     """Puts one row in the table for several classes; `Conv#D` stands for those of one, two and three dimensions."""
     each = [name.replace("#", str(n)) for name in names.split() for n in ((1, 2, 3) if "#" in name else (0,))]
     named = tuple(Kernel(k) if isinstance(k, str) else k for k in kernels) if kernels is not None else None
-    ROWS.update(dict.fromkeys(each, Kind(kernels=named, uses=uses, channels=channels, groups=groups)))
+    row = Kind(kernels=named, uses=uses, channels=channels, groups=groups, resized=resized)
+    ROWS.update(dict.fromkeys(each, row))
 
 
 CELL = ("kernel", "recurrent_kernel")
@@ -47,32 +48,36 @@ CELL = ("kernel", "recurrent_kernel")
 # (MultiHeadAttention, Bidirectional) need no row for them. In tf_keras depthwise and separable convolutions are kinds
 # of `Conv`.
 DEPTHWISE = channels.DEPTHWISE, Kernel("depthwise_kernel", groups=-2, outputs=-1)
-_row("Dense", (channels.KERNEL, "quantized_kernel"), uses.at_outputs, channels.dense, widths.dense)
-_row("EinsumDense", ("kernel", "quantized_kernel"), uses.einsum, groups=einsum.einsum_dense)
-_row("Conv#D BaseConv", (channels.KERNEL,), uses.at_outputs, channels.convolution, widths.convolution)
+_row("Dense", (channels.KERNEL, "quantized_kernel"), uses.at_outputs, channels.dense, widths.dense, resizing.dense)
+_row("EinsumDense", ("kernel", "quantized_kernel"), uses.einsum, None, einsum.einsum_dense, resizing.einsum)
+NAMES = "Conv#D BaseConv"
+_row(NAMES, (channels.KERNEL,), uses.at_outputs, channels.convolution, widths.convolution, resizing.convolution)
 _row("Conv", (channels.KERNEL, *channels.SEPARABLE), uses.at_outputs)
-TRANSPOSED = (channels.TRANSPOSED,)
-_row("Conv#DTranspose BaseConvTranspose", TRANSPOSED, uses.at_inputs, channels.transposed, widths.transposed)
+NAMES = "Conv#DTranspose BaseConvTranspose"
+_row(NAMES, (channels.TRANSPOSED,), uses.at_inputs, channels.transposed, widths.transposed, resizing.transposed)
 NAMES = "DepthwiseConv1D DepthwiseConv2D BaseDepthwiseConv"
 _row(NAMES, DEPTHWISE, uses.at_outputs, channels.depthwise, widths.depthwise)
 NAMES = "SeparableConv1D SeparableConv2D BaseSeparableConv"
-_row(NAMES, channels.SEPARABLE, uses.at_outputs, channels.separable, widths.separable)
+_row(NAMES, channels.SEPARABLE, uses.at_outputs, channels.separable, widths.separable, resizing.separable)
 _row("LocallyConnected1D LocallyConnected2D", ("kernel",))
-_row("Embedding", ("embeddings", "reverse_embeddings"), uses.never, groups=widths.embedding)
-_row("ReversibleEmbedding", None, uses.reversible, groups=widths.reversible_embedding)
-_row("SimpleRNNCell GRUCell LSTMCell ConvLSTMCell", CELL, uses.cell, groups=recurrent.cell)
-_row("RNN SimpleRNN LSTM GRU ConvLSTM ConvLSTM#D", None, uses.recurrent, groups=recurrent.recurrent)
-_row("Bidirectional", groups=recurrent.bidirectional)
-_row("TimeDistributed", groups=recurrent.time_distributed)
-_row("MultiHeadAttention", groups=attention.multi_head)
-_row("GroupedQueryAttention", groups=attention.grouped_query)
+_row("Embedding", ("embeddings", "reverse_embeddings"), uses.never, None, widths.embedding, resizing.embedding)
+_row("ReversibleEmbedding", None, uses.reversible, None, widths.reversible_embedding, resizing.embedding)
+_row("SimpleRNNCell GRUCell LSTMCell", CELL, uses.cell, None, recurrent.cell, resizing.cell)
+_row("ConvLSTMCell", CELL, uses.cell, None, recurrent.cell, resizing.convolving_cell)
+_row("StackedRNNCells", resized=resizing.stacked_cells)
+_row("RNN", None, uses.recurrent, None, recurrent.recurrent, resizing.around_a_cell)
+_row("SimpleRNN LSTM GRU ConvLSTM ConvLSTM#D", None, uses.recurrent, None, recurrent.recurrent, resizing.recurrent)
+_row("Bidirectional", groups=recurrent.bidirectional, resized=resizing.both_ways)
+_row("TimeDistributed", groups=recurrent.time_distributed, resized=resizing.each_time)
+_row("MultiHeadAttention", groups=attention.multi_head, resized=resizing.attention)
+_row("GroupedQueryAttention", groups=attention.grouped_query, resized=resizing.grouped_query_attention)
 _row("STFTSpectrogram", ("real_kernel", "imag_kernel"))
 
 _row("BatchNormalization", (), None, channels.normalization, norms.batch)
 _row("PReLU", (), None, channels.zero_only, activations.prelu)
 _row("LayerNormalization RMSNormalization UnitNormalization", (), groups=norms.over_channels)
-_row("GroupNormalization", (), groups=norms.group)
-_row("LayerScale", groups=norms.scale)
+_row("GroupNormalization", (), groups=norms.group, resized=resizing.group_normalization)
+_row("LayerScale", groups=norms.scale, resized=resizing.layer_scale)
 _row("BatchNormalizationBase SpectralNormalization Discretization Normalization", ())
 _row("Attention", (), groups=attention.attention)
 _row("AdditiveAttention", groups=attention.additive)
@@ -87,9 +92,9 @@ _row("RepeatVector", channels=channels.same, groups=shapes.repeat)
 _row("AveragePooling#D MaxPooling#D", channels=channels.same, groups=shapes.by_channel)
 _row("GlobalAveragePooling#D GlobalMaxPooling#D", channels=channels.same, groups=shapes.by_channel)
 _row("Cropping#D UpSampling#D", channels=channels.same, groups=shapes.by_channel)
-_row("ZeroPadding#D", channels=channels.zero_only, groups=shapes.padding)
+_row("ZeroPadding#D", channels=channels.zero_only, groups=shapes.padding, resized=resizing.padding)
 _row("Flatten", channels=channels.reshape, groups=shapes.flatten)
-_row("Reshape", channels=channels.reshape, groups=shapes.reshape)
+_row("Reshape", channels=channels.reshape, groups=shapes.reshape, resized=resizing.reshape)
 _row("Permute", groups=shapes.permute)
 _row("Add", None, None, channels.merge(lambda *values: np.sum(values, axis=0)), merges.merge)
 _row("Average", None, None, channels.merge(lambda *values: np.mean(values, axis=0)), merges.merge)
@@ -98,3 +103,4 @@ _row("Minimum", None, None, channels.merge(channels.reduced(np.minimum)), merges
 _row("Multiply", None, None, channels.merge(channels.product), merges.merge)
 _row("Subtract", None, None, channels.merge(lambda a, b: a - b), merges.merge)
 _row("Concatenate", channels=channels.concatenation, groups=merges.concatenation)
+_row("InputLayer", resized=resizing.of_input)

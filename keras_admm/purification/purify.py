@@ -144,7 +144,7 @@ class Values:
     def array(self, variable):
         """The variable's value, zero where it is masked: one array for all who ask."""
         if id(variable) not in self._held:
-            value = np.ascontiguousarray(storable(variable))
+            value = np.require(storable(variable), requirements="C")
             for mask in self._of(variable):
                 value[~storable(mask)] = 0
             self._held[id(variable)] = value.copy(), value

@@ -4,5 +4,7 @@ from .group import STATE as STATE
 from .group import WRITES as WRITES
 from .group import Group as Group
 from .group import Slice as Slice
+from .result import FIXED as FIXED
 from .result import Groups as Groups
+from .result import living as living
 from .widths import Widths as Widths

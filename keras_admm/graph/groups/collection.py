@@ -31,7 +31,7 @@ def collected(model, calls, widths, terms):
     names = _names(calls)
     groups = _groups(order, _slices(by_axis, widths), widths, names)
     frozen = [(names[id(layer)], reason) for layer, reason in told]
-    return Groups(groups, frozen, calls, by_axis, tensors, _unique(model.weights), terms)
+    return Groups(groups, frozen, calls, by_axis, widths.roles, tensors, _unique(model.weights), terms)
 
 
 def _order(carried, roles):

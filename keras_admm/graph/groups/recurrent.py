@@ -82,7 +82,7 @@ def cell(layer, call, widths):
 
 
 def bidirectional(layer, call, widths):
-    """Both directions apart, then joined as the layer joins them."""
+    """The same unit of both directions, then joined as the layer joins them."""
     x, *states = _sequence_and_states(call)
     count = 2 if layer.merge_mode is None else 1
     first, rest = call.outputs[:count], call.outputs[count:]
@@ -94,6 +94,8 @@ def bidirectional(layer, call, widths):
         own = states[i * given : (i + 1) * given]
         shapes = [shape, *(y.shape for y in rest[i * half : (i + 1) * half])]
         sides.append(widths.inner(inner, [x], shapes, **({"initial_state": own} if own else {})))
+    # Keras takes both for equally wide.
+    widths.unite(*(widths.axes(side[0])[-1] for side in sides))
     _join(layer, [side[0] for side in sides], first, widths)
     for out, inner in zip(rest, sides[0][1:] + sides[1][1:], strict=True):
         widths.give(out, widths.axes(inner))

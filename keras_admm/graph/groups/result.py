@@ -39,13 +39,16 @@ class Groups:
         calls: the `Calls` that were followed.
         widths: dict of `(id(variable), axis)` to an array of the index of the group that each place along this axis
             belongs to, -1 where it never leaves; axes that are not in it never shrink.
+        roles: dict of `(id(variable), axis)` to a list of the roles in which the axis carries them.
         tensors: dict of `Tensor` to a tuple of such an array, or None, for each axis.
+        variables: list of the model's weights, each once.
     """
 
     groups: list
     frozen: list
     calls: object = field(repr=False)
     widths: dict = field(repr=False)
+    roles: dict = field(repr=False)
     tensors: dict = field(repr=False)
     variables: list = field(repr=False)
     terms: list = field(repr=False)

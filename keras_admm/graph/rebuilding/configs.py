@@ -2,15 +2,18 @@
 
 
 def changed(config, changes):
-    """A config with changes; where both have a dict, the changes are those of what is in it.
+    """A config with changes; where both have a dict, or lists of as many, the changes are those of what is in them.
 
     Example:
 
     >>> changed({"layer": {"config": {"units": 4, "name": "d"}}}, {"layer": {"config": {"units": 3}}})
     {'layer': {'config': {'units': 3, 'name': 'd'}}}
     """
-    both = {key for key in changes if isinstance(changes[key], dict) and isinstance(config.get(key), dict)}
-    return {**config, **changes, **{key: changed(config[key], changes[key]) for key in both}}
+    if isinstance(config, dict) and isinstance(changes, dict):
+        return {**config, **{key: changed(config.get(key), value) for key, value in changes.items()}}
+    if isinstance(config, list) and isinstance(changes, list) and len(config) == len(changes):
+        return [changed(*each) for each in zip(config, changes, strict=True)]
+    return changes
 
 
 def unbuilt(config):

@@ -1,0 +1,102 @@
+"""Which coupled groups of channels of a model are dead: zero for all inputs, or read by nobody that is alive."""
+
+import collections
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_admm.graph.groups import FIXED, READS, WRITES, living
+
+
+class Nonzeros(NamedTuple):
+    """Where a variable is not zero, along the axes that carry groups.
+
+    Attributes:
+        found: array of bools, with those axes.
+        widths: list of an array for each axis: the index of the group of each place, `FIXED` where it never leaves.
+        roles: list of the roles of each axis.
+    """
+
+    found: np.ndarray
+    widths: list
+    roles: list
+
+    def left(self, alive):
+        """The array when only some groups stay."""
+        return self.found[np.ix_(*(living(width, alive) for width in self.widths))]
+
+    def fixed_zeros(self, alive):
+        """How many places of an axis that writes are zero and never leave; of kernels, which have other axes too."""
+        left, counts = self.left(alive), [0]
+        for axis, (width, roles) in enumerate(zip(self.widths, self.roles, strict=True)):
+            if WRITES in roles and READS not in roles and left.ndim > 1:
+                hit = left.any(tuple(a for a in range(left.ndim) if a != axis))
+                counts.append(int((~hit & (width[living(width, alive)] == FIXED)).sum()))
+        return max(counts)
+
+
+class Weights:
+    """Where the weights of a model are zero.
+
+    Args:
+        groups: `Groups` of the model.
+        value: function of a variable that gives its value.
+    """
+
+    def __init__(self, groups, value):
+        self._groups = groups
+        axes = collections.defaultdict(list)
+        for key, axis in sorted(groups.widths, key=lambda each: each[1]):
+            axes[key].append(axis)
+        variables = {id(v): v for v in groups.variables}
+        self.by_variable = {key: self._nonzeros(variables[key], axes[key], value) for key in axes}
+
+    def _nonzeros(self, variable, axes, value):
+        others = tuple(axis for axis in range(len(variable.shape)) if axis not in axes)
+        keys = [(id(variable), axis) for axis in axes]
+        found = (value(variable) != 0).any(axis=others)
+        return Nonzeros(found, [self._groups.widths[k] for k in keys], [self._groups.roles[k] for k in keys])
+
+    def used(self, alive):
+        """Which groups are written, and which are read, by what is not zero of the weights that stay."""
+        written, read = (np.zeros(len(self._groups), bool) for _ in range(2))
+        for each in self.by_variable.values():
+            left = each.left(alive)
+            for axis, (width, roles) in enumerate(zip(each.widths, each.roles, strict=True)):
+                hit = width[living(width, alive)][left.any(tuple(a for a in range(left.ndim) if a != axis))]
+                for role, found in ((WRITES, written), (READS, read)):
+                    if role in roles:
+                        found[hit[hit != FIXED]] = True
+        return written, read
+
+    def fixed_zeros(self, call, alive):
+        """How many channels that a call gives are zero by its kernels and never leave."""
+        own = [self.by_variable[key] for key in call.variables if key in self.by_variable]
+        return max((each.fixed_zeros(alive) for each in own), default=0)
+
+    def is_silent(self, call, alive):
+        """Whether what a call gives does not depend on what it takes: all weights that write are zero."""
+        own = [self.by_variable[key] for key in call.variables if key in self.by_variable]
+        writing = [each for each in own if any(WRITES in roles for roles in each.roles)]
+        return bool(writing) and not any(each.left(alive).any() for each in writing)
+
+
+def alive(weights, readers, heard):
+    """Which groups cannot leave, an array of bools.
+
+    A group leaves if it is written by zeros alone, of weights whose other channels stay, or if nothing reads it.
+
+    Args:
+        weights: `Weights` of the model.
+        readers: `Readers`.
+        heard: array of bools, the groups that are not zero where they are read, though they may be written by zeros
+            alone.
+    """
+    always_read = readers.by_products | ~readers.by_kernels
+    stays = np.ones(len(heard), bool)
+    while True:
+        written, read = weights.used(stays)
+        now = stays & (written | heard) & (read | always_read)
+        if np.array_equal(now, stays):
+            return stays
+        stays = now

@@ -1,0 +1,86 @@
+"""Which branches of a model leave as a whole: what adds nothing to a sum and no channel to a concatenation."""
+
+import numpy as np
+from keras import tree
+
+from keras_admm.graph.groups import living
+
+ADDED, SUBTRACTED, STRUNG, MULTIPLIED = "Add", "Subtract", "Concatenate", "Multiply"
+
+
+class Leaving:
+    """The calls that stay, and which of their inputs do not.
+
+    Args:
+        groups: `Groups` of the model.
+        alive: array of bools over the groups.
+        zero: set of the `Tensor`s that are zero for all inputs.
+
+    Attributes:
+        calls: list of the calls that stay.
+        skipped: dict of `id(layer)` to the set of the places, among the tensors that it merges, of those that leave.
+    """
+
+    def __init__(self, groups, alive, zero):
+        self._groups, self._alive, self._zero = groups, alive, zero
+        self.skipped = self._agreed()
+        self.calls, wanted = [], set(tree.flatten(groups.calls.outputs))
+        for call in reversed(list(groups.calls)):
+            if not wanted.isdisjoint(call.outputs):
+                self.calls.insert(0, call)
+                wanted.update(self.taken(call))
+
+    def taken(self, call):
+        """The tensors that a call still takes."""
+        skipped = self.skipped.get(id(call.layer), ())
+        return [x for place, x in enumerate(call.reads()) if place not in skipped]
+
+    def _agreed(self):
+        """Of a layer that is called several times what leaves in each of its calls."""
+        found = {}
+        for call in self._groups.calls:
+            skipped = self._skipped(call)
+            found[id(call.layer)] = found.get(id(call.layer), skipped) & skipped
+        return {key: skipped for key, skipped in found.items() if skipped}
+
+    def _skipped(self, call):
+        kind, read = type(call.layer).__name__, call.reads()
+        if kind in (ADDED, SUBTRACTED):
+            skipped = {place for place, x in enumerate(read) if x in self._zero} - (
+                {0} if kind == SUBTRACTED else set()
+            )
+        elif kind == STRUNG:
+            skipped = {place for place, x in enumerate(read) if self._is_empty(x, call.layer.axis)}
+        else:
+            return set()
+        rest = [x for place, x in enumerate(read) if place not in skipped]
+        whole = kind == STRUNG or rest and np.broadcast_shapes(*map(_known, rest)) == _known(call.outputs[0])
+        return skipped if rest and whole else set()
+
+    def _is_empty(self, tensor, axis):
+        """Whether no place of an axis stays."""
+        width = self._groups.tensors.get(tensor, [None] * len(tensor.shape))[axis]
+        return width is not None and not living(width, self._alive).any()
+
+
+def _known(tensor):
+    return tuple(size or 0 for size in tensor.shape)
+
+
+def zeros(groups, weights, alive, passed):
+    """The tensors that are zero for all inputs: not by what they were for some, but by the weights.
+
+    Args:
+        groups: `Groups` of the model.
+        weights: `Weights`.
+        alive: array of bools over the groups.
+        passed: `Passed`, by which one that depends on no input is known to be zero.
+    """
+    settled, zero = set(), set()
+    for call in groups.calls:
+        read = call.reads()
+        product = type(call.layer).__name__ == MULTIPLIED and any(x in zero for x in read)
+        if product or weights.is_silent(call, alive) or read and all(x in settled for x in read):
+            settled.update(call.outputs)
+            zero.update(x for x in call.outputs if passed.is_zero(x))
+    return zero

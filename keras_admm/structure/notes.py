@@ -1,0 +1,50 @@
+"""What is dead in a model and stays all the same, said in a warning."""
+
+import collections
+import warnings
+
+import keras
+
+from keras_admm.errors import named_few
+
+
+def tell(model, groups, weights, alive, heard):
+    """Warns of dead channels that could not leave, and why.
+
+    Args:
+        model: the model.
+        groups: its `Groups`.
+        weights: its `Weights`.
+        alive: array of bools over the groups, which stay.
+        heard: array of bools, the groups that are not zero where they are read.
+    """
+    said = [*_constants(groups, weights, alive, heard), *_fixed(groups, weights, alive)]
+    if alive.all() and not said:
+        said = ["no channel is dead: prune whole channels first, with ADMMPrune(structure='channel')"]
+    if said:
+        warnings.warn(f"shrink: {model.name}: {'; '.join(said)}.", stacklevel=3)
+
+
+def _constants(groups, weights, alive, heard):
+    written, _ = weights.used(alive)
+    stays = alive & heard & ~written
+    counts = collections.Counter(group.family for group, each in zip(groups, stays, strict=True) if each)
+    if counts:
+        yield (
+            "channels that are the same for all inputs but not zero stay, since what reads them cannot take that up "
+            f"in a bias (it has none, pads with zeros, or is called several times): {_counted(counts)}"
+        )
+
+
+def _fixed(groups, weights, alive):
+    """Channels that are zero and never leave; those of the model's outputs are not spoken of."""
+    ends = set(keras.tree.flatten(groups.calls.outputs))
+    inner = [call for call in groups.calls if ends.isdisjoint(call.outputs)]
+    counts = {call.layer.name: weights.fixed_zeros(call, alive) for call in inner}
+    if groups.frozen and any(counts.values()):
+        reasons = named_few(f"{name} {reason}" for name, reason in groups.frozen)
+        yield f"channels that are zero stay, of {_counted({k: n for k, n in counts.items() if n})}, since {reasons}"
+
+
+def _counted(counts):
+    return named_few(f"{count} of {name}" for name, count in counts.items())
