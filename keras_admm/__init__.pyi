@@ -26,6 +26,8 @@ from .plan import Target as Target
 from .purification import purify as purify
 from .regularizers import ADMMRegularizer as ADMMRegularizer
 from .reporting import report as report
+from .structure import LowRankTarget as LowRankTarget
+from .structure import factorize as factorize
 from .structure import shrink as shrink
 from .timing import latency as latency
 

@@ -36,6 +36,8 @@ BAD = {
     "fraction": [-0.1, 1.1, NAN, INF, *NO_NUMBER],
     "energy": [0, -0.1, 1.1, NAN, INF, *NO_NUMBER],
     "scheme": [None, 0, 1.5, NAN, True, "nonsense", "", [], (), (0, 0), (-1,), (0.5,), {}, np.zeros(2), *ODD],
+    "budget": [None, 0.5, "macs", [], {}, {"macs": 0}, {"macs": 1.0}, {"macs": NAN}, {"macs": True}, {"flops": 0.5}]
+    + [{"macs": 0.5, "params": 0.5}, {"macs": "0.5"}, *ODD],
     "not negative": [-1, -1e-9, 10**400, NAN, INF, -INF, *NO_NUMBER],
     "positive": [0, -1, NAN, INF, *NO_NUMBER],
     "growth": [0, -1, NAN, INF, "fast", *NO_NUMBER],
@@ -287,6 +289,18 @@ TABLE = {
     "strip": (ka.strip, {}, {"model": "model"}),
     "purify": (ka.purify, {}, {"model": "model"}),
     "shrink": (ka.shrink, {"model": ...}, {"model": "model", "round_to": "count", "layers": "layers"}),
+    "factorize": (
+        ka.factorize,
+        {"model": ..., "rank": 1},
+        {"model": "model", "rank": "count or None", "energy": "energy or None", "budget": "budget or None"}
+        | {"scheme": "choice", "layers": "layers or None", "exclude": "layers or None", "verbose": "verbose"},
+    ),
+    "LowRankTarget": (
+        ka.LowRankTarget,
+        {"rank": 1},
+        {"rank": "count or None", "energy": "energy or None", "budget": "budget or None", "scheme": "scheme"}
+        | {"name": "names"},
+    ),
     "graph.rebuild": (
         ka.graph.rebuild,
         {"model": ...},
@@ -438,9 +452,9 @@ NOT_CALLED |= {
 }
 NOT_CALLED |= {"constraints.check_structure", "constraints.group_norms", "constraints.living"}
 NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.reached_by"}
-NOT_CALLED |= {"constraints.as_matrix", "constraints.check_energy", "constraints.check_scheme"}
-NOT_CALLED |= {"constraints.full_rank", "constraints.least_rank", "constraints.spectrum"}
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}
+NOT_CALLED |= {"constraints.factors", "constraints.check_energy", "constraints.check_scheme"}
+NOT_CALLED |= {"constraints.full_rank", "constraints.rows_of", "constraints.least_rank", "constraints.spectrum"}
 
 
 def test_every_public_callable_is_in_the_table():

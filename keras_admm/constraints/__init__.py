@@ -13,11 +13,12 @@ from keras_admm.constraints.codebook import Codebook as Codebook
 from keras_admm.constraints.joint import Joint as Joint
 from keras_admm.constraints.levels import Levels as Levels
 from keras_admm.constraints.low_rank import LowRank as LowRank
-from keras_admm.constraints.low_rank import as_matrix as as_matrix
 from keras_admm.constraints.low_rank import check_energy as check_energy
 from keras_admm.constraints.low_rank import check_scheme as check_scheme
+from keras_admm.constraints.low_rank import factors as factors
 from keras_admm.constraints.low_rank import full_rank as full_rank
 from keras_admm.constraints.low_rank import least_rank as least_rank
+from keras_admm.constraints.low_rank import rows_of as rows_of
 from keras_admm.constraints.low_rank import spectrum as spectrum
 from keras_admm.constraints.magnitudes import reached_by as reached_by
 from keras_admm.constraints.named_levels import Binary as Binary

@@ -180,6 +180,17 @@ def spectrum(x, scheme):
     return _decomposed(as_matrix(np.asarray(x), scheme).astype("float64"))[0]
 
 
+def factors(x, scheme, rank):
+    """Two matrices, of as large numbers each, whose product is the nearest one of a rank to a kernel's: float64."""
+    matrix = as_matrix(np.asarray(x), scheme).astype("float64")
+    squares, vectors = _decomposed(matrix)
+    vectors, roots = vectors[:, :rank], np.sqrt(np.sqrt(squares[:rank]))
+    inverse = np.divide(1, roots, out=np.zeros_like(roots), where=roots > 0)
+    if matrix.shape[1] <= matrix.shape[0]:
+        return matrix @ vectors * inverse, (vectors * roots).T
+    return vectors * roots, (vectors * inverse).T @ matrix
+
+
 def least_rank(squares, energy):
     """How few of the squared singular values, falling, have this share of their sum; 0 of none but zeros."""
     sums = np.cumsum(squares)

@@ -67,7 +67,7 @@ class Engine:
         self.model, self.name = model, name
         self._choice = layers, exclude, biases
         self.variables = weights.select(model, *self._choice)
-        self.plan = plan.of(self.variables)
+        self.plan = plan.of(model, self.variables)
         self.optimizers = (
             None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
         )

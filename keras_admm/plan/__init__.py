@@ -1,5 +1,7 @@
 """What a run does and when: a `Plan` of `Step`s, and what each aims at, its `Target`."""
 
+from keras_admm.plan.budget import Budget as Budget
+from keras_admm.plan.budget import check_budget as check_budget
 from keras_admm.plan.every import every as every
 from keras_admm.plan.plan import EpochInfo as EpochInfo
 from keras_admm.plan.plan import Plan as Plan

@@ -108,9 +108,15 @@ class Plan:
         """`update_every` as an `Every`."""
         return every("Plan", self.update_every)
 
-    def of(self, names):
-        """The plan without the steps that have no sets for any of these names."""
-        return replace(self, steps=tuple(step for step in self.steps if step.target.takes(list(names))))
+    def of(self, model, variables):
+        """The plan for a model: targets that know it, without the steps that have no sets for any of its variables.
+
+        Args:
+            model: built.
+            variables: dict of names to the variables that are compressed.
+        """
+        steps = [replace(step, target=step.target.of(model, variables)) for step in self.steps]
+        return replace(self, steps=tuple(step for step in steps if step.target.takes(list(variables))))
 
     def get_config(self):
         return _config(self)

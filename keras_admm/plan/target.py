@@ -34,6 +34,15 @@ class Target(abc.ABC):
     fixed_at_start = False
     fixed = False
 
+    def of(self, model, variables):
+        """The target for the weights of one model: this one, or one that knows what it needs of that model.
+
+        Args:
+            model: built.
+            variables: dict of names to the variables that are compressed.
+        """
+        return self
+
     @abc.abstractmethod
     def sets(self, arrays, fraction):
         """The set of each weight.

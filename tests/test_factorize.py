@@ -1,0 +1,307 @@
+"""`factorize`: two smaller layers in the place of one, with the same outputs and as few MACs as it says."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_admm as ka
+from keras_admm import weights
+from keras_admm.structure.candidates import candidates
+from keras_admm.structure.splits import RULES
+
+RNG = np.random.default_rng(0)
+# A layer; the shape of its input; the axes of its kernel that are the rows of its matrix, by channel and, where that
+# is something else, by space.
+LAYERS = {
+    "Dense": (lambda: layers.Dense(10, activation="relu"), (12,), (0,), None),
+    "Dense of sequences": (lambda: layers.Dense(10), (5, 12), (0,), None),
+    "Conv1D, causal": (lambda: layers.Conv1D(8, 3, padding="causal", dilation_rate=2), (9, 6), (0, 1), None),
+    "Conv2D, same, strides": (
+        lambda: layers.Conv2D(8, (3, 5), strides=(2, 1), padding="same", activation="tanh"),
+        (9, 11, 6),
+        (0, 1, 2),
+        (0, 2),
+    ),
+    "Conv2D, valid, strides": (lambda: layers.Conv2D(8, 3, strides=2, use_bias=False), (9, 11, 6), (0, 1, 2), (0, 2)),
+    "Conv2D, dilation": (
+        lambda: layers.Conv2D(8, 3, dilation_rate=(2, 3), padding="same"),
+        (9, 11, 6),
+        (0, 1, 2),
+        (0, 2),
+    ),
+    "Conv2D, 1x1": (lambda: layers.Conv2D(8, 1), (3, 3, 6), (0, 1, 2), (0, 2)),
+    "Conv3D": (lambda: layers.Conv3D(5, (2, 3, 3), strides=(1, 2, 2)), (4, 5, 6, 4), (0, 1, 2, 3), (0, 1, 3)),
+    "Conv1DTranspose": (lambda: layers.Conv1DTranspose(5, 3, strides=2, padding="same"), (7, 6), (0, 1), None),
+    "Conv2DTranspose": (
+        lambda: layers.Conv2DTranspose(5, 3, strides=2, output_padding=1),
+        (4, 3, 6),
+        (0, 1, 2),
+        None,
+    ),
+    "EinsumDense of heads": (
+        lambda: layers.EinsumDense("abc,cde->abde", output_shape=(None, 4, 3), bias_axes="de"),
+        (5, 6),
+        (0,),
+        None,
+    ),
+    "EinsumDense back from heads": (
+        lambda: layers.EinsumDense("abcd,cde->abe", output_shape=(None, 9), bias_axes="e"),
+        (5, 4, 3),
+        (0, 1),
+        None,
+    ),
+    "EinsumDense, ...": (
+        lambda: layers.EinsumDense("...x,xy->...y", output_shape=7, bias_axes="y", activation="relu"),
+        (5, 6),
+        (0,),
+        None,
+    ),
+    "EinsumDense, channels first": (
+        lambda: layers.EinsumDense("abc,cd->adb", output_shape=(7, None)),
+        (5, 6),
+        (0,),
+        None,
+    ),
+}
+CASES = [(name, "channel") for name in LAYERS] + [(name, "spatial") for name in LAYERS if LAYERS[name][3]]
+
+
+def cut(array, rows, rank):
+    """The nearest array of a rank, seen as a matrix of given rows, by NumPy's own decomposition."""
+    columns = [axis for axis in range(array.ndim) if axis not in rows]
+    moved = np.transpose(array, [*rows, *columns])
+    matrix = moved.reshape(np.prod([array.shape[axis] for axis in rows]), -1)
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    made = ((left[:, :rank] * values[:rank]) @ right[:rank]).reshape(moved.shape)
+    return np.transpose(made, np.argsort([*rows, *columns]))
+
+
+def of_rank(model, rank, rows=None):
+    """Draw all weights, kernels of a rank."""
+    for variable in model.variables:
+        array = RNG.normal(size=variable.shape)
+        kernel = variable.name in ("kernel", "recurrent_kernel") and array.ndim > 1
+        array = cut(array, tuple(range(array.ndim - 1)) if rows is None else rows, rank) if kernel else np.abs(array)
+        weights.write(variable, array)
+    return model
+
+
+def outputs(model, x):
+    return [ops.convert_to_numpy(y) for y in keras.tree.flatten(model(x, training=False))]
+
+
+def assert_same_outputs(small, model, x):
+    for y, z in zip(outputs(small, x), outputs(model, x), strict=True):
+        np.testing.assert_allclose(y, z, atol=1e-4 * max(1, np.abs(z).max()))
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name, scheme", CASES)
+def test_each_layer_comes_apart_with_the_same_outputs(name, scheme):
+    make, shape, channel, spatial = LAYERS[name]
+    model = of_rank(keras.Sequential([keras.Input(shape), make()]), 2, rows=spatial if scheme == "spatial" else channel)
+    small = ka.factorize(model, scheme=scheme, verbose=0)
+    assert len(small.layers) == 2 and isinstance(small, keras.Sequential)
+    assert small.layers[1].name == model.layers[0].name
+    first, second = ops.shape(small.layers[0].kernel), ops.shape(small.layers[1].kernel)
+    assert np.prod(first) + np.prod(second) < np.prod(model.layers[0].kernel.shape)
+    assert_same_outputs(small, model, RNG.normal(size=(2, *shape)).astype("float32"))
+
+
+def test_every_rule_has_a_row():
+    assert {type(make()) for make, *_ in LAYERS.values()} | {layers.Conv3DTranspose} == set(RULES)
+
+
+def test_the_layers_by_hand(capsys):
+    """A 3x3 convolution of 4 to 6 channels of rank 2 at 25 places: 3 * 3 * 4 * 6 = 216 to 2 * (36 + 6) = 84 a place."""
+    layer = layers.Conv2D(6, 3, padding="same", activation="relu", kernel_regularizer="l2", name="conv")
+    model = of_rank(keras.Sequential([keras.Input((5, 5, 4)), layer, layers.Flatten()]), 2)
+    small = ka.factorize(model)
+    said = capsys.readouterr().out
+    assert "factorize: 1 of 1 layers in two, 5,400 to 2,100 of their MACs" in said
+    assert "  conv: rank 2 of 6, 5,400 to 2,100 MACs" in said
+    first, second, _ = small.layers
+    assert (first.name, first.kernel_size, first.filters, first.use_bias) == ("conv_basis", (3, 3), 2, False)
+    assert (second.name, second.kernel_size, second.filters) == ("conv", (1, 1), 6)
+    assert first.activation.__name__ == "linear" and second.activation.__name__ == "relu"
+    assert first.kernel_regularizer and second.kernel_regularizer
+    assert ka.report(small).total.macs == 2100
+
+
+def test_the_cheaper_scheme_is_taken():
+    """Of rank 1, at a place: of 3 to 9 channels 27 + 9 or 3 * 3 + 3 * 9, of 9 to 3 81 + 3 or 3 * 9 + 3 * 3."""
+    for inputs, outputs_, cheaper in [(3, 9, 36), (9, 3, 36)]:
+        kernel = np.einsum("h,w,i,o->hwio", *(RNG.normal(size=n) for n in (3, 3, inputs, outputs_)))
+        conv = layers.Conv2D(outputs_, 3, padding="same", use_bias=False)
+        model = keras.Sequential([keras.Input((4, 4, inputs)), conv])
+        model.set_weights([kernel])
+        assert ka.report(ka.factorize(model, verbose=0)).total.macs == 16 * cheaper
+    assert ka.report(ka.factorize(model, scheme="channel", verbose=0)).total.macs == 16 * 84
+
+
+def branches():
+    """A residual block, a layer that is called twice, a model in the model, one that is frozen."""
+    x = keras.Input((8, 8, 6))
+    shared = layers.Conv2D(6, 3, padding="same", name="shared")
+    y = layers.BatchNormalization()(shared(layers.ReLU()(shared(x))))
+    inner = keras.Sequential([keras.Input((8, 8, 6)), layers.Conv2D(12, 3, name="deep"), layers.ReLU()], name="inner")
+    y = inner(layers.Add()([x, y]))
+    frozen = layers.Dense(16, name="frozen", trainable=False)
+    out = layers.Dense(10, activation="softmax", name="head")(frozen(layers.GlobalAveragePooling2D()(y)))
+    return of_rank(keras.Model(x, out), 2)
+
+
+@pytest.mark.every_backend
+def test_graphs_keep_what_is_shared_and_frozen():
+    model = branches()
+    small = ka.factorize(model, verbose=0)
+    assert_same_outputs(small, model, RNG.normal(size=(3, 8, 8, 6)).astype("float32"))
+    assert not small.get_layer("frozen").trainable and not small.get_layer("frozen_basis").trainable
+    assert small.get_layer("head").trainable
+    assert len(small.get_layer("shared_basis")._inbound_nodes) == 2
+    kernels = [v.path for v in weights.kernels(small)]
+    assert sum("shared" in path for path in kernels) == 2 and sum("deep" in path for path in kernels) == 2
+    assert model.get_layer("shared").kernel.shape == (3, 3, 6, 6)  # as it was
+
+
+def test_the_factors_are_layers_like_others(tmp_path):
+    model = branches()
+    small = ka.factorize(model, verbose=0)
+    small.save(tmp_path / "small.keras")
+    ka.save(small, tmp_path / "small.kadmm")
+    x = RNG.normal(size=(3, 8, 8, 6)).astype("float32")
+    for again in (keras.models.load_model(tmp_path / "small.keras"), ka.load(tmp_path / "small.kadmm")):
+        np.testing.assert_array_equal(outputs(again, x)[0], outputs(small, x)[0])
+    small.compile("adam", "sparse_categorical_crossentropy")
+    prune = ka.ADMM([ka.constraints.Sparse(0.5), ka.constraints.Levels(3, zero=False)], exclude="frozen*")
+    small.fit(x, np.arange(3), epochs=4, verbose=0, callbacks=[prune])
+    kernel = ops.convert_to_numpy(small.get_layer("shared_basis").kernel)
+    assert np.unique(np.abs(kernel[kernel != 0])).size <= 4
+
+
+def refused():
+    """A layer of every kind that does not come apart, and what is said of it."""
+    x = keras.Input((8, 8, 6))
+    y = layers.Conv2D(6, 3, groups=2, name="grouped")(x)
+    y = layers.DepthwiseConv2D(3, name="depthwise")(y)
+    y = layers.Conv2D(8, 3, kernel_constraint="non_neg", name="held")(y)
+    y = layers.Reshape((4, 8))(y)
+    y = layers.TimeDistributed(layers.Dense(8), name="each")(y)
+    y = layers.MultiHeadAttention(2, 4, name="attention")(y, y)
+    y = layers.EinsumDense("abc,bcd->abd", output_shape=(4, 8), name="own")(y)
+    y = layers.LSTM(5, name="lstm")(y)
+    y = layers.Dense(3, name="dense")(y)
+    return keras.Model(x, y)
+
+
+def test_what_stays_is_said(capsys):
+    model = refused()
+    small = ka.factorize(model)
+    said = capsys.readouterr().out
+    for line in [
+        "grouped/kernel stays: its channels come in groups",
+        "depthwise/kernel stays: a DepthwiseConv2D does not come apart",
+        "held/kernel stays: it has a kernel_constraint",
+        "each/dense/kernel stays: a TimeDistributed does not come apart",
+        "attention/query/kernel stays: a MultiHeadAttention does not come apart",
+        "own/kernel stays: its equation has a kernel of its own for each place",
+        "lstm/lstm_cell/recurrent_kernel stays: a LSTM does not come apart",
+        "dense/kernel stays: rank 3 of 3 saves no MACs",
+        "factorize: 0 of 12 layers in two, 0 to 0 of their MACs; outputs differ by 0",
+    ]:
+        assert line in said, said
+    assert [type(layer) for layer in small.layers] == [type(layer) for layer in model.layers]
+
+
+class Backwards(layers.Layer):
+    """A layer that reads another one's kernel."""
+
+    def __init__(self, dense):
+        super().__init__()
+        self.dense = dense
+
+    def call(self, x):
+        return ops.matmul(x, ops.transpose(self.dense.kernel))
+
+
+def test_weights_that_another_layer_reads_stay():
+    x, dense = keras.Input((6,)), layers.Dense(5, name="d")
+    model = keras.Model(x, Backwards(dense)(dense(x)))
+    found, refused = candidates(model, weights.named(model), "channel")
+    assert not found and refused["d/kernel"] == "another layer reads it too"
+
+
+@pytest.mark.parametrize("budget", [{"macs": 0.5}, {"params": 0.4}, {"macs": 100_000}])
+def test_a_budget_is_met(budget):
+    layer = {"padding": "same", "activation": "relu"}
+    convs = [layers.Conv2D(16, 3, **layer), layers.Conv2D(24, 3, strides=2, **layer), layers.Conv2D(16, 3, **layer)]
+    model = keras.Sequential([keras.Input((8, 8, 8)), *convs, layers.Flatten(), layers.Dense(10)])
+    of_rank(model, 30)
+    small = ka.factorize(model, budget=budget, verbose=0)
+    ((unit, amount),) = budget.items()
+    whole, left = (ka.report(m).total.macs if unit == "macs" else m.count_params() for m in (model, small))
+    allowed = amount if isinstance(amount, int) else amount * whole
+    assert 0.98 * allowed < left <= allowed
+
+
+def test_what_a_cut_loses_is_said_layer_by_layer(capsys):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4, use_bias=False, name="d")])
+    model.set_weights([np.diag([2.0, 1.0, 1.0, 0.0])])
+    small = ka.factorize(model, rank=1)
+    assert "  d: rank 1 of 4, 16 to 8 MACs, which cuts off 0.58 of its norm" in capsys.readouterr().out
+    np.testing.assert_allclose(outputs(small, np.eye(4))[0], np.diag([2.0, 0, 0, 0]), atol=1e-6)
+    ka.factorize(model, energy=0.6)
+    assert "rank 1 of 4" in capsys.readouterr().out
+
+
+def test_half_precision(capsys):
+    model = keras.Sequential([keras.Input((16,)), layers.Dense(16, dtype="mixed_bfloat16")])
+    small = ka.factorize(of_rank(model, 2), verbose=0)
+    assert len(small.layers) == 2 and small.layers[0].compute_dtype == "bfloat16"
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(4)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def subclassed():
+    model = Own()
+    model(np.ones((1, 3)))
+    return model
+
+
+def nothing():
+    return keras.Sequential([keras.Input((8,)), layers.ReLU()])
+
+
+def dense():
+    return keras.Sequential([keras.Input((8,)), layers.Dense(8, name="d")], name="m")
+
+
+@pytest.mark.parametrize(
+    "make, how, said",
+    [
+        (subclassed, {}, "only a Sequential or Functional model has a graph to follow.* Received: a Own"),
+        (
+            dense,
+            {"rank": 9},
+            "must be at most the full rank of each kernel. Received: rank=9, above .*, 8. Lower",
+        ),
+        (dense, {"budget": {"macs": 0.1}}, "must be at least what the model costs .* 6 of 64 macs, where .* leave 16"),
+        (dense, {"rank": 2, "energy": 0.5}, "one of `rank`, `energy` and `budget` must be given"),
+        (
+            lambda: keras.Sequential([keras.Input((8,)), layers.ReLU()]),
+            {"rank": 2},
+            "at least one layer must come apart",
+        ),
+    ],
+)
+def test_what_cannot_be_gets_a_sentence(make, how, said):
+    with pytest.raises(ValueError, match=said):
+        ka.factorize(make(), **how)
