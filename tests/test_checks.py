@@ -96,6 +96,7 @@ BAD = {
     + [Odd(), 1j, b"bytes"],
     "learning_rate": [0.1, "fast", [], {"admm": -1}, {"admm": NAN}, {"admm": INF}, {"admm": "1"}, {"admm": None}]
     + [{"admm": True}, {"train": 0.1}, *ODD],
+    "axes": [0, -1, 1.5, NAN, True, "nonsense", "", [], (), ((-2,), (-1,), ()), {}, np.zeros(2), *ODD],
     "snap": [None, 0.5, "all", (), (0.5,), (0.5, 0.4, 1), (0, 1), (NAN, 1), ("1",), (True,), {}, *ODD],
     "optimizer": [None, 0, NAN, "adam", "", [], {}, {"*": None}, {"*": "adam"}, {0: keras.optimizers.SGD()}]
     + [keras.optimizers.SGD, np.zeros(2), *ODD],
@@ -215,7 +216,12 @@ TABLE = {
     "ADMMPrune": (
         ka.ADMMPrune,
         {"sparsity": 0.5},
-        {"sparsity": "share or shares", "allocation": "allocation", "structure": "name", "min_keep": "count from 0"}
+        {
+            "sparsity": "share or shares",
+            "allocation": "allocation or None",
+            "structure": "name",
+            "min_keep": "count from 0",
+        }
         | {"path": "choice", "recipe": "name", **HOW, "update_every": "every or None", "penalty": "name or None"},
     ),
     "ADMMQuantize": (
@@ -241,7 +247,13 @@ TABLE = {
     "PruningTarget": (
         ka.PruningTarget,
         {"sparsity": 0.5},
-        {"sparsity": "share", "start": "share", "allocation": "allocation", "structure": "name", "path": "choice"}
+        {
+            "sparsity": "share",
+            "start": "share",
+            "allocation": "allocation or None",
+            "structure": "name",
+            "path": "choice",
+        }
         | {"min_keep": "count from 0", "name": "names"},
     ),
     "constraints.Foreign": (C.Foreign, {}, {"constraint": "foreign set"}),
@@ -336,7 +348,7 @@ TABLE = {
         {"layer": keras.layers.Dense(2)},
         {"layer": "layer", "masks": "masks"},
     ),
-    "constraints.Sparse": (C.Sparse, {"sparsity": 0.5}, {"sparsity": "share", "structure": "name"}),
+    "constraints.Sparse": (C.Sparse, {"sparsity": 0.5}, {"sparsity": "share", "structure": "name", "axes": "axes"}),
     "constraints.Support": (C.Support, {}, {"mask": "mask"}),
     "constraints.Levels": (
         C.Levels,
@@ -450,7 +462,8 @@ NOT_CALLED |= {
     "constraints.as_set",
     "constraints.is_foreign",
 }
-NOT_CALLED |= {"constraints.check_structure", "constraints.group_norms", "constraints.living"}
+NOT_CALLED |= {"constraints.Axes", "constraints.group_norms", "constraints.pattern", "constraints.says_sparsity"}
+NOT_CALLED |= {"constraints.view"}
 NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.reached_by"}
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}
 NOT_CALLED |= {"constraints.factors", "constraints.check_energy", "constraints.check_scheme"}

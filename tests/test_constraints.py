@@ -51,6 +51,10 @@ SPARSE = {
     "partial blocks": (Sparse(0.5, "block(2,2)"), lambda y: not (y[:, :2].any() and y[:, 2].any())),
     "blocks larger than the kernel": (Sparse(0.4, "block(5,7)"), lambda y: True),
     "input blocks": (Sparse(0.6, "block(1,2)"), lambda y: np.count_nonzero(y.any(axis=0)) <= 1),
+    "filters": (Sparse(0.4, "filter"), lambda y: np.count_nonzero(y.any(axis=0)) <= 2),
+    "rows": (Sparse(0.6, "row"), lambda y: np.count_nonzero(y.any(axis=0)) <= 1),
+    "columns": (Sparse(0.5, "column"), lambda y: np.count_nonzero(y.any(axis=1)) <= 1),
+    "one of two zero": (Sparse(structure="1:2"), lambda y: (np.count_nonzero(y, axis=0) <= 1).all()),
 }
 SETS = SPARSE | {
     "levels": (Levels(3), on(1, 2, 3)),
@@ -256,13 +260,13 @@ def test_what_a_share_of_blocks_promises(sparsity):
 
 
 def test_blocks_of_one_axis_get_a_sentence():
-    with pytest.raises(ValueError, match=r"blocks need two axes.* Received: a tensor of shape \(4,\). Exclude"):
+    with pytest.raises(ValueError, match=r"'block\(1,4\)' needs two axes.* Received: .* shape \(4,\). Exclude"):
         Sparse(0.5, "block(1,4)")(np.ones(4))
 
 
 @pytest.mark.parametrize("structure", ["block(0,4)", "block(1)", "filters", None])
 def test_an_unknown_structure_gets_a_sentence(structure):
-    with pytest.raises(ValueError, match="must be 'element', 'block"):
+    with pytest.raises(ValueError, match="must be 'element', 'filter', .*'block"):
         Sparse(0.5, structure)
 
 

@@ -150,7 +150,7 @@ class Rows(Pattern):
     def __init__(self, height):
         self.height = height
 
-    def view(self, shape):
+    def view(self, shape, axes):
         *rest, inputs, outputs = shape
         split = (*rest, inputs // self.height, self.height, outputs)
         return View(tuple(shape), split, order=tuple(range(len(split))), pools=0, members=2)

@@ -103,6 +103,41 @@ def test_the_kernels_of_each_layer(library, name):
     assert len(weights.biases(layer)) == sum("bias" in n for n in own_names(layer.variables))
 
 
+# The axes of inputs, outputs and groups of each kernel, by hand; other layers have what `Dense` has.
+AXES = {
+    "Dense": [((0,), (1,), ())],
+    "Conv2D": [((2,), (3,), ())],
+    "Conv1DTranspose": [((2,), (1,), ())],
+    "Conv2DTranspose": [((3,), (2,), ())],
+    "Conv3DTranspose": [((4,), (3,), ())],
+    "DepthwiseConv1D": [((), (2,), (1,))],
+    "DepthwiseConv2D": [((), (3,), (2,))],
+    "SeparableConv2D": [((), (3,), (2,)), ((2,), (3,), ())],
+    "EinsumDense": [((0,), (1, 2), ())],
+    "Embedding": [((0,), (1,), ())],
+    "LSTM": [((0,), (1,), ())] * 2,
+    "ConvLSTM2D": [((2,), (3,), ())] * 2,
+    "Bidirectional": [((0,), (1,), ())] * 4,
+    "MultiHeadAttention": [((0,), (1, 2), ())] * 3 + [((0, 1), (2,), ())],
+    "TimeDistributed": [((0,), (1,), ())],
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("name", AXES)
+def test_the_axes_of_each_kernel(library, name):
+    layer = built(library, name)
+    kernels = {str(i): v for i, v in enumerate(weights.kernels(layer))}
+    axes = weights.axes(layer, kernels)
+    assert [tuple(axes[n].of(len(v.shape))) for n, v in kernels.items()] == AXES[name]
+
+
+def test_axes_of_an_equation_with_weights_for_each_place():
+    layer = keras.layers.EinsumDense("bgi,gio->bgo", output_shape=(2, 5))
+    layer.build((None, 2, 4))
+    assert tuple(weights.axes(layer, {"k": layer.kernel})["k"]) == ((1,), (2,), (0,))
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_each_layer_with_weights_has_a_row(library):
     classes = {c for c in vars(layers_of(library)).values() if inspect.isclass(c)}

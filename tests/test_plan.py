@@ -1,9 +1,10 @@
 """Epochs laid out by hand."""
 
+import keras
 import numpy as np
 import pytest
 
-from keras_admm.constraints import Sparse
+from keras_admm.constraints import Axes, Sparse
 from keras_admm.plan import Plan, PruningTarget, Step, as_target, sets_of
 
 
@@ -99,6 +100,52 @@ def test_a_budget_of_blocks_counts_partial_ones(how, unit):
     assert sum(kept) == round(0.25 * 18) if how != "uniform" else kept == [2, 2]
 
 
+def test_slices_are_divided_by_kernel_unless_told():
+    """Of filters of unlike sizes a half in each kernel; blocks, of one size, by one threshold."""
+    arrays = {"a": np.arange(1.0, 9).reshape(2, 4), "b": 100 * np.arange(1.0, 13).reshape(6, 2)}
+
+    def kept(structure, **how):
+        sets = PruningTarget(0.5, structure=structure, **how).sets(arrays, 1.0)
+        return [s.living(s(arrays[n].astype("float32"))) for n, s in sets.items()]
+
+    assert kept("filter") == [2, 1]
+    assert kept("row") == [2, 1] and kept("column") == [1, 3]
+    assert kept("filter", allocation="global") == [1, 2]
+    assert kept("block(1,2)") == [1, 4]
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ({"sparsity": 0.5, "structure": "2:4"}, "PruningTarget: exactly one of .*Received: sparsity=0.5, structure="),
+        ({"sparsity": None}, "PruningTarget: exactly one of .*Received: sparsity=None, structure='element'"),
+        ({"structure": "2:4", "allocation": "erk"}, "'2:4' says what each kernel keeps.*allocation='erk'.*Leave these"),
+        ({"structure": "2:4", "path": "cubic"}, "'2:4' says what each kernel keeps.*path='cubic'"),
+        ({"structure": "2:4", "min_keep": 2}, "'2:4' says what each kernel keeps.*min_keep=2"),
+    ],
+)
+def test_a_structure_or_a_sparsity_gives_the_target(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        PruningTarget(**arguments)
+
+
+def test_a_target_leaves_out_what_a_structure_does_not_fit():
+    layers = keras.layers.Conv1D(4, 2, name="a"), keras.layers.Dense(3, name="b"), keras.layers.Dense(4, name="c")
+    layers += (keras.layers.Conv1DTranspose(3, 2, name="d"),)
+    model = keras.Sequential([keras.Input((5, 3)), *layers])
+    variables = {layer.name: layer.kernel for layer in layers}
+    for target in (PruningTarget(structure="2:4"), as_target("me", Sparse(structure="2:4"))):
+        told = target.of(model, variables)
+        assert list(told.misfits) == ["a", "c"] and "that 4 divides" in told.misfits["a"]
+        sets = sets_of("me", told, {n: np.ones(v.shape, "float32") for n, v in variables.items()}, 1.0)
+        assert list(sets) == ["b", "d"] and sets["d"].axes == Axes((-1,), (-2,))
+        assert np.count_nonzero(sets["d"](np.ones((2, 3, 4), "float32"))[..., :2]) == 12
+        assert not target.misfits
+    steps = [Step(target=Sparse(structure="2:4"))]
+    assert list(Plan(steps=steps).of(model, variables).left_out(variables)) == ["a", "c"]
+    assert not Plan(steps=[*steps, Step(target=Sparse(0.5))]).of(model, variables).left_out(variables)
+
+
 def test_what_has_no_blocks_is_named():
-    with pytest.raises(ValueError, match=r"head/bias: structure 'block\(1,4\)': .*Exclude it"):
+    with pytest.raises(ValueError, match=r"head/bias: structure='block\(1,4\)' .*Exclude it"):
         PruningTarget(0.5, structure="block(1,4)").sets({"head/bias": np.ones(3)}, 0.0)

@@ -49,8 +49,8 @@ class Messages:
             kinds = ", ".join(sorted({type(each).__name__ for each in sets.values()}))
             taken = sum(math.prod(self._engine.variables[name].shape) for name in sets)
             return f"{taken:,} of {size:,} weights to {kinds}"
-        blocks = {each.structure for each in sets.values()} - {"element"}
-        return f"{counts[1]:,} {' and '.join(sorted(map(str, blocks))) or 'weights'} to {counts[0]:,}"
+        names = sorted({each.groups_name for each in sets.values()})
+        return f"{counts[1]:,} {' and '.join(names)} to {counts[0]:,}"
 
     def _counts(self, sets):
         """How many weights, or blocks, are kept, and of how many; None where sets say something else."""

@@ -3,6 +3,7 @@
 from keras_admm import penalties
 from keras_admm.callbacks import recipes
 from keras_admm.callbacks.admm import ADMM
+from keras_admm.constraints import says_sparsity
 from keras_admm.plan import pruning_targets
 
 
@@ -14,13 +15,19 @@ class ADMMPrune(ADMM):
 
     Args:
         sparsity: float in `[0, 1)`, the share of zeros; a list of ascending ones runs progressive steps, each
-            starting from the last: `[0.9, 0.97, 0.99]`.
+            starting from the last: `[0.9, 0.97, 0.99]`. None, and only then, where `structure` says it.
         allocation: how the budget is divided over the tensors at every update: `"global"` (one threshold over the
             model), `"uniform"`, `"erk"`, `"lamp"`, a mapping of name patterns to sparsities (others get
-            `sparsity`), or a callable; see `keras_admm.allocate`.
-        structure: what is zeroed as one; `"element"`: each weight by itself; `"block(h,w)"`: blocks of `h` outputs by
-            `w` inputs, counted and allocated as blocks: exactly that share of the blocks is zero, partial ones at the
-            ends of a kernel among them. Or a `keras_admm.constraints.Pattern`. See `keras_admm.constraints.Sparse`.
+            `sparsity`), or a callable; see `keras_admm.allocate`. By default `"global"`; `"uniform"` for filters, rows
+            and columns, which are of another size in each kernel, so that their norms say little of one another.
+        structure: what is zeroed as one, in every kernel by itself: `"element"`, `"filter"`, `"row"`, `"column"`,
+            `"block(h,w)"`, `"m:n"`, `"pattern"`, or a `keras_admm.constraints.Pattern`; see
+            `keras_admm.constraints.Sparse`. Which axes are of inputs and of outputs is told by each layer's kind.
+            Filters, rows, columns, blocks and 3x3 slices are counted and allocated as such: exactly that share of them
+            is zero, partial blocks at the ends of a kernel among them. `"2:4"` says its sparsity itself. Kernels that a
+            structure does not fit (a first convolution of 3 channels with `"2:4"`) stay as they are, with a warning
+            (`callback.engine.left_out` and `report(model, structure="2:4")` name them); they are an error where
+            `layers` named them, or none fits.
         min_keep: int, the least number of weights (of blocks) that a tensor keeps.
         path: how the target tightens within a step. `"constant"`: the step's sparsity from the start. `"geometric"`:
             the kept count falls by a constant factor. `"root"`: nothing in the first tenth, then the same with the
@@ -56,9 +63,9 @@ class ADMMPrune(ADMM):
 
     def __init__(
         self,
-        sparsity,
+        sparsity=None,
         *,
-        allocation="global",
+        allocation=None,
         structure="element",
         min_keep=1,
         path=None,
@@ -71,13 +78,14 @@ class ADMMPrune(ADMM):
     ):
         name = type(self).__name__
         by_default = recipes.recipe(name, recipe)
+        by_default_path = "constant" if says_sparsity(name, sparsity, structure) else by_default.path
         targets = pruning_targets(
             name,
             sparsity,
             allocation=allocation,
             structure=structure,
             min_keep=min_keep,
-            path=by_default.path if path is None else path,
+            path=by_default_path if path is None else path,
         )
         if update_every is None:
             own = None if penalty is None else penalties.get(penalty, name)

@@ -24,12 +24,14 @@ from keras_admm.constraints.magnitudes import reached_by as reached_by
 from keras_admm.constraints.named_levels import Binary as Binary
 from keras_admm.constraints.named_levels import PowersOfTwo as PowersOfTwo
 from keras_admm.constraints.named_levels import Ternary as Ternary
+from keras_admm.constraints.patterns import group_norms as group_norms
+from keras_admm.constraints.patterns import pattern as pattern
+from keras_admm.constraints.patterns import view as view
 from keras_admm.constraints.sparse import Sparse as Sparse
 from keras_admm.constraints.sparse import Support as Support
 from keras_admm.constraints.sparse import check_sparsity as check_sparsity
+from keras_admm.constraints.sparse import says_sparsity as says_sparsity
 from keras_admm.constraints.summary import chunks as chunks
+from keras_admm.constraints.views import Axes as Axes
 from keras_admm.constraints.views import Pattern as Pattern
 from keras_admm.constraints.views import View as View
-from keras_admm.constraints.views import check_structure as check_structure
-from keras_admm.constraints.views import group_norms as group_norms
-from keras_admm.constraints.views import living as living

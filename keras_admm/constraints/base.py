@@ -77,6 +77,13 @@ class Set(keras.constraints.Constraint, abc.ABC):
             member if isinstance(member, np.ndarray) else ops.convert_to_numpy(member).astype(array.dtype, copy=False)
         )
 
+    def along(self, axes):
+        """The same set of kernels whose axes are as `constraints.Axes` says: where that makes no difference, itself."""
+        return self
+
+    def check_shape(self, shape):
+        """Raises ValueError where tensors of a shape cannot be seen as the set needs it."""
+
     def support(self, x):
         """Where the nearest member of `x` may be non-zero: booleans of its shape.
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 CHUNK = 1 << 16  # weights whose magnitudes stay in a processor's cache
+FEW = 16  # groups of a pool up to which comparing each with each is faster than sorting them
 
 
 def largest(x, count):
@@ -27,9 +28,9 @@ def largest(x, count):
     if count <= 0 or count >= groups:
         full = np.full if isinstance(x, np.ndarray) else ops.full
         return full(tuple(x.shape[:2]), count > 0, dtype="bool")
-    if isinstance(x, np.ndarray):
-        return _largest_on_host(x, count)
-    return _largest_on_device(x, count)
+    if not isinstance(x, np.ndarray):
+        return _largest_on_device(x, count)
+    return _largest_on_host(x, count) if len(x) == 1 else _largest_of_pools(x, count)
 
 
 def keep_largest(x, count):
@@ -80,20 +81,36 @@ def norms_on_host(x):
 
 
 def _largest_on_host(x, count):
+    """Of one pool."""
     single = x.shape[2] == 1
-    norms = np.abs(x[..., 0], dtype="float32") if single else norms_on_host(x)
+    norms = np.abs(x[0, :, 0], dtype="float32") if single else norms_on_host(x)[0]
     # Of single weights there are many: ordered where they are, and taken anew, they need no second buffer.
-    ordered = norms if single else norms.copy()
-    thresholds = np.stack([_threshold(row, count) for row in ordered])
+    threshold = _threshold(norms if single else norms.copy(), count)
     if single:
-        np.abs(x[..., 0], out=norms)
-    keep = norms >= thresholds[:, None]
-    for row, kept, threshold in zip(norms, keep, thresholds, strict=True):
-        surplus = np.count_nonzero(kept) - count
-        if surplus:
-            ties = np.flatnonzero(row == threshold)
-            kept[ties[ties.size - surplus :]] = False
-    return keep
+        np.abs(x[0, :, 0], out=norms)
+    keep = norms >= threshold
+    surplus = np.count_nonzero(keep) - count
+    if surplus:
+        ties = np.flatnonzero(norms == threshold)
+        keep[ties[ties.size - surplus :]] = False
+    return keep[None]
+
+
+def _largest_of_pools(x, count):
+    """Of many pools at once, of few groups each: how many are larger, or equal and before it, tells of each group."""
+    norms = np.abs(x[..., 0], dtype="float32") if x.shape[2] == 1 else norms_on_host(x)
+    groups = norms.shape[1]
+    if groups > FEW:
+        order = np.argsort(-norms, axis=1, kind="stable")
+        keep = np.zeros(norms.shape, bool)
+        np.put_along_axis(keep, order[:, :count], True, axis=1)
+        return keep
+    columns = np.ascontiguousarray(norms.T)
+    before = np.zeros(columns.shape, np.uint8)
+    for i in range(groups):
+        before[:i] += columns[i] > columns[:i]
+        before[i + 1 :] += columns[i] >= columns[i + 1 :]
+    return (before < count).T
 
 
 def _largest_on_device(x, count):

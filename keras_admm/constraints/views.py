@@ -1,20 +1,37 @@
-"""Pruning patterns: how each sees a tensor, as groups of weights that are zeroed as one, and back.
+"""`View` and `Pattern`: how a pruning pattern sees a tensor, as groups of weights that are zeroed as one, and back.
 
-A new pattern is a new `Pattern`, a view of ten lines; what is kept is decided by `projection.largest` alone.
+What is kept is decided by `projection.largest` alone.
 """
 
 import abc
 import math
-import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
-from keras_admm import checks
-from keras_admm.constraints.projection import norms_on_host
+from keras_admm.constraints.projection import largest, norms_on_host
 
-BLOCK = re.compile(r"block\(\s*([1-9]\d*)\s*,\s*([1-9]\d*)\s*\)")
+
+class Axes(NamedTuple):
+    """What the axes of a kernel are; any other axis is a place of a filter.
+
+    By default as in `Dense` and the convolutions: the last one is of outputs, the one before of inputs.
+
+    Attributes:
+        inputs: tuple of ints, the axes of channels that come in.
+        outputs: tuple of ints, the axes of channels that go out.
+        groups: tuple of ints, the axes of channels that go in and out apart from the others, as in `DepthwiseConv2D`.
+    """
+
+    inputs: tuple = (-2,)
+    outputs: tuple = (-1,)
+    groups: tuple = ()
+
+    def of(self, rank):
+        """The same as numbers from 0, of a tensor of that many axes; those that it has not are left out."""
+        return Axes(*(tuple(axis % rank for axis in each if -rank <= axis < rank) for each in self))
 
 
 class View(NamedTuple):
@@ -26,6 +43,8 @@ class View(NamedTuple):
         order: the order of these axes.
         pools: int, how many of the first ordered axes are of pools.
         members: int, how many of the last ones are of members.
+        stays: function of `(pool, group, member)` that returns booleans of that shape, which members of a group stay
+            where it does; None for all.
     """
 
     filled: tuple
@@ -33,6 +52,7 @@ class View(NamedTuple):
     order: tuple
     pools: int
     members: int
+    stays: Callable | None = None
 
     @property
     def ordered(self):
@@ -52,36 +72,62 @@ class View(NamedTuple):
         """The tensor as `(pool, group, member)`; members that fill up a group are 0."""
         pool = self.pool_count
         member = math.prod(self.ordered[len(self.grid) :])
-        of = _library(x)
+        of = library(x)
         if tuple(x.shape) != self.filled:
             x = of.pad(x, [(0, whole - size) for size, whole in zip(x.shape, self.filled, strict=True)])
         moved = of.transpose(of.reshape(x, self.split), self.order)
         return of.reshape(moved, (pool, math.prod(self.grid) // pool, member))
 
     def spread(self, keep, shape):
-        """What is kept of `(pool, group)`, as booleans of the tensor's own shape."""
-        of = _library(keep)
-        groups = of.reshape(keep, self.grid + (1,) * self.members)
+        """What is kept of `(pool, group, member)`, or of `(pool, group, 1)`, as booleans of the tensor's own shape."""
+        of = library(keep)
+        members = (1,) * self.members if keep.shape[2] == 1 else self.ordered[len(self.grid) :]
         back = tuple(int(axis) for axis in np.argsort(self.order))
-        whole = of.broadcast_to(of.transpose(groups, back), self.split)
+        whole = of.broadcast_to(of.transpose(of.reshape(keep, self.grid + members), back), self.split)
         return of.reshape(whole, self.filled)[tuple(slice(size) for size in shape)]
+
+    def kept(self, x, count):
+        """Booleans of a tensor's shape: what its nearest member with `count` groups in each pool keeps."""
+        groups = self.fold(x)
+        if self.stays is None:
+            return self.spread(largest(groups, count)[..., None], x.shape)
+        stays = self.stays(groups)
+        of = library(groups)
+        keep = largest(of.where(stays, groups, of.zeros_like(groups)), count)
+        return self.spread(of.logical_and(keep[..., None], stays), x.shape)
+
+    def norms(self, array):
+        """The Euclidean norm of what each group of a NumPy array would keep, shaped as the groups lie."""
+        groups = self.fold(array)
+        if self.stays is not None:
+            groups = np.where(self.stays(groups), groups, 0)
+        return norms_on_host(groups).reshape(self.grid)
 
 
 class Pattern(abc.ABC):
     """A pruning pattern: which weights of a tensor are kept or zeroed as one. Base class of `structure`s.
 
-    Example, whole rows of inputs:
+    Attributes:
+        sparsity: float, the share of zeros where the pattern itself says it, as `"2:4"` does; else None.
+        alike: bool, whether the groups of all kernels are of one size, so that their norms may be compared.
 
-    >>> class Rows(Pattern):
-    ...     def view(self, shape):
-    ...         return View(tuple(shape), split=tuple(shape), order=tuple(range(len(shape))), pools=0, members=1)
-    >>> Rows().view((4, 3)).grid
+    Example, all that reads one input:
+
+    >>> class Inputs(Pattern):
+    ...     def view(self, shape, axes):
+    ...         (inputs,) = axes.of(len(shape)).inputs
+    ...         others = tuple(axis for axis in range(len(shape)) if axis != inputs)
+    ...         return View(tuple(shape), tuple(shape), order=(inputs, *others), pools=0, members=len(others))
+    >>> Inputs().view((3, 3, 4, 5), Axes()).grid
     (4,)
     """
 
+    sparsity = None
+    alike = True
+
     @abc.abstractmethod
-    def view(self, shape):
-        """The `View` of tensors of a shape; or a ValueError that says what is wrong with the shape."""
+    def view(self, shape, axes):
+        """The `View` of kernels of a shape, whose axes are as `axes` says; or a ValueError with what does not fit."""
 
     def get_config(self):
         """What it was made with, by which it is saved and a run that is resumed is known."""
@@ -95,68 +141,6 @@ class Pattern(abc.ABC):
         return f"groups of {type(self).__name__}"
 
 
-class Element(Pattern):
-    """Every weight alone, all competing with all."""
-
-    def view(self, shape):
-        return View(tuple(shape), split=tuple(shape), order=tuple(range(len(shape))), pools=0, members=0)
-
-
-class Block(Pattern):
-    """Blocks of `height` outputs by `width` inputs, all competing with all.
-
-    A kernel's outputs are its last axis, its inputs the one before; of a convolution, each position has its own. Where
-    blocks do not divide these, the last ones are filled up with zeros: they have fewer weights.
-    """
-
-    def __init__(self, height, width):
-        self.height, self.width = height, width
-
-    def view(self, shape):
-        if len(shape) < 2:
-            raise ValueError(
-                f"structure 'block({self.height},{self.width})': blocks need two axes, the last one of outputs and the "
-                f"one before of inputs. Received: a tensor of shape {tuple(shape)}. Exclude it, or use "
-                "structure='element'."
-            )
-        *rest, inputs, outputs = shape
-        across, down, n = -(-inputs // self.width), -(-outputs // self.height), len(rest)
-        filled = (*rest, across * self.width, down * self.height)
-        split = (*rest, across, self.width, down, self.height)
-        return View(filled, split, order=(*range(n), n, n + 2, n + 1, n + 3), pools=0, members=2)
-
-
-def check_structure(name, structure):
-    """Returns `structure`, or raises ValueError or TypeError."""
-    named = isinstance(structure, str) and (structure == "element" or BLOCK.fullmatch(structure))
-    if not named and not isinstance(structure, Pattern):
-        must = "'element', 'block(h,w)' with whole numbers, such as 'block(1,4)', or a constraints.Pattern"
-        raise ValueError(checks.refused(name, "structure", must, structure, "Choose one of these."))
-    return structure
-
-
-def view(structure, shape):
-    """The view of a structure on tensors of a shape."""
-    if isinstance(structure, Pattern):
-        return structure.view(shape)
-    pattern = Element() if structure == "element" else Block(*map(int, BLOCK.fullmatch(structure).groups()))
-    return pattern.view(shape)
-
-
-def group_norms(array, structure):
-    """The Euclidean norm of each group of a NumPy array, shaped as the groups lie; of single weights, the array."""
-    if structure == "element":
-        return array
-    seen = view(structure, array.shape)
-    return norms_on_host(seen.fold(array)).reshape(seen.grid)
-
-
-def living(array, structure):
-    """How many groups of a NumPy array have a member that is not 0."""
-    if structure == "element":
-        return int(np.count_nonzero(array))
-    return int(np.count_nonzero(view(structure, array.shape).fold(array).any(axis=2)))
-
-
-def _library(x):
+def library(x):
+    """What computes with a tensor: NumPy with its own, `keras.ops` with those of the backend."""
     return np if isinstance(x, np.ndarray) else ops

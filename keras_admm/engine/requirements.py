@@ -92,6 +92,29 @@ def check_arguments(name, model, plan, **booleans):
         checks.boolean(name, argument, value)
 
 
+def check_fits(name, plan, variables, named):
+    """Warns of kernels that the structure of a step does not fit; raises where it fits none.
+
+    Args:
+        name: str, name used in error messages.
+        plan: the plan for the model.
+        variables: the names of the variables to compress.
+        named: bool, whether the user named them with `layers=`, so that each must fit.
+    """
+    for step in plan.steps:
+        misfits = step.target.misfits
+        if misfits and (named or len(misfits) == len(variables)):
+            first, why = next(iter(misfits.items()))
+            others = f" The same is true of {named_few(list(misfits)[1:])}." if len(misfits) > 1 else ""
+            raise ValueError(f"{name}: {first}: {why}{others}")
+        if misfits:
+            warnings.warn(
+                f"{name}: kernels that a structure does not fit stay as they are. Received: "
+                f"{named_few(list(misfits), most=20)}. Of the first: {next(iter(misfits.values()))}",
+                stacklevel=4,
+            )
+
+
 def check_counts(name, **counts):
     """Raises for counts that are neither integers nor None."""
     for argument, value in counts.items():
@@ -117,7 +140,7 @@ def check_all_chosen(name, model, choice, variables):
         name: str, name used in error messages.
         model: the model.
         choice: what `weights.select` was told to take.
-        variables: dict of names to the variables that it took.
+        variables: the names of the variables that it took.
     """
     late = [each for each in weights.choose(model, *choice) if each not in variables]
     if late:

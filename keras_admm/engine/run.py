@@ -20,7 +20,7 @@ class Engine:
     Args:
         model: a built `keras.Model`, or a model of tf_keras.
         plan: a `keras_admm.plan.Plan`.
-        layers: what to compress; see `keras_admm.weights.select`.
+        layers: what to compress; see `keras_admm.weights.select`. `left_out` says which a structure does not fit, why.
         exclude: what to leave out.
         optimizer: the `keras.Optimizer` that applies the gradients; or a mapping of what is trained (names, patterns,
             layers, models: same forms as `layers`) to optimizers; or `"auto"`, those among the attributes of the
@@ -66,8 +66,11 @@ class Engine:
         requirements.check_arguments(name, model, plan, biases=biases, in_fit=in_fit)
         self.model, self.name = model, name
         self._choice = layers, exclude, biases
-        self.variables = weights.select(model, *self._choice)
-        self.plan = plan.of(model, self.variables)
+        chosen = weights.select(model, *self._choice)
+        self.plan = plan.of(model, chosen)
+        requirements.check_fits(name, self.plan, chosen, named=layers is not None)
+        self.left_out = self.plan.left_out(chosen)
+        self.variables = {key: variable for key, variable in chosen.items() if key not in self.left_out}
         self.optimizers = (
             None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
         )
@@ -75,8 +78,7 @@ class Engine:
             requirements.check_loss_takes_penalty(name, model)
         # Before anything is called that the plan brings, which may change what it has closed over.
         self._identity = Identity(name, self.plan, self.variables)
-        self._in_fit = in_fit
-        self._hold, self._complete = None, False
+        self._in_fit, self._hold, self._complete = in_fit, None, False
         self._phases = Phases(name, self.plan, self.variables)
 
     def begin(self, epochs=None, steps_per_epoch=None):
@@ -103,7 +105,7 @@ class Engine:
         self._hold = attach.Hold(self.model, self.variables, self.optimizers, any_of)
         if pull is not None and self.plan.penalty.in_loss:
             self._hold.add_to_loss()
-        chosen = self.name, self.model, self._choice, self.variables
+        chosen = self.name, self.model, self._choice, {**self.variables, **self.left_out}
         self._hold.on_new_variable = lambda: requirements.check_all_chosen(*chosen)
         self._phases.attach(self._hold, pull)
 

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import admm, attach, weights
-from keras_admm.constraints import Sparse, living
+from keras_admm.constraints import Sparse
 from keras_admm.engine import state
 from keras_admm.engine.held import astray
 from keras_admm.engine.requirements import Requirements
@@ -156,8 +156,8 @@ class Targets:
         found = {}
         for name, constraint in sparse.items():
             if isinstance(constraint, Sparse):
-                promised = living(~self._hold.rules[name].zero_mask(), constraint.structure)
-                kept = living(self._hold.rules[name].restore(arrays[name]), constraint.structure)
+                promised = constraint.living(~self._hold.rules[name].zero_mask())
+                kept = constraint.living(self._hold.rules[name].restore(arrays[name]))
                 found |= {name: f"{kept:,} of {promised:,}"} if kept < promised else {}
         return found
 

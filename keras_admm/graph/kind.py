@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_admm import checks
+from keras_admm.constraints import Axes
 
 LIBRARIES = ("keras", "tf_keras")
 # Rows by class: of Keras's and tf_keras's classes, which may not be imported, by name.
@@ -27,6 +28,11 @@ class Kernel:
     outputs: int | None = None
     groups: int | None = None
 
+    def axes(self, layer):
+        """The `constraints.Axes` of the kernel in a layer; where the row says none, the last but one and the last."""
+        told = self.inputs, self.outputs, self.groups
+        return Axes() if told == (None,) * 3 else Axes(*(() if axis is None else (axis,) for axis in told))
+
     def view(self, array, groups=1):
         """The kernel as an array of axes (*places, inputs, groups, outputs): a view of the same memory.
 
@@ -39,6 +45,18 @@ class Kernel:
         if self.groups is None:
             moved = moved.reshape(*moved.shape[:-1], groups, moved.shape[-1] // groups)
         return moved if self.inputs is not None else np.expand_dims(moved, -3)
+
+
+class EinsumKernel(Kernel):
+    """The kernel of an `EinsumDense`, whose axes the equation says: of inputs are those that are summed over."""
+
+    def axes(self, layer):
+        before, after = layer.equation.replace(" ", "").split("->")
+        inputs, kernel = before.split(",")
+        roles = {(True, False): [], (False, True): [], (True, True): []}
+        for axis, letter in enumerate(kernel):
+            roles[letter in inputs, letter in after].append(axis)
+        return Axes(*map(tuple, roles.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 from keras_admm.graph import channels, resizing, uses
 from keras_admm.graph.groups import activations, attention, einsum, merges, norms, recurrent, shapes
 from keras_admm.graph.groups import kernels as widths
-from keras_admm.graph.kind import ROWS, Kernel, Kind, channels_of
+from keras_admm.graph.kind import ROWS, EinsumKernel, Kernel, Kind, channels_of
 from keras_admm.graph.kind import rows_of as rows_of
 from keras_admm.graph.kind import uses_of as uses_of
 
@@ -49,7 +49,8 @@ CELL = ("kernel", "recurrent_kernel")
 # of `Conv`.
 DEPTHWISE = channels.DEPTHWISE, Kernel("depthwise_kernel", groups=-2, outputs=-1)
 _row("Dense", (channels.KERNEL, "quantized_kernel"), uses.at_outputs, channels.dense, widths.dense, resizing.dense)
-_row("EinsumDense", ("kernel", "quantized_kernel"), uses.einsum, None, einsum.einsum_dense, resizing.einsum)
+EINSUM = EinsumKernel("kernel"), "quantized_kernel"
+_row("EinsumDense", EINSUM, uses.einsum, None, einsum.einsum_dense, resizing.einsum)
 NAMES = "Conv#D BaseConv"
 _row(NAMES, (channels.KERNEL,), uses.at_outputs, channels.convolution, widths.convolution, resizing.convolution)
 _row("Conv", (channels.KERNEL, *channels.SEPARABLE), uses.at_outputs)

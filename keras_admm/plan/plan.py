@@ -118,6 +118,11 @@ class Plan:
         steps = [replace(step, target=step.target.of(model, variables)) for step in self.steps]
         return replace(self, steps=tuple(step for step in steps if step.target.takes(list(variables))))
 
+    def left_out(self, names):
+        """Those of the names whose kernels the structure of no step fits, with the last one's reason: a dict."""
+        misfits = [step.target.misfits for step in self.steps]
+        return {name: misfits[-1][name] for name in names if all(name in each for each in misfits)}
+
     def get_config(self):
         return _config(self)
 

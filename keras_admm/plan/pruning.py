@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_admm import checks, weights
 from keras_admm.allocation import check_how, check_min_keep, divide, starved
-from keras_admm.constraints import Sparse, Support, check_sparsity, check_structure, group_norms
+from keras_admm.constraints import Sparse, Support, check_sparsity, group_norms, pattern, says_sparsity, view
 from keras_admm.plan.target import Target
 from keras_admm.schedules import check_path, tighten
 
@@ -15,7 +15,8 @@ class PruningTarget(Target):
     """A budget of non-zeros for all weights, divided over them anew at every move of Z and U.
 
     Args:
-        sparsity: float in `[0, 1)`, the share of zeros where the step ends.
+        sparsity: float in `[0, 1)`, the share of zeros where the step ends; None, and only then, with a `structure` of
+            the form `"m:n"`, which says what each kernel keeps: nothing is divided then.
         start: float in `[0, 1)`, the share where it begins.
         allocation, min_keep, structure, path: see `keras_admm.ADMMPrune`.
         name: str, name used in error messages.
@@ -32,26 +33,35 @@ class PruningTarget(Target):
 
     def __init__(
         self,
-        sparsity,
+        sparsity=None,
         *,
         start=0.0,
-        allocation="global",
+        allocation=None,
         min_keep=1,
         structure="element",
         path="constant",
         name="PruningTarget",
     ):
         checks.text("PruningTarget", "name", name)
-        self.sparsity = check_sparsity(name, sparsity)
+        self.fixed = says_sparsity(name, sparsity, structure)
+        if self.fixed and (start, allocation, min_keep, path) != (0.0, None, 1, "constant"):
+            raise ValueError(
+                f"{name}: structure={structure!r} says what each kernel keeps: there is no budget to divide or to come "
+                f"to. Received: {allocation=}, {min_keep=}, {path=}. Leave these out."
+            )
+        self.sparsity = None if self.fixed else check_sparsity(name, sparsity)
         self.start = check_sparsity(name, start)
-        check_how(name, allocation)
+        by_default = "global" if pattern(name, structure).alike else "uniform"
+        self.allocation = by_default if allocation is None else allocation
+        check_how(name, self.allocation)
         check_path(name, path)
-        self.allocation = allocation
         self.min_keep = check_min_keep(name, min_keep)
-        self.structure = check_structure(name, structure)
+        self.structure = structure
         self.path = path
 
     def sets(self, arrays, fraction):
+        if self.fixed:
+            return {name: self._set(name) for name in arrays}
         how = self.allocation
         if isinstance(how, Mapping):
             how = {p: tighten(min(self.start, s), s, fraction, self.path) for p, s in how.items()}
@@ -60,9 +70,12 @@ class PruningTarget(Target):
         sizes = {n: g.size for n, g in groups.items()}
         counts = divide(groups, sizes, sparsity, how, self.min_keep)
         return {
-            n: Sparse(1 - counts[n] / size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
+            n: self._set(n, 1 - counts[n] / size) if counts[n] else Support(np.zeros(arrays[n].shape))
             for n, size in sizes.items()
         }
+
+    def check(self, name, shape):
+        view(self.structure, shape, self.axes.get(name))
 
     def decisive(self, fractions):
         """The ends of a path, for what a budget leaves only falls on the way; all, where a callable divides it."""
@@ -76,7 +89,7 @@ class PruningTarget(Target):
         See `allocate.starved`.
         """
         kept = {n: s.kept(arrays[n].shape) for n, s in sets.items() if isinstance(s, Sparse)}
-        if not isinstance(self.allocation, str) or not kept:
+        if not isinstance(self.allocation, str) or not kept or self.fixed:
             return {}
         counts, sizes = ({n: pair[i] for n, pair in kept.items()} for i in range(2))
         return {n: f"{counts[n]:,} of {sizes[n]:,}" for n in starved(counts, sizes, self.min_keep)}
@@ -85,9 +98,12 @@ class PruningTarget(Target):
         names = ("sparsity", "start", "allocation", "min_keep", "structure", "path")
         return {name: getattr(self, name) for name in names}
 
+    def _set(self, name, sparsity=None):
+        return Sparse(sparsity, self.structure, self.axes.get(name))
+
     def _groups(self, name, array):
         try:
-            return group_norms(array, self.structure)
+            return group_norms(array, self.structure, self.axes.get(name))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
@@ -97,9 +113,11 @@ def pruning_targets(name, sparsity, **arguments):
 
     Args:
         name: str, name used in error messages.
-        sparsity: float, or a list of ascending ones.
+        sparsity: float, or a list of ascending ones; None where the structure says it.
         **arguments: of `PruningTarget`.
     """
+    if sparsity is None:
+        return [PruningTarget(name=name, **arguments)]
     sparsities = _ascending(name, sparsity)
     starts = [0.0, *sparsities[:-1]]
     return [

@@ -1,9 +1,11 @@
 """`Target`: which set each weight is to reach in a step; and the forms that it may be given in."""
 
 import abc
+import copy
 from collections.abc import Mapping
+from types import MappingProxyType
 
-from keras_admm import checks
+from keras_admm import checks, weights
 from keras_admm.constraints import Set, as_set, is_foreign
 from keras_admm.names import idle, last_fitting
 
@@ -17,6 +19,9 @@ class Target(abc.ABC):
     Attributes:
         fixed_at_start: bool, whether the sets stay those that the step began with.
         fixed: bool, whether they are the same whatever the weights.
+        axes: dict of names to the `constraints.Axes` of the kernels of a model, from `of`.
+        misfits: dict of names to sentences, why a structure does not fit these kernels: the target has no sets for
+            them. From `of`.
 
     Example, a target that keeps all positive weights:
 
@@ -33,15 +38,22 @@ class Target(abc.ABC):
 
     fixed_at_start = False
     fixed = False
+    axes = misfits = MappingProxyType({})
 
     def of(self, model, variables):
-        """The target for the weights of one model: this one, or one that knows what it needs of that model.
+        """The target for the weights of one model: one that knows what it needs of that model.
 
         Args:
             model: built.
             variables: dict of names to the variables that are compressed.
+
+        Returns:
+            A copy with the `axes` of these and the `misfits` among them.
         """
-        return self
+        told = copy.copy(self)
+        told.axes = weights.axes(model, variables)
+        told.misfits = {n: why for n, v in variables.items() if (why := told._misfit(n, tuple(v.shape)))}
+        return told
 
     @abc.abstractmethod
     def sets(self, arrays, fraction):
@@ -55,6 +67,15 @@ class Target(abc.ABC):
             A dict of names to `keras_admm.constraints.Set`s, or other Keras constraints. Weights that are not in it
             stay as they are in this step.
         """
+
+    def _misfit(self, name, shape):
+        try:
+            self.check(name, shape)
+        except ValueError as error:
+            return str(error)
+
+    def check(self, name, shape):  # noqa: B027, nothing is refused unless a subclass does
+        """Raises ValueError where a structure does not fit a kernel of that shape."""
 
     def takes(self, names):
         """The names, of those of all weights, that `sets` will have sets for."""
@@ -88,6 +109,9 @@ class OneSet(Target):
     def sets(self, arrays, fraction):
         return dict.fromkeys(arrays, self.constraint)
 
+    def check(self, name, shape):
+        self.constraint.along(self.axes[name]).check_shape(shape)
+
     def get_config(self):
         return {"constraint": self.constraint}
 
@@ -112,6 +136,10 @@ class Patterns(Target):
                 f"which fit none of {list(arrays)}. Correct them, or take more weights with layers= or biases=True."
             )
         return last_fitting(self.patterns, list(arrays))
+
+    def check(self, name, shape):
+        for each in last_fitting(self.patterns, [name]).values():
+            each.along(self.axes[name]).check_shape(shape)
 
     def get_config(self):
         return {"patterns": self.patterns}
@@ -141,6 +169,7 @@ def sets_of(name, target, arrays, fraction):
         name: str, name used in error messages.
         target, arrays, fraction: see `Target.sets`.
     """
+    arrays = weights.Lazy((key for key in arrays if key not in target.misfits), arrays.__getitem__)
     sets = target.sets(arrays, fraction)
     remedy = "Return a constraint for each of the names that it is given."
     if not isinstance(sets, Mapping):
@@ -152,7 +181,8 @@ def sets_of(name, target, arrays, fraction):
             f"{name}: the sets of a step must be constraints of some of {list(arrays)}. Received: {wrong or 'none'}. "
             f"{remedy}"
         )
-    return {key: as_set(each) for key, each in sets.items()}
+    sets = {key: as_set(each) for key, each in sets.items()}
+    return {key: each.along(target.axes[key]) if key in target.axes else each for key, each in sets.items()}
 
 
 def as_target(name, target):

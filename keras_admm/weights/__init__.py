@@ -3,6 +3,7 @@
 from keras_admm.weights.arguments import check_choice as check_choice
 from keras_admm.weights.arguments import check_keras_3 as check_keras_3
 from keras_admm.weights.arguments import check_model as check_model
+from keras_admm.weights.kernels import axes as axes
 from keras_admm.weights.kernels import biases as biases
 from keras_admm.weights.kernels import kernels as kernels
 from keras_admm.weights.selection import choose as choose

@@ -1,5 +1,6 @@
 """What is a kernel: by its role in a layer of Keras first, then by whole words of its own name."""
 
+from keras_admm.constraints import Axes
 from keras_admm.graph import every_layer, kinds
 from keras_admm.names import words
 from keras_admm.weights.values import path
@@ -31,6 +32,18 @@ def biases(layer):
     """The variables of a layer or a model, each once, that are biases: so called by the layer, or by their names."""
     roles = _roles(layer)
     return [v for v in _unique(layer.variables) if roles.get(id(v)) == "bias" or "bias" in _own_words(v)]
+
+
+def axes(model, variables):
+    """The `constraints.Axes` of each of a dict of a model's variables by name, as the layers that have them say.
+
+    Where none does, those of `Dense`.
+    """
+    found = {}
+    for each in every_layer(model):
+        for kernel in (kernel for row in kinds.rows_of(each) for kernel in row.kernels or ()):
+            found.setdefault(id(_attribute(each, kernel.name)), kernel.axes(each))
+    return {name: found.get(id(variable), Axes()) for name, variable in variables.items()}
 
 
 def ends_as_kernel(variable):
