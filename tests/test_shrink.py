@@ -4,14 +4,15 @@ import keras
 import numpy as np
 import pytest
 from cases import HERE, rows
-from keras import ops
+from keras import layers, ops
+from mortal import RELU, chain
 from structured_models import MODELS, halved, random_inputs, randomize
 
 import keras_admm as ka
-from keras_admm import weights
+from keras_admm import graph, weights
 from keras_admm.graph import groups
 
-GATE = ("chain", "residual", "option A", "squeeze and excite", "grouped convolutions", "shared")
+GATE = ("chain", "residual", "option A", "squeeze and excite", "grouped convolutions", "bidirectional")
 
 
 def outputs(model, inputs):
@@ -28,12 +29,11 @@ def shapes(model):
     return [tuple(v.shape) for v in model.weights]
 
 
-def zero(*where):
-    """Sets to zero what is at `(variable, axis, indices)`."""
-    for variable, axis, indices in where:
-        value = weights.read(variable)
-        value[(slice(None),) * axis + (indices,)] = 0
-        weights.write(variable, value)
+def zero(variable, axis, *indices):
+    """Sets to zero what is at some places along an axis; without any, all."""
+    value = weights.read(variable)
+    value[(slice(None),) * axis + (list(indices) or slice(None),)] = 0
+    weights.write(variable, value)
 
 
 def macs(model):
@@ -42,7 +42,7 @@ def macs(model):
 
 @pytest.mark.every_backend
 @pytest.mark.parametrize("name", rows(lambda name: name in GATE if HERE else name == "residual", MODELS))
-def test_what_is_zero_leaves_and_outputs_stay(name):
+def test_half_of_all_groups_leaves_and_the_outputs_stay(name):
     model = MODELS[name]()
     randomize(model)
     found = groups.of(model)
@@ -54,3 +54,273 @@ def test_what_is_zero_leaves_and_outputs_stay(name):
     assert groups.of(small).macs() == found.macs(stays)
     assert small.count_params() == found.parameters(stays)
     assert macs(small) <= 0.6 * macs(model)
+
+
+APPLICATIONS = "MobileNetV2 MobileNetV3Small EfficientNetB0 ResNet50 DenseNet121 InceptionV3 ConvNeXtTiny NASNetMobile"
+
+
+@pytest.mark.nightly
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name", APPLICATIONS.split())
+def test_half_of_an_application_leaves(name):
+    model = getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=10)
+    randomize(model)
+    found = groups.of(model)
+    stays = halved(found)
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert groups.of(small).macs() == found.macs(stays) <= 0.6 * found.macs()
+
+
+def perceptron(activation, constant=2.0, **options):
+    """Three units: the second says the same for all inputs, the third is read by nobody."""
+    a, b = layers.Dense(3, activation, name="a"), layers.Dense(1, name="b", **options)
+    model = chain(a, b, shape=(2,))
+    weights.write(a.kernel, [[1, 0, 3], [2, 0, 4]])
+    weights.write(a.bias, [0.5, constant, 7])
+    weights.write(b.kernel, [[1], [5], [0]])
+    return model
+
+
+@pytest.mark.every_backend
+def test_a_constant_goes_into_the_next_bias():
+    small = ka.shrink(perceptron("sigmoid"))
+    kernel, bias, last, shift = map(weights.read, small.weights)
+    assert (kernel.tolist(), bias.tolist(), last.tolist()) == ([[1], [2]], [0.5], [[1]])
+    assert shift == pytest.approx([5 / (1 + np.exp(-2))])
+
+
+def test_a_constant_that_no_bias_takes_up_stays_and_is_said():
+    with pytest.warns(UserWarning, match="same for all inputs but not zero stay.*: 1 of a"):
+        small = ka.shrink(perceptron("sigmoid", use_bias=False))
+    assert shapes(small) == [(2, 2), (2,), (2, 1)]
+    assert shapes(ka.shrink(perceptron("relu", -1.0, use_bias=False))) == [(2, 1), (1,), (1, 1)]
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_zeros_around_the_image_keep_a_constant_that_is_not_zero(padding):
+    a, b = layers.Conv2D(3, 1, activation="sigmoid", name="a"), layers.Conv2D(2, 3, padding=padding, name="b")
+    model = chain(a, b, shape=(6, 6, 1))
+    randomize(model)
+    zero(a.kernel, 3, 1)
+    if padding == "same":
+        with pytest.warns(UserWarning, match="pads with zeros.*1 of a"):
+            small = ka.shrink(model)
+    else:
+        small = ka.shrink(model)
+    assert_same(small, model)
+    assert small.layers[1].filters == {"same": 3, "valid": 2}[padding]
+
+
+def blocks(norm=True):
+    """Two residual blocks."""
+
+    def build(x):
+        x = layers.Conv2D(4, 1, name="stem")(x)
+        for n in "ab":
+            y = layers.Conv2D(6, 3, padding="same", use_bias=False, name=f"{n}1", **RELU)(x)
+            y = layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"{n}2")(y)
+            y = layers.BatchNormalization(name=f"{n}3")(y) if norm else y
+            x = layers.ReLU(name=f"{n}4")(layers.Add(name=f"{n}5")([x, y]))
+        return layers.Dense(3, name="head")(layers.GlobalAveragePooling2D(name="pool")(x))
+
+    model = chain(build, shape=(5, 5, 2))
+    randomize(model)
+    return model
+
+
+def names(model):
+    return {layer.name for layer in model.layers if not isinstance(layer, layers.InputLayer)}
+
+
+@pytest.mark.every_backend
+def test_a_branch_that_adds_nothing_leaves():
+    model = blocks()
+    for variable in model.get_layer("a3").trainable_variables:
+        zero(variable, 0)
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert names(small) == {"stem", "a4", "b1", "b2", "b3", "b4", "b5", "head", "pool"}
+    assert [layer.name for layer in keras.models.clone_model(small).layers] == [layer.name for layer in small.layers]
+
+
+def test_a_branch_without_an_inside_leaves_unless_it_adds_a_constant():
+    model = blocks(norm=False)
+    zero(model.get_layer("a1").kernel, 3)
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert names(small) == {"stem", "a4", "b1", "b2", "b4", "b5", "head", "pool"}
+    model = blocks()  # which adds the beta of its normalization
+    zero(model.get_layer("a1").kernel, 3)
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert small.get_layer("a1").filters == 1 and names(small) == names(model)
+
+
+def test_parts_of_a_concatenation_leave():
+    def build(x):
+        parts = [layers.Conv1D(n, 3, name=f"part{n}", **RELU)(x) for n in (2, 3, 4)]
+        return layers.Dense(3)(layers.Concatenate(name="joined")(parts))
+
+    model = chain(build, shape=(6, 2))
+    randomize(model)
+    for n, left in ((3, {"part2", "joined", "part4"}), (4, {"part2"})):
+        for variable in model.get_layer(f"part{n}").weights:
+            zero(variable, len(variable.shape) - 1)
+        small = ka.shrink(model)
+        assert_same(small, model)
+        assert names(small) - {"dense"} == left or len(names(small)) == len(left) + 1
+
+
+def test_operations_that_add_or_subtract_nothing_leave():
+    def build(x):
+        y, z = layers.Dense(4, name="y"), layers.Dense(4, name="z")
+        x = layers.Dense(4, name="x")(x)
+        return layers.Dense(2)(layers.Subtract()([x + y(x), z(x)]))
+
+    model = chain(build, shape=(3,))
+    randomize(model)
+    for name in "yz":
+        for variable in model.get_layer(name).weights:
+            zero(variable, 0)
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert shapes(small) == [(3, 4), (4,), (4, 2), (2,)] and len(names(small)) == 2
+
+
+def test_a_model_in_which_all_is_dead_keeps_one_channel_of_each():
+    model = MODELS["residual"]()
+    randomize(model)
+    for variable in model.weights[:-1]:
+        zero(variable, 0)
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert not any(isinstance(layer, (layers.Add, layers.BatchNormalization)) for layer in small.layers)
+    assert {layer.filters for layer in small.layers if isinstance(layer, layers.Conv2D)} == {1}
+
+
+def test_widths_are_multiples():
+    model = chain(layers.Dense(30, **RELU), layers.Dense(20, **RELU), layers.Dense(3), shape=(4,))
+    randomize(model)
+    for layer, living in zip(model.layers[1:3], (11, 17), strict=True):
+        for variable in layer.weights:
+            zero(variable, len(variable.shape) - 1, *range(living, layer.units))
+    small = ka.shrink(model, round_to=8)
+    assert_same(small, model)
+    assert [layer.units for layer in small.layers[1:]] == [16, 20, 3]  # 20 is no multiple, but what it was
+    assert [layer.units for layer in ka.shrink(model).layers[1:]] == [11, 17, 3]
+
+
+def test_products_of_tensors_read_them_too():
+    """A channel that no kernel reads, but attention by itself does."""
+    last = layers.Dense(2)
+
+    def build(x):
+        x = layers.Dense(4, name="x")(x)
+        return last(layers.Attention()([x, x]))
+
+    model = chain(build, shape=(5, 3))
+    randomize(model)
+    zero(last.kernel, 0, 1)
+    with pytest.warns(UserWarning, match="no channel is dead: prune whole channels first"):
+        small = ka.shrink(model)
+    assert_same(small, model)
+
+
+def test_what_is_frozen_is_said():
+    first = layers.Dense(4, name="first")
+    model = chain(first, layers.LayerNormalization(name="norm"), layers.Dense(2), shape=(3,))
+    randomize(model)
+    for variable in first.weights:
+        zero(variable, len(variable.shape) - 1, 0, 2)
+    with pytest.warns(UserWarning, match="zero stay, of 2 of first, since norm normalizes over them"):
+        assert_same(ka.shrink(model), model)
+
+
+def test_some_layers_only():
+    model = chain(*(layers.Dense(4, name=name, **RELU) for name in "ab"), layers.Dense(2), shape=(3,))
+    randomize(model)
+    for layer in model.layers[1:3]:
+        for variable in layer.weights:
+            zero(variable, len(variable.shape) - 1, 0)
+    assert [layer.units for layer in ka.shrink(model, layers="b").layers[1:]] == [4, 3, 2]
+
+
+@pytest.mark.every_backend
+def test_masks_come_off():
+    model = chain(*(layers.Dense(4, name=name, **RELU) for name in "ab"), layers.Dense(2), shape=(3,))
+    randomize(model)
+    zero(model.layers[1].bias, 0, 0)
+    zero(model.layers[1].kernel, 1, 0)
+    masked = ka.mask(model)
+    weights.write(masked.layers[1].layer.kernel, np.ones((3, 4)))
+    small = ka.shrink(masked)
+    assert [type(layer) for layer in small.layers[1:]] == 3 * [layers.Dense] and small.layers[1].units == 3
+    assert_same(small, masked)
+
+
+def test_what_is_one_stays_one():
+    """Models in a model, layers that are shared, what is frozen, a Sequential model."""
+    model = MODELS["shared"]()
+    randomize(model)
+    halved(groups.of(model))
+    model.get_layer("both").trainable = False
+    small = ka.shrink(model)
+    assert isinstance(small.get_layer("inner"), keras.Sequential) and not small.get_layer("both").trainable
+    assert [layer.name for layer in small.layers] == [layer.name for layer in model.layers]
+    line = keras.Sequential([keras.Input((3,)), layers.Dense(4, name="a"), layers.Dense(2, name="b")], name="line")
+    zero(line.layers[0].kernel, 1, 0)
+    small = ka.shrink(line)
+    assert type(small) is keras.Sequential and small.name == "line" and small.layers[0].units == 3
+
+
+@pytest.mark.parametrize("policy, shape", [("mixed_bfloat16", (6, 6, 2)), ("float32", (None, None, 2))])
+def test_half_precision_and_open_sizes(policy, shape):
+    parts = [layers.Conv2D(8, 3, dtype=policy, **RELU), layers.GlobalMaxPooling2D(), layers.Dense(2)]
+    model = chain(*parts, shape=shape)
+    randomize(model)
+    halved(groups.of(model))
+    assert ka.shrink(model).layers[1].filters == 4
+
+
+class Centered(layers.Layer):
+    """A layer in which each channel depends on all."""
+
+    def call(self, x):
+        return x - ops.mean(x, axis=-1, keepdims=True)
+
+
+def test_a_rule_that_is_wrong_fails_loudly(monkeypatch):
+    def same(layer, call, widths):
+        widths.give(call.outputs[0], widths.axes(call.reads()[0]))
+
+    monkeypatch.setitem(graph.kind.ROWS, Centered, graph.Kind(groups=same))
+    model = chain(layers.Dense(4, name="a"), Centered(), layers.Dense(2), shape=(3,))
+    randomize(model)
+    zero(model.layers[-1].kernel, 0, 1)
+    with pytest.raises(ValueError, match="m: the smaller model must give the same outputs.*difference of"):
+        ka.shrink(model)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(1)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_bad_models_and_numbers_get_a_sentence():
+    own = Subclassed()
+    own(np.ones((1, 2)))
+    with pytest.raises(ValueError, match="subclassed: only a Sequential or Functional .*Build it as keras.Model"):
+        ka.shrink(own)
+    with pytest.raises(ValueError, match="early: the model must be built before"):
+        ka.shrink(keras.Sequential([layers.Dense(2)], name="early"))
+    with pytest.raises(ValueError, match="round_to` must be an integer >= 1. Received: round_to=0. Pass for example 8"):
+        ka.shrink(perceptron("relu"), round_to=0)
+    with pytest.raises(TypeError, match="shrink: `model` must be a keras.Model"):
+        ka.shrink("model.keras")
+    with pytest.raises(ValueError, match="layers / exclude: each entry must choose"):
+        ka.shrink(perceptron("relu"), layers="no such")

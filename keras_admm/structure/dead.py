@@ -12,11 +12,13 @@ class Nonzeros(NamedTuple):
     """Where a variable is not zero, along the axes that carry groups.
 
     Attributes:
+        rank: int, how many axes the variable has.
         found: array of bools, with those axes.
         widths: list of an array for each axis: the index of the group of each place, `FIXED` where it never leaves.
         roles: list of the roles of each axis.
     """
 
+    rank: int
     found: np.ndarray
     widths: list
     roles: list
@@ -29,7 +31,7 @@ class Nonzeros(NamedTuple):
         """How many places of an axis that writes are zero and never leave; of kernels, which have other axes too."""
         left, counts = self.left(alive), [0]
         for axis, (width, roles) in enumerate(zip(self.widths, self.roles, strict=True)):
-            if WRITES in roles and READS not in roles and left.ndim > 1:
+            if WRITES in roles and READS not in roles and self.rank > 1:
                 hit = left.any(tuple(a for a in range(left.ndim) if a != axis))
                 counts.append(int((~hit & (width[living(width, alive)] == FIXED)).sum()))
         return max(counts)
@@ -55,12 +57,21 @@ class Weights:
         others = tuple(axis for axis in range(len(variable.shape)) if axis not in axes)
         keys = [(id(variable), axis) for axis in axes]
         found = (value(variable) != 0).any(axis=others)
-        return Nonzeros(found, [self._groups.widths[k] for k in keys], [self._groups.roles[k] for k in keys])
+        return Nonzeros(
+            len(variable.shape), found, [self._groups.widths[k] for k in keys], [self._groups.roles[k] for k in keys]
+        )
 
-    def used(self, alive):
-        """Which groups are written, and which are read, by what is not zero of the weights that stay."""
+    def used(self, alive, least_rank=1):
+        """Which groups are written, and which are read, by what is not zero of the weights that stay.
+
+        Args:
+            alive: array of bools over the groups.
+            least_rank: int, of the variables that count: 2 leaves biases out.
+        """
         written, read = (np.zeros(len(self._groups), bool) for _ in range(2))
         for each in self.by_variable.values():
+            if each.rank < least_rank:
+                continue
             left = each.left(alive)
             for axis, (width, roles) in enumerate(zip(each.widths, each.roles, strict=True)):
                 hit = width[living(width, alive)][left.any(tuple(a for a in range(left.ndim) if a != axis))]

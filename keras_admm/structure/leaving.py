@@ -53,9 +53,10 @@ class Leaving:
             skipped = {place for place, x in enumerate(read) if self._is_empty(x, call.layer.axis)}
         else:
             return set()
+        skipped -= {0} if len(skipped) == len(read) else set()
         rest = [x for place, x in enumerate(read) if place not in skipped]
-        whole = kind == STRUNG or rest and np.broadcast_shapes(*map(_known, rest)) == _known(call.outputs[0])
-        return skipped if rest and whole else set()
+        whole = kind == STRUNG or np.broadcast_shapes(*map(_known, rest)) == _known(call.outputs[0])
+        return skipped if whole else set()
 
     def _is_empty(self, tensor, axis):
         """Whether no place of an axis stays."""

@@ -8,25 +8,26 @@ import keras
 from keras_admm.errors import named_few
 
 
-def tell(model, groups, weights, alive, heard):
+def tell(model, small, groups, weights, alive, heard):
     """Warns of dead channels that could not leave, and why.
 
     Args:
         model: the model.
+        small: the smaller one.
         groups: its `Groups`.
         weights: its `Weights`.
         alive: array of bools over the groups, which stay.
         heard: array of bools, the groups that are not zero where they are read.
     """
     said = [*_constants(groups, weights, alive, heard), *_fixed(groups, weights, alive)]
-    if alive.all() and not said:
+    if not said and small.count_params() == model.count_params():
         said = ["no channel is dead: prune whole channels first, with ADMMPrune(structure='channel')"]
     if said:
         warnings.warn(f"shrink: {model.name}: {'; '.join(said)}.", stacklevel=3)
 
 
 def _constants(groups, weights, alive, heard):
-    written, _ = weights.used(alive)
+    written, _ = weights.used(alive, least_rank=2)
     stays = alive & heard & ~written
     counts = collections.Counter(group.family for group, each in zip(groups, stays, strict=True) if each)
     if counts:

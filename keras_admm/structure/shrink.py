@@ -68,7 +68,7 @@ def shrink(model, round_to=1, layers=None):
     kept, leaving = _settled(found, staying, zeros(found, weights, staying, passed), multiple)
     small = smaller(plain, found, kept, leaving, value)
     trial.check_equal(model, before, trial.outputs(small, inputs))
-    notes.tell(model, found, weights, kept, heard)
+    notes.tell(plain, small, found, weights, kept, heard)
     return small
 
 
