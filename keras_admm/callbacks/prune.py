@@ -1,10 +1,11 @@
 """`ADMMPrune`, the callback for weight pruning: ADMM on sparse sets."""
 
-from keras_admm import penalties
+from keras_admm import checks, penalties
 from keras_admm.callbacks import recipes
 from keras_admm.callbacks.admm import ADMM
 from keras_admm.constraints import says_sparsity
-from keras_admm.plan import pruning_targets
+from keras_admm.plan import check_budget, pruning_targets
+from keras_admm.structure import structure_targets
 
 
 class ADMMPrune(ADMM):
@@ -65,6 +66,7 @@ class ADMMPrune(ADMM):
         self,
         sparsity=None,
         *,
+        budget=None,
         allocation=None,
         structure="element",
         min_keep=1,
@@ -78,15 +80,8 @@ class ADMMPrune(ADMM):
     ):
         name = type(self).__name__
         by_default = recipes.recipe(name, recipe)
-        by_default_path = "constant" if says_sparsity(name, sparsity, structure) else by_default.path
-        targets = pruning_targets(
-            name,
-            sparsity,
-            allocation=allocation,
-            structure=structure,
-            min_keep=min_keep,
-            path=by_default_path if path is None else path,
-        )
+        how = {"allocation": allocation, "structure": structure, "min_keep": min_keep, "path": path}
+        targets = _targets(name, sparsity, budget, how, by_default.path)
         if update_every is None:
             own = None if penalty is None else penalties.get(penalty, name)
             update_every = 1 if own is not None and own.grows_by_moves else by_default.update_every
@@ -98,3 +93,29 @@ class ADMMPrune(ADMM):
             penalty=by_default.penalty if penalty is None else penalty,
             **kwargs,
         )
+
+
+def _targets(name, sparsity, budget, how, path):
+    """What a run aims at: channels of the whole model, or what is zeroed in each kernel by itself.
+
+    Args:
+        name: str, name used in error messages.
+        sparsity, budget: see `ADMMPrune`.
+        how: dict of its `allocation`, `structure`, `min_keep` and `path`.
+        path: the recipe's, for a `path` of None.
+    """
+    structure, allocation = how["structure"], how["allocation"]
+    if isinstance(structure, str) and structure == "channel":
+        if allocation is not None:
+            must = "left out with structure='channel', where channels of all layers are ranked together"
+            raise ValueError(checks.refused(name, "allocation", must, allocation, "Leave some out with exclude=."))
+        path = path if how["path"] is None else how["path"]
+        return structure_targets(name, sparsity, budget, min_keep=how["min_keep"], path=path)
+    if budget is not None:
+        check_budget(name, budget)
+        raise ValueError(
+            f"{name}: `budget` must go with structure='channel': channels really leave a model. Received: {budget=}, "
+            f"structure={checks.shown(structure)}. Add structure='channel'; or give a sparsity."
+        )
+    path = "constant" if says_sparsity(name, sparsity, structure) else path
+    return pruning_targets(name, sparsity, **{**how, "path": path if how["path"] is None else how["path"]})

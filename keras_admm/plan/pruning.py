@@ -118,14 +118,15 @@ def pruning_targets(name, sparsity, **arguments):
     """
     if sparsity is None:
         return [PruningTarget(name=name, **arguments)]
-    sparsities = _ascending(name, sparsity)
+    sparsities = ascending(name, sparsity)
     starts = [0.0, *sparsities[:-1]]
     return [
         PruningTarget(end, start=start, name=name, **arguments) for start, end in zip(starts, sparsities, strict=True)
     ]
 
 
-def _ascending(name, sparsity):
+def ascending(name, sparsity):
+    """A sparsity, or ascending ones, as a list of floats; or raises."""
     several = isinstance(sparsity, (list, tuple)) or isinstance(sparsity, np.ndarray) and sparsity.ndim == 1
     sparsities = [check_sparsity(name, s) for s in (sparsity if several else [sparsity])]
     if not sparsities or any(a >= b for a, b in zip(sparsities, sparsities[1:], strict=False)):
