@@ -16,7 +16,10 @@ class ADMMPrune(ADMM):
 
     Args:
         sparsity: float in `[0, 1)`, the share of zeros; a list of ascending ones runs progressive steps, each
-            starting from the last: `[0.9, 0.97, 0.99]`. None, and only then, where `structure` says it.
+            starting from the last: `[0.9, 0.97, 0.99]`. None, and only then, where `structure` or `budget` says it.
+        budget: with `structure="channel"`, in the place of `sparsity`: what is left of the dense model, a dict of one
+            of `"macs"`, `"params"`, `"bytes"` to a float in `(0, 1)`, the share, or to an int, how many. It is met
+            within 1% where single channels are that small, and never exceeded.
         allocation: how the budget is divided over the tensors at every update: `"global"` (one threshold over the
             model), `"uniform"`, `"erk"`, `"lamp"`, a mapping of name patterns to sparsities (others get
             `sparsity`), or a callable; see `keras_admm.allocate`. By default `"global"`; `"uniform"` for filters, rows
@@ -29,6 +32,9 @@ class ADMMPrune(ADMM):
             structure does not fit (a first convolution of 3 channels with `"2:4"`) stay as they are, with a warning
             (`callback.engine.left_out` and `report(model, structure="2:4")` name them); they are an error where
             `layers` named them, or none fits.
+            `"channel"`: channels of the whole model, with all that writes them (`graph.groups`): those that residual
+            connections, concatenations and the like tie together are zeroed as one, biases and batch normalization with
+            them, so that they can leave it. `sparsity` is then the share of these groups.
         min_keep: int, the least number of weights (of blocks) that a tensor keeps.
         path: how the target tightens within a step. `"constant"`: the step's sparsity from the start. `"geometric"`:
             the kept count falls by a constant factor. `"root"`: nothing in the first tenth, then the same with the
