@@ -123,8 +123,8 @@ def structure_targets(name, sparsity, budget, **arguments):
     budgets += [] if sparsity is None else [Budget("channels", 1 - each) for each in ascending(name, sparsity)]
     if (sparsity is None) == (budget is None):
         raise ValueError(
-            f"{name}: structure='channel' takes either a sparsity, the share of channels that leave, or a budget for "
-            f"what is left. Received: {sparsity=}, {budget=}. Write for example budget={{'macs': 0.5}}."
+            f"{name}: with structure='channel' one of `sparsity`, the share of channels that leave, and `budget`, what "
+            f"is left, must be given. Received: {sparsity=}, {budget=}. Write for example budget={{'macs': 0.5}}."
         )
     starts = [None, *budgets[:-1]]
     return [
