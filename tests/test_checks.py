@@ -332,7 +332,8 @@ TABLE = {
     "report": (
         ka.report,
         {"model": ...},
-        {"model": "model", "layers": "layers or None", "exclude": "layers or None", "input_shape": "input_shape"},
+        {"model": "model", "layers": "layers or None", "exclude": "layers or None", "input_shape": "input_shape"}
+        | {"structure": "name or None"},
     ),
     "report.to_html": (
         reported,

@@ -29,9 +29,10 @@ class ADMMPrune(ADMM):
             `keras_admm.constraints.Sparse`. Which axes are of inputs and of outputs is told by each layer's kind.
             Filters, rows, columns, blocks and 3x3 slices are counted and allocated as such: exactly that share of them
             is zero, partial blocks at the ends of a kernel among them. `"2:4"` says its sparsity itself. Kernels that a
-            structure does not fit (a first convolution of 3 channels with `"2:4"`) stay as they are, with a warning
-            (`callback.engine.left_out` and `report(model, structure="2:4")` name them); they are an error where
-            `layers` named them, or none fits.
+            structure does not fit (a first convolution of 3 channels with `"2:4"`; with filters and rows also what
+            writes the model's outputs) stay as they are, with a warning (`callback.engine.left_out` and, of the model
+            alone, `report(model, structure=...)` name them too); they are an error where `layers` named them, or none
+            fits. A filter that is zero leaves its bias.
             `"channel"`: channels of the whole model, with all that writes them (`graph.groups`): those that residual
             connections, concatenations and the like tie together are zeroed as one, biases and batch normalization with
             them, so that they can leave it. `sparsity` is then the share of these groups.

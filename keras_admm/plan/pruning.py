@@ -59,6 +59,20 @@ class PruningTarget(Target):
         self.structure = structure
         self.path = path
 
+    def of(self, model, variables):
+        told = super().of(model, variables)
+        if pattern("PruningTarget", self.structure).ends_outputs:
+            last = set(map(id, weights.last(model)))
+            told.misfits |= {name: self._last(variable) for name, variable in variables.items() if id(variable) in last}
+        return told
+
+    def _last(self, variable):
+        return (
+            f"structure={self.structure!r} is for kernels that others follow: this one writes outputs of the model, "
+            f"which would be constant. Received: a tensor of shape {tuple(variable.shape)}. Exclude it, or use "
+            "structure='element'."
+        )
+
     def sets(self, arrays, fraction):
         if self.fixed:
             return {name: self._set(name) for name in arrays}
