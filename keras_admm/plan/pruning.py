@@ -59,8 +59,8 @@ class PruningTarget(Target):
         self.structure = structure
         self.path = path
 
-    def of(self, model, variables):
-        told = super().of(model, variables)
+    def of(self, model, variables, layers=None, exclude=None):
+        told = super().of(model, variables, layers, exclude)
         if pattern("PruningTarget", self.structure).ends_outputs:
             last = set(map(id, weights.last(model)))
             told.misfits |= {name: self._last(variable) for name, variable in variables.items() if id(variable) in last}
