@@ -218,17 +218,11 @@ TABLE = {
         {"sparsity": 0.5},
         {
             "sparsity": "share or shares",
-            "budget": "budget or None",
             "allocation": "allocation or None",
             "structure": "name",
             "min_keep": "count from 0",
         }
         | {"path": "choice", "recipe": "name", **HOW, "update_every": "every or None", "penalty": "name or None"},
-    ),
-    "ADMMPrune, channels": (
-        lambda **given: ka.ADMMPrune(structure="channel", **given),
-        {"budget": {"macs": 0.5}},
-        {"budget": "budget", "min_keep": "count", "path": "choice", "sparsity": "share or shares"},
     ),
     "ADMMQuantize": (
         ka.ADMMQuantize,
@@ -268,6 +262,7 @@ TABLE = {
     "penalties.LossPenalty": (ka.penalties.LossPenalty, {}, PULL),
     "penalties.get": (ka.penalties.get, {}, {"penalty": "name"}),
     "retraining.get": (ka.retraining.get, {}, {"retraining": "name"}),
+    "retraining.StraightThrough": (ka.retraining.StraightThrough, {}, {"settle": "share"}),
     "retraining.Snap": (ka.retraining.Snap, {}, {"fractions": "snap"}),
     "Step": (
         ka.Step,
@@ -332,8 +327,7 @@ TABLE = {
     "report": (
         ka.report,
         {"model": ...},
-        {"model": "model", "layers": "layers or None", "exclude": "layers or None", "input_shape": "input_shape"}
-        | {"structure": "name or None"},
+        {"model": "model", "layers": "layers or None", "exclude": "layers or None", "input_shape": "input_shape"},
     ),
     "report.to_html": (
         reported,

@@ -40,6 +40,7 @@ def kernels(model):
     return [weights.read(v) for v in weights.select(model).values()]
 
 
+TO_THE_END = ka.retraining.StraightThrough(settle=0)
 WITH_ZERO = attach.StraightThroughValuesAndZero
 BY_CHANNEL = Codebook(2, keep_zeros=False, scope="channel")
 # a callback; the set of each kernel, or None where it is left alone
@@ -256,7 +257,24 @@ def test_straight_through_by_hand():
         behind = behind - 0.1 * gradient(near)
         signs = np.sign(behind) * (np.abs(behind) > np.abs(near).max() / 2)
         near = (behind * signs).sum() / (signs**2).sum() * signs
-    after = descended(model, at_once(ka.ADMMQuantize, 2, retraining="straight_through"), 3)[0]
+    after = descended(model, at_once(ka.ADMMQuantize, 2, retraining=TO_THE_END), 3)[0]
+    np.testing.assert_allclose(after, near, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settle, last", [(0.2, 1), (0.5, 2)])
+def test_straight_through_settles_by_hand(settle, last):
+    """In the last of 4 epochs each weight stays on its level, and the scale goes down its gradient."""
+    model = linear()
+    behind = kernels(model)[0] - 0.1 * gradient(kernels(model)[0])
+    near = Levels(2)(behind)
+    for _ in range(4 - last):
+        behind = behind - 0.1 * gradient(near)
+        signs = np.sign(behind) * (np.abs(behind) > np.abs(near).max() / 2)
+        near = (behind * signs).sum() / (signs**2).sum() * signs
+    for _ in range(last):
+        near = near - 0.1 * (gradient(near) * near).sum() / (near**2).sum() * near
+    retraining = ka.retraining.StraightThrough(settle=settle)
+    after = descended(model, at_once(ka.ADMMQuantize, 2, retraining=retraining), 5)[0]
     np.testing.assert_allclose(after, near, rtol=1e-5)
 
 
@@ -274,7 +292,7 @@ def test_straight_through_with_clusters_by_hand(scope):
     for at in columns(near, scope):
         places = np.abs(behind[at][..., None] - np.unique(near[at])).argmin(-1)
         wanted[at] = np.array([behind[at][places == k].mean() for k in range(3)])[places]
-    after = descended(model, at_once(ka.ADMMCluster, 3, scope=scope, retraining="straight_through"), 2)[0]
+    after = descended(model, at_once(ka.ADMMCluster, 3, scope=scope, retraining=TO_THE_END), 2)[0]
     np.testing.assert_allclose(after, wanted, rtol=1e-5)
 
 
@@ -300,7 +318,7 @@ def test_straight_through_beside_zero_by_hand(scope, pruned):
             moved = [v if v == 0 or not o.size else o.mean() for v, o in zip(values[i], own, strict=True)]
             values[i] = np.array(moved)
             near[at] = values[i][nearest]
-    how = {"scope": scope, "zero": True, "retraining": "straight_through"}
+    how = {"scope": scope, "zero": True, "retraining": TO_THE_END}
     after = descended(model, at_once(ka.ADMMCluster, 3, learning_rate={"retrain": 0.6}, **how), 5)[0]
     np.testing.assert_allclose(after, near, rtol=1e-4)
     assert not after[held].any() and held.any() == pruned

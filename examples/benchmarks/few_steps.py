@@ -48,10 +48,11 @@ def summary(rows):
 def main():
     parser = resumable.arguments(__doc__, RESULTS.with_name("few_steps.jsonl"))
     parser.add_argument("--tasks", nargs="+", default=LENGTHS, choices=LENGTHS)
+    parser.add_argument("--rates", nargs="+", type=int, default=recipe_tasks.RATES, choices=recipe_tasks.RATES)
     args = parser.parse_args()
     rows = resumable.Rows(args.results, KEYS)
     if not args.table:
-        cells = ((name, r, OURS, seed) for seed in args.seeds for name in args.tasks for r in recipe_tasks.RATES)
+        cells = ((name, r, OURS, seed) for seed in args.seeds for name in args.tasks for r in args.rates)
         rows.fill(cells, CountedSteps(args))
     print(table(("", "steps of ADMM", "by the rate", "seeds", "validation", "below the best"), summary(rows)))
 

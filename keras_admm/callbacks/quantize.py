@@ -52,9 +52,13 @@ class ADMMQuantize(ADMM):
     """Quantizes weights by ADMM: trains them onto few levels, during `model.fit`.
 
     Solves `min f(W) subject to W_i in a scale times fixed multiples`: see `keras_admm.ADMM`. ADMM epochs pull the
-    weights to their nearest levels; then they are retrained on these, in one of three ways (`retraining`). After `fit`
-    every compressed weight is on a level of its tensor, exactly. Zeros of an earlier pruning stay zero and take no
-    level; activations are untouched.
+    weights to their nearest levels; then they are retrained on these, in one of three ways (`retraining`): by default
+    straight through the rounding, and in the last quarter of the epochs of retraining no weight changes its level any
+    more, while scales, biases and all else train on. After `fit` every compressed weight is on a level of its tensor,
+    exactly. Zeros of an earlier pruning stay zero and take no level; activations are untouched.
+
+    The defaults are the same for any number of levels: half the epochs of a step under a `GradientPenalty`, half of
+    retraining (`examples/benchmarks/quantization.py`).
 
     Args:
         bits: int, 1 to 16: 2**bits levels (with zero among them one fewer, as in int8; 1 bit is binary).
