@@ -218,11 +218,17 @@ TABLE = {
         {"sparsity": 0.5},
         {
             "sparsity": "share or shares",
+            "budget": "budget or None",
             "allocation": "allocation or None",
             "structure": "name",
             "min_keep": "count from 0",
         }
         | {"path": "choice", "recipe": "name", **HOW, "update_every": "every or None", "penalty": "name or None"},
+    ),
+    "ADMMPrune, channels": (
+        lambda **given: ka.ADMMPrune(structure="channel", **given),
+        {"budget": {"macs": 0.5}},
+        {"budget": "budget", "min_keep": "count", "path": "choice", "sparsity": "share or shares"},
     ),
     "ADMMQuantize": (
         ka.ADMMQuantize,
@@ -327,7 +333,8 @@ TABLE = {
     "report": (
         ka.report,
         {"model": ...},
-        {"model": "model", "layers": "layers or None", "exclude": "layers or None", "input_shape": "input_shape"},
+        {"model": "model", "layers": "layers or None", "exclude": "layers or None", "input_shape": "input_shape"}
+        | {"structure": "name or None"},
     ),
     "report.to_html": (
         reported,

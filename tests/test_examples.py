@@ -99,6 +99,20 @@ def test_mnist_lenet5_storage(mnist, tmp_path):
 
 @pytest.mark.nightly
 @pytest.mark.tensorflow_only
+def test_mnist_records(mnist, tmp_path):
+    few = ["--seeds", 3, "--epochs", 4, "--validation", 400]
+    paths = ["--cache", tmp_path / "cache", "--results", tmp_path / "rows.jsonl"]
+    out = run("mnist_records.py", "--data", mnist, *few, *paths)
+    (kept,) = re.findall(r"^lenet300, weights +([\d,]+) +1[5-9]\dx ", out, re.MULTILINE)
+    assert int(kept.replace(",", "")) <= 1_775
+    size = (tmp_path / "cache" / "lenet300_3" / "bytes.kadmm").stat().st_size
+    assert re.search(rf"^lenet300, bytes +[\d,]+ +\d+x +{size:,} ", out, re.MULTILINE)
+    again = run("mnist_records.py", "--data", mnist, *few, *paths)
+    assert again.splitlines()[-3:] == out.splitlines()[-3:]
+
+
+@pytest.mark.nightly
+@pytest.mark.tensorflow_only
 def test_mnist_binary(mnist):
     few = ["--dense-epochs", 1, "--admm-epochs", 1, "--retrain-epochs", 1, "--validation", 400]
     out = run("mnist_binary.py", "--data", mnist, *few)

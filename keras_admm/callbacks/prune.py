@@ -1,10 +1,11 @@
 """`ADMMPrune`, the callback for weight pruning: ADMM on sparse sets."""
 
-from keras_admm import penalties
+from keras_admm import checks, penalties
 from keras_admm.callbacks import recipes
 from keras_admm.callbacks.admm import ADMM
 from keras_admm.constraints import says_sparsity
-from keras_admm.plan import pruning_targets
+from keras_admm.plan import check_budget, pruning_targets
+from keras_admm.structure import structure_targets
 
 
 class ADMMPrune(ADMM):
@@ -15,7 +16,10 @@ class ADMMPrune(ADMM):
 
     Args:
         sparsity: float in `[0, 1)`, the share of zeros; a list of ascending ones runs progressive steps, each
-            starting from the last: `[0.9, 0.97, 0.99]`. None, and only then, where `structure` says it.
+            starting from the last: `[0.9, 0.97, 0.99]`. None, and only then, where `structure` or `budget` says it.
+        budget: with `structure="channel"`, in the place of `sparsity`: what is left of the dense model, a dict of one
+            of `"macs"`, `"params"`, `"bytes"` to a float in `(0, 1)`, the share, or to an int, how many. It is met
+            within 1% where single channels are that small, and never exceeded.
         allocation: how the budget is divided over the tensors at every update: `"global"` (one threshold over the
             model), `"uniform"`, `"erk"`, `"lamp"`, a mapping of name patterns to sparsities (others get
             `sparsity`), or a callable; see `keras_admm.allocate`. By default `"global"`; `"uniform"` for filters, rows
@@ -25,9 +29,13 @@ class ADMMPrune(ADMM):
             `keras_admm.constraints.Sparse`. Which axes are of inputs and of outputs is told by each layer's kind.
             Filters, rows, columns, blocks and 3x3 slices are counted and allocated as such: exactly that share of them
             is zero, partial blocks at the ends of a kernel among them. `"2:4"` says its sparsity itself. Kernels that a
-            structure does not fit (a first convolution of 3 channels with `"2:4"`) stay as they are, with a warning
-            (`callback.engine.left_out` and `report(model, structure="2:4")` name them); they are an error where
-            `layers` named them, or none fits.
+            structure does not fit (a first convolution of 3 channels with `"2:4"`; with filters and rows also what
+            writes the model's outputs) stay as they are, with a warning (`callback.engine.left_out` and, of the model
+            alone, `report(model, structure=...)` name them too); they are an error where `layers` named them, or none
+            fits. A filter that is zero leaves its bias.
+            `"channel"`: channels of the whole model, with all that writes them (`graph.groups`): those that residual
+            connections, concatenations and the like tie together are zeroed as one, biases and batch normalization with
+            them, so that they can leave it. `sparsity` is then the share of these groups.
         min_keep: int, the least number of weights (of blocks) that a tensor keeps.
         path: how the target tightens within a step. `"constant"`: the step's sparsity from the start. `"geometric"`:
             the kept count falls by a constant factor. `"root"`: nothing in the first tenth, then the same with the
@@ -65,6 +73,7 @@ class ADMMPrune(ADMM):
         self,
         sparsity=None,
         *,
+        budget=None,
         allocation=None,
         structure="element",
         min_keep=1,
@@ -78,15 +87,8 @@ class ADMMPrune(ADMM):
     ):
         name = type(self).__name__
         by_default = recipes.recipe(name, recipe)
-        by_default_path = "constant" if says_sparsity(name, sparsity, structure) else by_default.path
-        targets = pruning_targets(
-            name,
-            sparsity,
-            allocation=allocation,
-            structure=structure,
-            min_keep=min_keep,
-            path=by_default_path if path is None else path,
-        )
+        how = {"allocation": allocation, "structure": structure, "min_keep": min_keep, "path": path}
+        targets = _targets(name, sparsity, budget, how, by_default.path)
         if update_every is None:
             own = None if penalty is None else penalties.get(penalty, name)
             update_every = 1 if own is not None and own.grows_by_moves else by_default.update_every
@@ -98,3 +100,29 @@ class ADMMPrune(ADMM):
             penalty=by_default.penalty if penalty is None else penalty,
             **kwargs,
         )
+
+
+def _targets(name, sparsity, budget, how, path):
+    """What a run aims at: channels of the whole model, or what is zeroed in each kernel by itself.
+
+    Args:
+        name: str, name used in error messages.
+        sparsity, budget: see `ADMMPrune`.
+        how: dict of its `allocation`, `structure`, `min_keep` and `path`.
+        path: the recipe's, for a `path` of None.
+    """
+    structure, allocation = how["structure"], how["allocation"]
+    if isinstance(structure, str) and structure == "channel":
+        if allocation is not None:
+            must = "left out with structure='channel', where channels of all layers are ranked together"
+            raise ValueError(checks.refused(name, "allocation", must, allocation, "Leave some out with exclude=."))
+        path = path if how["path"] is None else how["path"]
+        return structure_targets(name, sparsity, budget, min_keep=how["min_keep"], path=path)
+    if budget is not None:
+        check_budget(name, budget)
+        raise ValueError(
+            f"{name}: `budget` must go with structure='channel': channels really leave a model. Received: {budget=}, "
+            f"structure={checks.shown(structure)}. Add structure='channel'; or give a sparsity."
+        )
+    path = "constant" if says_sparsity(name, sparsity, structure) else path
+    return pruning_targets(name, sparsity, **{**how, "path": path if how["path"] is None else how["path"]})

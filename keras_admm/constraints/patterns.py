@@ -33,6 +33,10 @@ class Slices(Pattern):
     def __init__(self, structure):
         self.structure = structure
 
+    @property
+    def ends_outputs(self):
+        return self.structure != "column"
+
     def __str__(self):
         return f"{self.structure}s"
 

@@ -67,10 +67,11 @@ class Engine:
         self.model, self.name = model, name
         self._choice = layers, exclude, biases
         chosen = weights.select(model, *self._choice)
-        self.plan = plan.of(model, chosen)
+        self.plan = plan.of(model, chosen, layers, exclude)
         requirements.check_fits(name, self.plan, chosen, named=layers is not None)
         self.left_out = self.plan.left_out(chosen)
-        self.variables = {key: variable for key, variable in chosen.items() if key not in self.left_out}
+        self.variables = {key: variable for key, variable in self.plan.wants.items() if key not in self.left_out}
+        self._known = {**chosen, **self.variables}
         self.optimizers = (
             None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
         )
@@ -105,7 +106,7 @@ class Engine:
         self._hold = attach.Hold(self.model, self.variables, self.optimizers, any_of)
         if pull is not None and self.plan.penalty.in_loss:
             self._hold.add_to_loss()
-        chosen = self.name, self.model, self._choice, {**self.variables, **self.left_out}
+        chosen = self.name, self.model, self._choice, self._known
         self._hold.on_new_variable = lambda: requirements.check_all_chosen(*chosen)
         self._phases.attach(self._hold, pull)
 

@@ -108,15 +108,19 @@ class Plan:
         """`update_every` as an `Every`."""
         return every("Plan", self.update_every)
 
-    def of(self, model, variables):
+    def of(self, model, variables, layers=None, exclude=None):
         """The plan for a model: targets that know it, without the steps that have no sets for any of its variables.
 
         Args:
-            model: built.
-            variables: dict of names to the variables that are compressed.
+            model, variables, layers, exclude: see `Target.of`.
         """
-        steps = [replace(step, target=step.target.of(model, variables)) for step in self.steps]
-        return replace(self, steps=tuple(step for step in steps if step.target.takes(list(variables))))
+        steps = [replace(s, target=s.target.of(model, variables, layers, exclude)) for s in self.steps]
+        return replace(self, steps=tuple(step for step in steps if step.target.takes(list(step.target.wants))))
+
+    @property
+    def wants(self):
+        """All variables that its targets want, by name."""
+        return {name: variable for step in self.steps for name, variable in step.target.wants.items()}
 
     def left_out(self, names):
         """Those of the names whose kernels the structure of no step fits, with the last one's reason: a dict."""

@@ -59,6 +59,20 @@ class PruningTarget(Target):
         self.structure = structure
         self.path = path
 
+    def of(self, model, variables, layers=None, exclude=None):
+        told = super().of(model, variables, layers, exclude)
+        if pattern("PruningTarget", self.structure).ends_outputs:
+            last = set(map(id, weights.last(model)))
+            told.misfits |= {name: self._last(variable) for name, variable in variables.items() if id(variable) in last}
+        return told
+
+    def _last(self, variable):
+        return (
+            f"structure={self.structure!r} is for kernels that others follow: this one writes outputs of the model, "
+            f"which would be constant. Received: a tensor of shape {tuple(variable.shape)}. Exclude it, or use "
+            "structure='element'."
+        )
+
     def sets(self, arrays, fraction):
         if self.fixed:
             return {name: self._set(name) for name in arrays}
@@ -118,14 +132,15 @@ def pruning_targets(name, sparsity, **arguments):
     """
     if sparsity is None:
         return [PruningTarget(name=name, **arguments)]
-    sparsities = _ascending(name, sparsity)
+    sparsities = ascending(name, sparsity)
     starts = [0.0, *sparsities[:-1]]
     return [
         PruningTarget(end, start=start, name=name, **arguments) for start, end in zip(starts, sparsities, strict=True)
     ]
 
 
-def _ascending(name, sparsity):
+def ascending(name, sparsity):
+    """A sparsity, or ascending ones, as a list of floats; or raises."""
     several = isinstance(sparsity, (list, tuple)) or isinstance(sparsity, np.ndarray) and sparsity.ndim == 1
     sparsities = [check_sparsity(name, s) for s in (sparsity if several else [sparsity])]
     if not sparsities or any(a >= b for a, b in zip(sparsities, sparsities[1:], strict=False)):

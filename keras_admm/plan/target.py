@@ -19,6 +19,7 @@ class Target(abc.ABC):
     Attributes:
         fixed_at_start: bool, whether the sets stay those that the step began with.
         fixed: bool, whether they are the same whatever the weights.
+        wants: dict of names to the variables of a run that it is asked for the sets of, from `of`.
         axes: dict of names to the `constraints.Axes` of the kernels of a model, from `of`.
         misfits: dict of names to sentences, why a structure does not fit these kernels: the target has no sets for
             them. From `of`.
@@ -38,19 +39,23 @@ class Target(abc.ABC):
 
     fixed_at_start = False
     fixed = False
+    wants = None
     axes = misfits = MappingProxyType({})
 
-    def of(self, model, variables):
+    def of(self, model, variables, layers=None, exclude=None):
         """The target for the weights of one model: one that knows what it needs of that model.
 
         Args:
             model: built.
-            variables: dict of names to the variables that are compressed.
+            variables: dict of names to the variables that are compressed, those that `layers` and `exclude` choose.
+            layers, exclude: see `keras_admm.weights.select`.
 
         Returns:
-            A copy with the `axes` of these and the `misfits` among them.
+            A copy that wants these, with their `axes` and the `misfits` among them. A target that wants others, such as
+            gammas beside kernels, overrides it.
         """
         told = copy.copy(self)
+        told.wants = variables
         told.axes = weights.axes(model, variables)
         told.misfits = {n: why for n, v in variables.items() if (why := told._misfit(n, tuple(v.shape)))}
         return told
@@ -169,7 +174,8 @@ def sets_of(name, target, arrays, fraction):
         name: str, name used in error messages.
         target, arrays, fraction: see `Target.sets`.
     """
-    arrays = weights.Lazy((key for key in arrays if key not in target.misfits), arrays.__getitem__)
+    wanted = arrays if target.wants is None else target.wants
+    arrays = weights.Lazy((key for key in wanted if key not in target.misfits), arrays.__getitem__)
     sets = target.sets(arrays, fraction)
     remedy = "Return a constraint for each of the names that it is given."
     if not isinstance(sets, Mapping):

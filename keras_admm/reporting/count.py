@@ -5,10 +5,11 @@ import numpy as np
 from keras_admm import macs, weights
 from keras_admm.reporting import file, packed_bits
 from keras_admm.reporting.row import ReportRow
+from keras_admm.reporting.structures import Structured
 from keras_admm.reporting.table import Report
 
 
-def report(model, layers=None, exclude=None, input_shape=None):
+def report(model, layers=None, exclude=None, input_shape=None, structure=None):
     """Counts what each kernel of a model kept, pruned or not, frozen or not, and the bytes that it takes.
 
     MACs (multiplications with an addition) are those of the weights for one sample: how often a weight is used,
@@ -28,12 +29,14 @@ def report(model, layers=None, exclude=None, input_shape=None):
         exclude: which to leave out.
         input_shape: of the model's inputs, the batch first, to count MACs where they leave a size open, such as the
             length of a sequence: a tuple, or a list or dict of tuples for several inputs.
+        structure: a structure of `keras_admm.constraints.Sparse`, such as `"filter"` or `"2:4"`: the note then says
+            what of it each kernel has left, or whether it holds, and which kernels it does not fit.
 
     Returns:
         A `Report`, with `rows`, `total` and `file`; `print` it for a table.
 
     Raises:
-        ValueError: for an unbuilt model.
+        ValueError: for an unbuilt model, or an unknown structure.
 
     Example:
 
@@ -53,17 +56,20 @@ def report(model, layers=None, exclude=None, input_shape=None):
     unpacked = packed_bits.unpacked(model)
     uses, macs_note = macs.uses(model, input_shape)
     parts, packed_file, bytes_note = file.pack(model, chosen.values())
+    seen = None if structure is None else Structured(structure, weights.axes(model, chosen))
     rows, values = [], []
     for name, variable in chosen.items():
         array = unpacked[id(variable)] if id(variable) in unpacked else weights.read(variable)
         values.append(_distinct(array))
+        if seen is not None:
+            seen.see(name, array)
         rows.append(_row(name, array, values[-1].size, uses.get(id(variable)), parts.get(id(variable), ())))
     unknown = [row.name for row in rows if row.macs is None]
     if unknown and not macs_note:
         macs_note = f"The MACs of {len(unknown)} of {len(rows)} variables cannot be known, such as {unknown[0]}."
     empty = "" if rows else "There is no kernel to count."
     left_out = _left_out(model, chosen) if layers is None else ""
-    note = " ".join(filter(None, (empty, bytes_note, macs_note, left_out)))
+    note = " ".join(filter(None, (empty, bytes_note, macs_note, left_out, str(seen or ""))))
     return Report(tuple(rows), note, _distinct(np.concatenate([[], *values])).size, packed_file)
 
 

@@ -3,3 +3,5 @@
 from keras_admm.structure.factorize import factorize as factorize
 from keras_admm.structure.low_rank_target import LowRankTarget as LowRankTarget
 from keras_admm.structure.shrink import shrink as shrink
+from keras_admm.structure.target import StructureTarget as StructureTarget
+from keras_admm.structure.target import structure_targets as structure_targets

@@ -1,6 +1,5 @@
 """`LowRankTarget`: the ranks of all kernels, given, by energy, or by one budget of the model."""
 
-import copy
 import warnings
 
 from keras_admm import checks
@@ -50,8 +49,8 @@ class LowRankTarget(Target):
         self.scheme = check_scheme(name, scheme)
         self._candidates, self._allowed = None, None
 
-    def of(self, model, variables):
-        bound = copy.copy(self)
+    def of(self, model, variables, layers=None, exclude=None):
+        bound = super().of(model, variables)
         bound._candidates, refused = candidates(model, variables, self.scheme)
         told = named_few(f"{each} ({reason})" for each, reason in refused.items())
         if not bound._candidates:

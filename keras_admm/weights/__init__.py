@@ -6,6 +6,7 @@ from keras_admm.weights.arguments import check_model as check_model
 from keras_admm.weights.kernels import axes as axes
 from keras_admm.weights.kernels import biases as biases
 from keras_admm.weights.kernels import kernels as kernels
+from keras_admm.weights.kernels import last as last
 from keras_admm.weights.selection import choose as choose
 from keras_admm.weights.selection import fitting as fitting
 from keras_admm.weights.selection import left_out as left_out

@@ -1,7 +1,9 @@
 """What is a kernel: by its role in a layer of Keras first, then by whole words of its own name."""
 
+from keras import tree
+
 from keras_admm.constraints import Axes
-from keras_admm.graph import every_layer, kinds
+from keras_admm.graph import calls, every_layer, has_graph, kinds
 from keras_admm.names import words
 from keras_admm.weights.values import path
 
@@ -44,6 +46,23 @@ def axes(model, variables):
         for kernel in (kernel for row in kinds.rows_of(each) for kernel in row.kernels or ()):
             found.setdefault(id(_attribute(each, kernel.name)), kernel.axes(each))
     return {name: found.get(id(variable), Axes()) for name, variable in variables.items()}
+
+
+def last(model):
+    """The kernels that write a model's outputs, with no other kernel between: of each layer that does so its last one.
+
+    Of a model without a graph none is known.
+    """
+    if not has_graph(model):
+        return []
+    followed = calls.of(model, "its outputs can be followed")
+    wanted, found = set(tree.flatten(followed.outputs)), []
+    for call in reversed(followed.calls):
+        if not wanted.isdisjoint(call.outputs):
+            own = kernels(call.layer) if any(len(v.shape) > 1 for v in call.variables.values()) else []
+            found += own[-1:]
+            wanted.update(() if own else call.inputs)
+    return _unique(found)
 
 
 def ends_as_kernel(variable):

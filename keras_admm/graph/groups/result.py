@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import keras
 import numpy as np
+from keras.src.utils import dtype_utils
 
 FIXED = -1  # in the place of a group's index: what never leaves
 
@@ -90,6 +92,44 @@ class Groups:
         alive = self._alive(alive)
         return sum(self._term(term, alive) for term in self.terms)
 
+    def bytes(self, alive=None):
+        """How many bytes the model's weights take, each as its dtype has it, when only some groups stay.
+
+        Args:
+            alive: array of bools over the groups; by default all stay.
+        """
+        alive = self._alive(alive)
+        return sum(_itemsize(variable) * self._size(variable, alive) for variable in self.variables)
+
+    def marginal(self, alive, of="macs"):
+        """What each group adds to the cost of the model that is left: the derivative of its products of widths.
+
+        Args:
+            alive: array of bools over the groups.
+            of: `"macs"`, `"params"` or `"bytes"`.
+
+        Returns:
+            A float array over the groups; of those that do not stay, about what they would add.
+        """
+        alive = self._alive(alive)
+        costs = np.zeros(len(self.groups) + 1)
+        for variable, factor in self._factors(of, alive):
+            sizes = [int(kept.sum()) for kept in self.kept(variable, alive)]
+            for axis in range(len(sizes)):
+                width = self.widths.get((id(variable), axis))
+                if width is not None:
+                    others = math.prod(sizes[:axis] + sizes[axis + 1 :])
+                    costs += factor * others * np.bincount(width - FIXED, minlength=len(costs))
+        return costs[1:]
+
+    def _factors(self, of, alive):
+        """Pairs of a variable and what each of its weights costs."""
+        if of != "macs":
+            return [(variable, _itemsize(variable) if of == "bytes" else 1) for variable in self.variables]
+        kernels = [(self._term(term, alive), term.kernels) for term in self.terms]
+        sizes = [sum(self._size(kernel, alive) for kernel in each) for _, each in kernels]
+        return [(k, macs / max(size, 1)) for (macs, each), size in zip(kernels, sizes, strict=True) for k in each]
+
     def _alive(self, alive):
         return np.ones(len(self.groups), bool) if alive is None else np.asarray(alive, bool)
 
@@ -118,6 +158,10 @@ class Groups:
             for size, width in zip(tensor.shape, widths, strict=True)
         ]
         return (1 if shape and shape[0] is None else shape[0], *shape[1:])
+
+
+def _itemsize(variable):
+    return dtype_utils.dtype_size(keras.backend.standardize_dtype(variable.dtype)) / 8
 
 
 def living(width, alive):
