@@ -324,3 +324,42 @@ def test_bad_models_and_numbers_get_a_sentence():
         ka.shrink("model.keras")
     with pytest.raises(ValueError, match="layers / exclude: each entry must choose"):
         ka.shrink(perceptron("relu"), layers="no such")
+
+
+def shrunk(name):
+    model = MODELS[name]()
+    randomize(model)
+    halved(groups.of(model))
+    return ka.shrink(model)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name", rows(lambda name: HERE and name in ("residual", "bidirectional"), MODELS))
+def test_a_smaller_model_is_saved_loaded_and_trained(name, tmp_path):
+    small = shrunk(name)
+    small.save(tmp_path / "small.keras")
+    ka.save(small, tmp_path / "small.kadmm")
+    for again in (keras.models.load_model(tmp_path / "small.keras"), ka.load(tmp_path / "small.kadmm")):
+        assert shapes(again) == shapes(small)
+        assert_same(again, small)
+    inputs, before = random_inputs(small), weights.read(small.trainable_variables[-1])
+    small.compile("sgd", "mse", run_eagerly=HERE)
+    small.fit(inputs, [0 * y for y in outputs(small, inputs)], verbose=0)
+    assert not np.array_equal(weights.read(small.trainable_variables[-1]), before)
+
+
+NO_COUNTERPART = ("grouped-query attention", "operations")  # in tf_keras
+RECURRENT = ("LSTM", "bidirectional", "sequence to sequence", "others")  # LiteRT needs them of one sample
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.filterwarnings("ignore:.* An LSTM in the file goes on")
+@pytest.mark.parametrize("name", rows(lambda name: name == "residual", MODELS))
+def test_a_smaller_model_is_exported(name, tmp_path):
+    small, inputs = shrunk(name), random_inputs(MODELS[name](), batch=1)
+    if name not in NO_COUNTERPART:
+        twin = ka.export.to_tf_keras(small, batch_size=1)
+        for a, b in zip(keras.tree.flatten(twin(inputs)), outputs(small, inputs), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    exported = twin if name in RECURRENT else small
+    assert ka.export.litert(exported, tmp_path / "small.tflite", check_data=inputs).relative < 1e-4
