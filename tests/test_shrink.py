@@ -311,7 +311,28 @@ class Subclassed(keras.Model):
         return self.dense(x)
 
 
+class OfItsOwn(keras.Model):
+    """A Functional model whose constructor makes its layers."""
+
+    def __init__(self, **kwargs):
+        x = keras.Input((4,))
+        super().__init__(x, layers.Dense(2)(layers.Dense(3)(x)), **kwargs)
+
+
+def test_words_that_are_masked_are_read():
+    lines = layers.Embedding(10, 6, mask_zero=True), layers.LSTM(5, return_sequences=True), layers.GRU(6)
+    model = chain(*lines, layers.Dense(2), shape=(7,), dtype="int32")
+    randomize(model)
+    halved(groups.of(model))
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert small.layers[1].output_dim == 3
+
+
 def test_bad_models_and_numbers_get_a_sentence():
+    inner = OfItsOwn(name="inner")
+    with pytest.raises(ValueError, match="inner: .* Received: a OfItsOwn, whose constructor .* Use keras.Model"):
+        ka.shrink(chain(inner, layers.Dense(3), shape=(4,)))
     own = Subclassed()
     own(np.ones((1, 2)))
     with pytest.raises(ValueError, match="subclassed: only a Sequential or Functional .*Build it as keras.Model"):

@@ -21,7 +21,8 @@ def tell(model, small, groups, weights, alive, heard):
     """
     said = [*_constants(groups, weights, alive, heard), *_fixed(groups, weights, alive)]
     if not said and small.count_params() == model.count_params():
-        said = ["no channel is dead: prune whole channels first, with ADMMPrune(structure='channel')"]
+        frozen = f" ({_reasons(groups)})" if groups.frozen else ""
+        said = [f"no channel is dead{frozen}: prune whole channels first, with ADMMPrune(structure='channel')"]
     if said:
         warnings.warn(f"shrink: {model.name}: {'; '.join(said)}.", stacklevel=3)
 
@@ -43,8 +44,12 @@ def _fixed(groups, weights, alive):
     inner = [call for call in groups.calls if ends.isdisjoint(call.outputs)]
     counts = {call.layer.name: weights.fixed_zeros(call, alive) for call in inner}
     if groups.frozen and any(counts.values()):
-        reasons = named_few(f"{name} {reason}" for name, reason in groups.frozen)
-        yield f"channels that are zero stay, of {_counted({k: n for k, n in counts.items() if n})}, since {reasons}"
+        zeros = _counted({name: count for name, count in counts.items() if count})
+        yield f"channels that are zero stay, of {zeros}, since {_reasons(groups)}"
+
+
+def _reasons(groups):
+    return named_few(f"{name} {reason}" for name, reason in groups.frozen)
 
 
 def _counted(counts):

@@ -20,7 +20,7 @@ class Passed:
         self._groups, self._nonzero = groups, {}
         held = [(v, ops.convert_to_tensor(value(v), dtype=v.dtype)) for v in groups.variables]
         with keras.StatelessScope(held):
-            groups.calls.run(keras.tree.map_structure(ops.convert_to_tensor, inputs), self._noted)
+            groups.calls.needed().run(keras.tree.map_structure(ops.convert_to_tensor, inputs), self._noted)
 
     def _noted(self, call, args, kwargs):
         outputs = call.layer(*args, **kwargs)

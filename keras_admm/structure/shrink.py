@@ -58,6 +58,7 @@ def shrink(model, round_to=1, layers=None):
     check_keras_3("shrink", model, REMEDY)
     multiple = checks.integer("shrink", "round_to", round_to, remedy="Pass for example 8.")
     graph.calls.of(model, "its channels can leave")
+    _check_constructors(model)
     plain = _without_masks(model)
     found = groups.of(plain, layers)
     value = purification.purified(plain)
@@ -70,6 +71,17 @@ def shrink(model, round_to=1, layers=None):
     trial.check_equal(model, before, trial.outputs(small, inputs))
     notes.tell(plain, small, found, weights, kept, heard)
     return small
+
+
+def _check_constructors(model):
+    """Raises for models that cannot be made of other layers, and for those in the model."""
+    for each in model._flatten_layers():
+        if graph.has_graph(each) and not graph.is_opened(each):
+            raise ValueError(
+                f"{each.name}: a smaller model is made of other layers, which the constructor of its class must take, "
+                f"as keras.Model(inputs, outputs) does. Received: a {type(each).__name__}, whose constructor makes its "
+                "own. Use keras.Model(model.input, model.output) in its place."
+            )
 
 
 def _without_masks(model):

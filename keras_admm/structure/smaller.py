@@ -21,7 +21,7 @@ def smaller(model, groups, alive, leaving, value):
     """
     sizes = _Sizes(groups, alive)
     calls = _by_layer(leaving.calls)
-    gone = {key: each for key, each in _by_layer(groups.calls).items() if key not in calls}
+    gone = {key: each for key, each in _by_layer(groups.calls.needed()).items() if key not in calls}
     entries = collections.defaultdict(list)
     for layer, tensor in groups.calls.entries:
         entries[id(layer)].append(tensor)
@@ -34,6 +34,8 @@ def smaller(model, groups, alive, leaving, value):
         return again(**sizes.changes(layer, [(call.reads(), call.outputs) for call in calls.get(id(layer), ())]))
 
     def call(old, new, *args, **kwargs):
+        if isinstance(new, _Gone):
+            return new([x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)])
         skipped = leaving.skipped.get(id(old))
         return _merged(new, skipped, *args, **kwargs) if skipped else new(*args, **kwargs)
 
@@ -100,6 +102,6 @@ class _Gone(keras.layers.Layer):
         super().__init__()
         self._shapes = shapes
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, tensors):
         specs = [keras.KerasTensor(shape) for shape in self._shapes]
         return specs[0] if len(specs) == 1 else specs
