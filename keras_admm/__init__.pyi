@@ -10,7 +10,9 @@ from . import schedules as schedules
 from . import search as search
 from .allocation import allocate as allocate
 from .callbacks import ADMM as ADMM
+from .callbacks import TRP as TRP
 from .callbacks import ADMMCluster as ADMMCluster
+from .callbacks import ADMMLowRank as ADMMLowRank
 from .callbacks import ADMMPrune as ADMMPrune
 from .callbacks import ADMMQuantize as ADMMQuantize
 from .engine import Engine as Engine

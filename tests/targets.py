@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import keras_admm as ka
-from keras_admm.constraints import Codebook, Joint, Levels, PowersOfTwo, Sparse, Support
+from keras_admm.constraints import Codebook, Joint, Levels, LowRank, PowersOfTwo, Sparse, Support
 from keras_admm.engine import Engine
 
 
@@ -60,7 +60,12 @@ VALUES = {
     "sets by patterns": lambda **k: ka.ADMM({"*kernel": Codebook(4), "*bias": Levels(4)}, biases=True, **k),
     "sets of steps": lambda **k: ka.ADMM([Sparse(0.5), {"*": Levels(3, zero=False), "head": PowersOfTwo(3)}], **k),
 }
-TARGETS = {**SPARSE, **VALUES}
+LOW_RANK = {
+    "ranks by energy": lambda **k: ka.ADMMLowRank(energy=0.7, retrain_epochs=1, **k),
+    "ranks by a budget": lambda **k: ka.ADMMLowRank(budget={"macs": 0.6}, retrain_epochs=1, **k),
+    "low rank as a set": lambda **k: ka.ADMM(LowRank(energy=0.7), **k),
+}
+TARGETS = {**SPARSE, **VALUES, **LOW_RANK}
 
 
 def model():

@@ -240,6 +240,24 @@ TABLE = {
         {"clusters": 4},
         {"clusters": "clusters", "scope": "name", "zero": "boolean", "first_last": "name", **HOW},
     ),
+    "ADMMLowRank": (
+        ka.ADMMLowRank,
+        {"rank": 1},
+        {"rank": "count or None", "energy": "energy or None", "budget": "budget or None", "scheme": "scheme"}
+        | {**HOW, "penalty": "name or None"},
+    ),
+    "TRP": (
+        ka.TRP,
+        {},
+        {
+            "energy": "energy",
+            "period": "count",
+            "nuclear": "not negative",
+            "scheme": "scheme",
+            "layers": "layers or None",
+        }
+        | {"exclude": "layers or None", "optimizer": "optimizer", "verbose": "verbose"},
+    ),
     "ADMMRegularizer": (
         ka.ADMMRegularizer,
         {"target": [1.0, 2.0], "rho": 0.5},
@@ -476,6 +494,7 @@ NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}
 NOT_CALLED |= {"constraints.factors", "constraints.check_energy", "constraints.check_scheme"}
 NOT_CALLED |= {"constraints.full_rank", "constraints.rows_of", "constraints.least_rank", "constraints.spectrum"}
+NOT_CALLED |= {"constraints.truncated"}
 
 
 def test_every_public_callable_is_in_the_table():

@@ -1,5 +1,7 @@
 """Low rank: the set, which ranks a budget chooses, and the callbacks that train to it."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from keras import ops
 
 import keras_admm as ka
 from keras_admm.constraints import LowRank
+from keras_admm.structure.ranks import choice, within
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(3, 3, 4, 5)).astype("float32")
@@ -111,3 +114,126 @@ def test_a_rank_that_energy_chose_is_held_in_retraining():
         engine.end_epoch()
         assert ranks(model) == [2]
     assert engine.finish() and ranks(model) == [2]
+
+
+def trp_by_hand(w, x, y, energy, period, nuclear, rate, batch, together):
+    """The alternation of the paper in NumPy, on a linear model under the mean squared error."""
+
+    def truncated(w):
+        left, values, right = np.linalg.svd(w, full_matrices=False)
+        shares = np.cumsum(values**2) / np.sum(values**2)
+        rank = int(np.argmax(shares >= energy)) + 1
+        return (left[:, :rank] * values[:rank]) @ right[:rank], left[:, :rank] @ right[:rank]
+
+    for step in range(len(x) // batch):
+        if step % period == 0:
+            w, direction = truncated(w)
+        pull = nuclear * direction if step % period < together else 0.0  # several steps in one call have it alike
+        part = slice(step * batch, (step + 1) * batch)
+        gradient = 2 * x[part].T @ (x[part] @ w - y[part]) / y[part].size
+        w = w - rate * (gradient + pull)
+    return truncated(w)[0]
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("period, together", [(1, 1), (2, 1), (3, 1), (4, 2)])
+def test_trp_is_the_alternation_of_the_paper(period, together):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(32, 6)).astype("float32"), rng.normal(size=(32, 5)).astype("float32")
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, use_bias=False, name="d")])
+    model.compile(keras.optimizers.SGD(0.1), "mse", steps_per_execution=together)
+    w = rng.normal(size=(6, 5))
+    model.set_weights([w])
+    trp = ka.TRP(energy=0.8, period=period, nuclear=0.3)
+    history = model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[trp]).history
+    kernel = ops.convert_to_numpy(model.layers[0].kernel)
+    np.testing.assert_allclose(kernel, trp_by_hand(w, x, y, 0.8, period, 0.3, 0.1, 4, together), atol=2e-5)
+    assert np.linalg.matrix_rank(kernel, tol=1e-5) < 5 and 0 < history["rank_share"][-1] < 1
+
+
+def test_trp_leaves_nothing_behind():
+    model = small()
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(8, 8)).astype("float32")
+    with pytest.raises(RuntimeError, match="stop"):
+        stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: 1 / 0 if batch else None)
+        try:
+            model.fit(x, x[:, :5], batch_size=2, verbose=0, callbacks=[ka.TRP(energy=0.5), stop])
+        except ZeroDivisionError as error:
+            raise RuntimeError("stop") from error
+    other = small()
+    other.set_weights(model.get_weights())
+    other.compile("sgd", "mse")
+    for each in (model, other):
+        each.fit(x, x[:, :5], batch_size=2, shuffle=False, verbose=0)
+    for w, v in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(w, v, atol=1e-6)
+
+
+def blocks():
+    x = keras.Input((8, 8, 4))
+    y = keras.layers.Conv2D(12, 3, padding="same", activation="relu", name="first")(x)
+    y = keras.layers.Conv2D(12, 3, padding="same", activation="relu", name="second")(y)
+    return keras.Model(x, keras.layers.Dense(5, name="head")(keras.layers.GlobalAveragePooling2D()(y)))
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    "how",
+    [{"rank": 3}, {"energy": 0.6}, {"budget": {"macs": 0.5}, "scheme": "spatial"}],
+    ids=["rank", "energy", "budget"],
+)
+def test_admm_leaves_a_model_that_factorizes(how):
+    model = blocks()
+    model.compile("adam", "mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 8, 8, 4)).astype("float32"), rng.normal(size=(16, 5)).astype("float32")
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[ka.ADMMLowRank(**how)])
+    small = ka.factorize(model, verbose=0)
+    assert len(small.layers) > len(model.layers)
+    outputs = [ops.convert_to_numpy(each(x)) for each in (model, small)]
+    np.testing.assert_allclose(*outputs, atol=1e-4)
+    if "budget" in how:
+        share = ka.report(small).total.macs / ka.report(model).total.macs
+        assert 0.45 < share <= 0.5  # a single rank of a kernel is 4% of this small model
+
+
+def test_what_does_not_come_apart_is_said_before_training():
+    x = keras.Input((6, 6, 4))
+    y = keras.layers.Conv2D(8, 3, name="conv")(keras.layers.DepthwiseConv2D(3, name="depthwise")(x))
+    model = keras.Model(x, y)
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match=r"ADMMLowRank: kernels must be of layers .* depthwise/kernel \(a Depthwise"):
+        model.fit(np.ones((4, 6, 6, 4)), np.ones((4, 2, 2, 8)), epochs=1, verbose=0, callbacks=[ka.ADMMLowRank(2)])
+
+
+def test_a_rank_above_the_full_one_names_the_kernel():
+    model = small()
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="the full rank of each kernel. Received: rank=6, above .*/b/kernel, 5"):
+        model.fit(np.ones((4, 8)), np.ones((4, 5)), epochs=1, verbose=0, callbacks=[ka.ADMMLowRank(6)])
+
+
+def test_open_sizes_have_no_budget_in_macs():
+    model = keras.Sequential([keras.Input((None, 8)), keras.layers.Dense(8, name="d")])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="inputs have known sizes. Received: .* Build it with fixed ones"):
+        model.fit(np.ones((4, 3, 8)), np.ones((4, 3, 8)), verbose=0, callbacks=[ka.ADMMLowRank(budget={"macs": 0.5})])
+
+
+def test_ranks_of_a_budget_are_the_best_there_are():
+    """Against all ranks of three kernels, one by one."""
+    rng = np.random.default_rng(0)
+    squares = [np.sort(rng.exponential(size=n) ** 3)[::-1] for n in (5, 6, 7)]
+    choices = [choice(each, cost, whole) for each, cost, whole in zip(squares, (3, 5, 2), (13, 25, 13), strict=True)]
+    every = list(itertools.product(*(range(len(each.ranks)) for each in choices)))
+
+    def total(chosen, what):
+        return sum(getattr(each, what)[i] for each, i in zip(choices, chosen, strict=True))
+
+    for budget in range(10, 52):
+        chosen = within(choices, budget)
+        best = min(total(each, "losses") for each in every if total(each, "costs") <= budget)
+        assert total(chosen, "costs") <= budget
+        assert total(chosen, "losses") <= best + 0.35
+    assert within(choices, 51) == [len(each.ranks) - 1 for each in choices]

@@ -23,6 +23,7 @@ from keras_admm.attach.rule_state import PRUNED as PRUNED
 from keras_admm.attach.rule_state import UNCONSTRAINED as UNCONSTRAINED
 from keras_admm.attach.rule_state import RuleState as RuleState
 from keras_admm.attach.rule_state import marked as marked
+from keras_admm.attach.rules import AddedToGradient as AddedToGradient
 from keras_admm.attach.rules import AnyOfThese as AnyOfThese
 from keras_admm.attach.rules import GradientPull as GradientPull
 from keras_admm.attach.rules import HeldAtValues as HeldAtValues

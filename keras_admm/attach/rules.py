@@ -127,6 +127,14 @@ class Rest(StepRule):
         return gradient
 
 
+class AddedToGradient(StepRule):
+    """The target itself is added to the gradient."""
+
+    def gradient(self, gradient, w, scale):
+        gradient = dense(gradient, w)
+        return ops.cast(ops.cast(gradient, "float32") + scale * self.state.target, gradient.dtype)
+
+
 class GradientPull(StepRule):
     """A pull to the target, added to the gradient."""
 

@@ -20,6 +20,7 @@ from keras_admm.constraints.low_rank import full_rank as full_rank
 from keras_admm.constraints.low_rank import least_rank as least_rank
 from keras_admm.constraints.low_rank import rows_of as rows_of
 from keras_admm.constraints.low_rank import spectrum as spectrum
+from keras_admm.constraints.low_rank import truncated as truncated
 from keras_admm.constraints.magnitudes import reached_by as reached_by
 from keras_admm.constraints.named_levels import Binary as Binary
 from keras_admm.constraints.named_levels import PowersOfTwo as PowersOfTwo

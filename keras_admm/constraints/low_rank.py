@@ -191,6 +191,24 @@ def factors(x, scheme, rank):
     return vectors * roots, (vectors * inverse).T @ matrix
 
 
+def truncated(x, scheme, energy):
+    """A kernel cut to the rank that has a share of its squared singular values, and what its nuclear norm grows by.
+
+    Returns:
+        `(nearest, direction, rank)`: the truncated singular value decomposition `U S V^T` of a NumPy array, `U V^T` of
+        what is left, a sub-gradient of the sum of its singular values, both float32 and of its shape, and the rank.
+    """
+    matrix = as_matrix(x, scheme).astype("float64")
+    squares, vectors = _decomposed(matrix)
+    rank = least_rank(squares, energy)
+    vectors, scales = vectors[:, :rank], np.sqrt(squares[:rank])
+    nearest = _times_its_transpose(matrix, vectors)
+    inverse = (vectors / scales) @ vectors.T
+    direction = matrix @ inverse if matrix.shape[1] <= matrix.shape[0] else inverse @ matrix
+    both = (from_matrix(each, x.shape, scheme).astype("float32") for each in (nearest, direction))
+    return *both, rank
+
+
 def least_rank(squares, energy):
     """How few of the squared singular values, falling, have this share of their sum; 0 of none but zeros."""
     sums = np.cumsum(squares)

@@ -1,0 +1,75 @@
+"""`ADMMLowRank`, the callback for trained low rank: kernels that two smaller layers can stand for."""
+
+from keras_admm.callbacks.admm import ADMM
+from keras_admm.penalties import GradientPenalty
+from keras_admm.structure import LowRankTarget
+
+# A pull that is weak while the ranks are chosen, and holds the weights at them in the end.
+PENALTY = GradientPenalty(rho=1e-2, rho_end=1.0)
+
+
+class ADMMLowRank(ADMM):
+    """Trains the kernels of a model to a low rank by ADMM, during `model.fit`, for `keras_admm.factorize` to split.
+
+    Solves `min f(W) subject to rank(W_i) <= r_i`, each kernel seen as a matrix: see `keras_admm.ADMM`, of which this is
+    the form whose sets are `keras_admm.constraints.LowRank`. After `fit` each kernel has exactly its rank, the model is
+    as large as it was, and `keras_admm.factorize(model)` returns the smaller one. Kernels of layers that do not come
+    apart into two (depthwise, recurrent, embeddings) stay as they are, which a warning says.
+
+    Args:
+        rank: int >= 1, the rank of every kernel.
+        energy: float in `(0, 1]`: the share of the squared singular values of each kernel that stays.
+        budget: what the factorized model may cost: a dict of `"macs"`, `"params"` or `"bytes"` to a float in `(0, 1)`,
+            the share that is left of what the dense model has, or to an int, the number left. It is met from below, as
+            near as single ranks come. Which rank each kernel has for it is chosen anew at each move of Z and U: see
+            `keras_admm.LowRankTarget`. Exactly one of these three is given.
+        scheme: `"channel"`: a `k x k` convolution becomes one to `rank` filters and one of `1 x 1`; `"spatial"`: one of
+            `k x 1` and one of `1 x k`. Other layers come apart in one way only.
+        retrain_epochs: int, epochs behind the projection in which the weights train freely and are projected again at
+            the end of each. By default none, for training goes on best in the factors: compile what
+            `keras_admm.factorize` returns, and fit it; there every step stays in the set, and is cheaper.
+        **kwargs: all other arguments of `keras_admm.ADMM` but its `constraints`.
+
+    Raises:
+        ValueError, TypeError: before any training, with what is wrong and what to do.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_admm import factorize
+    >>> model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(16), keras.layers.Dense(4)])
+    >>> model.compile("adam", "mse")
+    >>> low_rank = ADMMLowRank(budget={"macs": 0.5})
+    >>> history = model.fit(np.ones((32, 16)), np.ones((32, 4)), epochs=2, verbose=0, callbacks=[low_rank])
+    >>> small = factorize(model, verbose=0)
+    >>> len(small.layers), small.count_params() < model.count_params()
+    (3, True)
+
+    References: Yin et al., "Towards Efficient Tensor Decomposition-Based DNN Model Compression with Optimization
+    Framework", arXiv:2107.12422; Xu et al., "TRP: Trained Rank Pruning for Efficient Deep Neural Networks",
+    arXiv:2004.14566.
+    """
+
+    def __init__(
+        self,
+        rank=None,
+        *,
+        energy=None,
+        budget=None,
+        scheme="channel",
+        admm_epochs=None,
+        retrain_epochs=0,
+        update_every="auto",
+        penalty=None,
+        **kwargs,
+    ):
+        name = type(self).__name__
+        target = LowRankTarget(rank, energy=energy, budget=budget, scheme=scheme, name=name)
+        super().__init__(
+            target,
+            admm_epochs=admm_epochs,
+            retrain_epochs=retrain_epochs,
+            update_every=update_every,
+            penalty=PENALTY if penalty is None else penalty,
+            **kwargs,
+        )
