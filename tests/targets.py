@@ -33,6 +33,7 @@ SPARSE = {
     "erk": lambda **k: ka.ADMMPrune([0.5, 0.8], allocation="erk", **k),
     "lamp": lambda **k: ka.ADMMPrune([0.5, 0.8], allocation="lamp", **k),
     "uniform blocks": lambda **k: ka.ADMMPrune(0.5, allocation="uniform", structure="block(1,2)", **k),
+    "one of two": lambda **k: ka.ADMMPrune(structure="1:2", **k),
     "allocation by patterns": lambda **k: ka.ADMMPrune(0.5, allocation={"*": 0.5, "head": 0.25}, **k),
     "allocation by patterns, in another order": lambda **k: ka.ADMMPrune(0.5, allocation={"head": 0.25, "*": 0.5}, **k),
     "allocation by a function": lambda **k: ka.ADMMPrune(0.5, allocation=evenly, **k),
