@@ -273,8 +273,16 @@ def halved(groups, seed=0):
     for i in rng.permutation(len(groups)):
         family = groups.groups[i].family
         alive[i] = seen[family] = not seen.get(family, True)
-    for zero in [s for group, stays in zip(groups, alive, strict=True) if not stays for s in group.of("writes")]:
-        value = np.array(ops.convert_to_numpy(zero.variable))
-        value[(slice(None),) * zero.axis + (zero.indices,)] = 0
-        zero.variable.assign(value)
+    change(groups, alive, "writes", lambda part: 0 * part)
     return alive
+
+
+def change(groups, alive, role, changed):
+    """Has a function of what is there put in the slices of one role of all groups that do not stay."""
+    values = {}
+    for each in [s for group, stays in zip(groups, alive, strict=True) if not stays for s in group.of(role)]:
+        _, value = values.setdefault(id(each.variable), (each.variable, np.array(each.variable)))
+        where = (slice(None),) * each.axis + (each.indices,)
+        value[where] = changed(value[where])
+    for variable, value in values.values():
+        variable.assign(value)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from structured_models import MODELS, halved, random_inputs, randomize
+from structured_models import MODELS, change, halved, random_inputs, randomize
 
 from keras_admm.graph import groups
 
@@ -24,16 +24,6 @@ def activations(found, inputs):
 
     found.calls.run(keras.tree.map_structure(ops.convert_to_tensor, inputs), compute)
     return {x: ops.convert_to_numpy(values[x]) for x in found.tensors if x in values}
-
-
-def perturbed(found, alive, role, rng):
-    """Adds noise to all slices of one role of the groups that do not stay."""
-    for group, stays in zip(found, alive, strict=True):
-        for each in group.of(role) if not stays else ():
-            value = np.array(ops.convert_to_numpy(each.variable))
-            where = (slice(None),) * each.axis + (each.indices,)
-            value[where] += rng.normal(size=value[where].shape)
-            each.variable.assign(value)
 
 
 def is_constant(value, width, axis, alive):
@@ -57,7 +47,7 @@ def check(model, read=True):
             assert width is None or is_constant(value, width, axis, alive), x.layer.name
     before = [ops.convert_to_numpy(y) for y in keras.tree.flatten(model(inputs))]
     assert all(np.isfinite(y).all() and y.any() for y in before)
-    perturbed(found, alive, "reads" if read else "state", np.random.default_rng(1))
+    change(found, alive, "reads" if read else "state", lambda part: np.random.normal(size=part.shape))
     for y, after in zip(before, keras.tree.flatten(model(inputs)), strict=True):
         np.testing.assert_array_equal(y, ops.convert_to_numpy(after))
     assert found.parameters() == sum(int(np.prod(v.shape)) for v in model.weights)
@@ -67,3 +57,23 @@ def check(model, read=True):
 @pytest.mark.parametrize("name", MODELS)
 def test_half_of_all_groups_is_zero_on_its_way_and_read_by_nobody(name):
     assert check(MODELS[name]()) <= 0.6
+
+
+APPLICATIONS = {
+    "MobileNetV2": 64,
+    "MobileNetV3Small": 64,
+    "EfficientNetB0": 64,
+    "ResNet50": 64,
+    "DenseNet121": 64,
+    "InceptionV3": 96,
+    "ConvNeXtTiny": 64,
+    "NASNetMobile": 64,
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_networks_of_keras_applications(name):
+    size = APPLICATIONS[name]
+    build = getattr(keras.applications, name)
+    assert check(build(weights=None, input_shape=(size, size, 3), classes=10)) <= 0.6
