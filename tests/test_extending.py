@@ -327,6 +327,52 @@ def test_a_layer_kind(monkeypatch):
     assert {row.layer: row.macs for row in ka.report(model).rows}["m/own"] == 5 * 6
 
 
+class Doubled(keras.layers.Layer):
+    """A layer that gives each channel twice, with a weight for each of them."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(2 * shape[-1],), name="scale", initializer="ones")
+
+    def call(self, x):
+        return ops.concatenate([x, x], axis=-1) * self.scale
+
+
+def doubled(layer, call, widths):
+    *places, channels = widths.axes(call.inputs[0])
+    twice = None if channels is None else np.concatenate([channels, channels])
+    widths.carry(layer.scale, 0, twice, graph.groups.WRITES)
+    widths.give(call.outputs[0], [*places, twice])
+
+
+def test_a_layer_kind_whose_channels_live_or_die_together(monkeypatch):
+    inner, last = keras.layers.Dense(3, use_bias=False, name="inner"), keras.layers.Dense(1, name="last")
+    model = keras.Sequential([keras.Input((5, 4)), inner, Doubled(name="own"), last])
+    found = graph.groups.of(model)
+    assert not found.groups and found.frozen == [
+        ("own", "is of a class that has no rule for groups (see keras_admm.graph.register)")
+    ]
+    monkeypatch.setattr(kind, "ROWS", dict(kind.ROWS))  # for this test alone
+    ka.graph.register(Doubled, ka.graph.Kind(groups=doubled))
+    found = graph.groups.of(model)
+    assert [group.name for group in found] == ["inner[0]", "inner[1]", "inner[2]"] and not found.frozen
+    slices = [(s.variable.name, s.axis, s.indices.tolist(), s.role) for s in found.groups[1].slices]
+    assert slices == [("kernel", 1, [1], "writes"), ("scale", 0, [1, 4], "writes"), ("kernel", 0, [1, 4], "reads")]
+    assert found.parameters([True, False, True]) == 4 * 2 + 4 + 4 + 1
+
+
+def test_a_rule_for_groups_that_does_not_fit_its_layer_says_so(monkeypatch):
+    def wrong(layer, call, widths):
+        widths.carry(layer.scale, 0, widths.axes(call.inputs[0])[-1], graph.groups.WRITES)
+
+    model = keras.Sequential([keras.Input((5, 4)), keras.layers.Dense(3), Doubled(name="own")])
+    monkeypatch.setattr(kind, "ROWS", dict(kind.ROWS))  # for this test alone
+    ka.graph.register(Doubled, ka.graph.Kind(groups=wrong))
+    with pytest.raises(
+        ValueError, match="own: axis 0 of scale, of size 6, must have as many labels. Received: 3. Mend the"
+    ):
+        graph.groups.of(model)
+
+
 class Within(Set):
     """A set with a setting that its config does not tell of."""
 

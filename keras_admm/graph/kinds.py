@@ -101,7 +101,7 @@ _row("Add", None, None, channels.merge(lambda *values: np.sum(values, axis=0)), 
 _row("Average", None, None, channels.merge(lambda *values: np.mean(values, axis=0)), merges.merge)
 _row("Maximum", None, None, channels.merge(channels.reduced(np.maximum)), merges.merge)
 _row("Minimum", None, None, channels.merge(channels.reduced(np.minimum)), merges.merge)
-_row("Multiply", None, None, channels.merge(channels.product), merges.merge)
+_row("Multiply", None, None, channels.merge(channels.product), merges.product)
 _row("Subtract", None, None, channels.merge(lambda a, b: a - b), merges.merge)
 _row("Concatenate", channels=channels.concatenation, groups=merges.concatenation)
 _row("InputLayer", resized=resizing.of_input)

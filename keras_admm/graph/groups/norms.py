@@ -13,7 +13,7 @@ def batch(layer, call, widths):
     x = call.reads()[0]
     axes = widths.axes(x)
     (axis,) = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    labels = axes[axis]
+    labels = places_fixed(x, axis % len(axes), widths)
     if layer.scale:
         labels = widths.carry(layer.gamma, 0, labels, WRITES)
     if layer.center:
@@ -26,14 +26,13 @@ def batch(layer, call, widths):
 
 def group(layer, call, widths):
     """Groups leave whole."""
-    axes = widths.axes(call.reads()[0])
-    labels, axis = axes[layer.axis], layer.axis
-    places_fixed(call.reads()[0], axis % len(axes), widths)
+    x = call.reads()[0]
+    axes, axis = [None] * len(x.shape), layer.axis % len(x.shape)
+    labels = places_fixed(x, axis, widths)
     if labels is not None:
         labels = np.repeat(widths.unite(*labels.reshape(layer.groups, -1).T), len(labels) // layer.groups)
     for variable in [layer.gamma] * layer.scale + [layer.beta] * layer.center:
         widths.carry(variable, 0, labels, WRITES)
-    axes = [None] * len(axes)
     axes[axis] = labels
     widths.give(call.outputs[0], axes)
 

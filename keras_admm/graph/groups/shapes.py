@@ -38,10 +38,12 @@ def reshaped(axes, before, after, widths):
         sizes = [before[i] for i in old], [after[i] for i in new]
         if not labelled:
             continue
-        if len(labelled) > 1 or None in sizes[0] or None in sizes[1] or math.prod(sizes[0]) != math.prod(sizes[1]):
+        if None in sizes[0] or None in sizes[1] or math.prod(sizes[0]) != math.prod(sizes[1]):
             for labels in labelled:
                 widths.freeze(labels, "changes their shape in a way that does not follow them")
             continue
+        for labels in labelled[1:]:
+            widths.freeze(labels, "makes one axis of two along which some could leave")
         where = next(n for n, i in enumerate(old) if axes[i] is not None)
         grid = labelled[0].reshape([-1 if n == where else 1 for n in range(len(old))])
         grid = np.broadcast_to(grid, sizes[0]).reshape(sizes[1])
@@ -59,6 +61,14 @@ def _axis(grid):
 
 def _segments(before, after):
     """Pairs of lists of axes that become one another: the shortest runs of the same number of elements."""
+    alike = 0
+    while alike < min(len(before), len(after)) and before[-1 - alike] == after[-1 - alike] is not None:
+        alike += 1
+    ends = len(before) - alike, len(after) - alike
+    return [*_runs(before[: ends[0]], after[: ends[1]]), *(([ends[0] + i], [ends[1] + i]) for i in range(alike))]
+
+
+def _runs(before, after):
     pairs, i, j = [], 0, 0
     while i < len(before) or j < len(after):
         old, new = [i] if i < len(before) else [], [j] if j < len(after) else []

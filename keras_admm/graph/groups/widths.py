@@ -26,6 +26,24 @@ class Widths:
         carriers: dict of `id(variable)` to the layer that carried it first.
         frozen: list of `(layer, reason, labels)`, what never leaves by `freeze`.
         origins: list of the layer at which each label was made.
+
+    Example: the rule of a layer that multiplies with a matrix, and with it the groups of a model.
+
+    >>> from keras_admm import graph
+    >>> class Projection(keras.layers.Layer):
+    ...     def build(self, shape):
+    ...         self.w = self.add_weight(shape=(shape[-1], 3))
+    ...     def call(self, x):
+    ...         return x @ self.w
+    >>> def projection(layer, call, widths):
+    ...     *places, channels = widths.axes(call.inputs[0])
+    ...     widths.carry(layer.w, 0, channels, graph.groups.READS)
+    ...     out = widths.carry(layer.w, 1, widths.new(3), graph.groups.WRITES)
+    ...     widths.give(call.outputs[0], [*places, out])
+    >>> graph.register(Projection, graph.Kind(groups=projection))
+    >>> model = keras.Sequential([keras.Input((5,)), Projection(name="a"), Projection(name="b")])
+    >>> [group.name for group in graph.groups.of(model)]
+    ['a[0]', 'a[1]', 'a[2]']
     """
 
     def __init__(self, ask):
@@ -76,12 +94,15 @@ class Widths:
             Labels for what they are joined to; None if none has any.
         """
         known = [labels for labels in axes if labels is not None]
-        if len(known) < len(axes):
+        if not known:
+            return None
+        fixed = np.any([self.fixed(len(known[0])) == FIXED if x is None else x == FIXED for x in axes], axis=0)
+        if fixed.any():
             for labels in known:
-                self.freeze(labels, reason)
+                self.freeze(labels[fixed], reason)
         for labels in known[1:]:
-            self._unite(known[0], labels)
-        return known[0] if known else None
+            self._unite(known[0][~fixed], labels[~fixed])
+        return known[0]
 
     def freeze(self, labels, reason):
         """Says that channels never leave.
