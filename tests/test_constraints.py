@@ -77,6 +77,10 @@ SETS = SPARSE | {
     "codebook with 0, channels": (Codebook(3, zero=True, scope="channel"), each_channel(few(2))),
     "all in one cluster each": (Codebook(6), few(6)),
     "sparse levels": (Joint(Sparse(0.5), Levels(3)), lambda y: np.count_nonzero(y) <= 3 and on(1, 2, 3)(y)),
+    "one of two zero, levels": (
+        Joint(Sparse(structure="1:2"), Levels(3)),
+        lambda y: (np.count_nonzero(y, axis=0) <= 1).all() and on(1, 2, 3)(y),
+    ),
     "no cluster": (Joint(Sparse(0.99), Codebook(2)), lambda y: not y.any()),
     "low rank": (LowRank(1), of_rank_one),
     "full rank": (LowRank(2), lambda y: True),

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_admm.constraints import Binary, Codebook, Joint, Levels, PowersOfTwo, Sparse, Support, Ternary, joint
+from keras_admm.constraints import Axes, Binary, Codebook, Joint, Levels, PowersOfTwo, Sparse, Support, Ternary, joint
 
 pytestmark = pytest.mark.every_backend
 
@@ -41,6 +41,19 @@ def test_no_member_on_levels_is_nearer(levels, count):
         assert np.count_nonzero(y) <= count
         least = min(distance(x, levels(np.where(support, x, np.float32(0)))) for support in supports([count]))
         assert distance(x, y) == pytest.approx(least, rel=1e-6, abs=1e-12)
+
+
+def test_no_member_on_levels_with_zeros_in_each_window_is_nearer():
+    """Over every support with one of each three; along other axes the same."""
+    for x in TINY:
+        sets = Joint(Sparse(structure="2:3"), Levels(3))
+        y = sets(x[:, None])[:, 0]
+        masks = (np.isin(np.arange(SIZE), [a, 3 + b]) for a in range(3) for b in range(3))
+        least = min(distance(x, Levels(3)(np.where(mask, x, np.float32(0)))) for mask in masks)
+        assert distance(x, y) == pytest.approx(least, rel=1e-6, abs=1e-12)
+        turned = sets.along(Axes((-1,), (-2,)))
+        turned.check_shape((1, SIZE))
+        np.testing.assert_array_equal(turned(x[None])[0], y)
 
 
 @pytest.mark.parametrize("count", range(SIZE + 1))
@@ -97,6 +110,7 @@ def test_too_many_kept_in_clusters_are_refused(monkeypatch):
     "parts, error, sentence",
     [
         ((Sparse(0.5, "block(1,2)"), Levels(4)), ValueError, "single weights only.*Received: structure='block"),
+        ((Sparse(structure="2:4"), Codebook(4)), ValueError, "single weights only.*Received: structure='2:4'"),
         ((Sparse(0.5), Levels(4, scope="channel")), ValueError, "one scale or codebook only.*Received: scope='ch"),
         ((Sparse(0.5), Codebook(4, scope="channel")), ValueError, "one scale or codebook only.*Received: scope"),
         ((Sparse(0.5), Binary()), ValueError, "must stay 0. Received: a set that moves zeros, Binary"),

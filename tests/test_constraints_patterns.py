@@ -153,6 +153,8 @@ def test_blocks_lie_where_the_axes_are(way):
     straight = projected(Sparse(0.8, "block(2,4)"), x, way)
     turned = Sparse(0.8, "block(2,4)", Axes(inputs=(-1,), outputs=(-2,)))
     np.testing.assert_array_equal(projected(turned, x.swapaxes(2, 3).copy(), way), straight.swapaxes(2, 3))
+    depthwise = Sparse(0.8, "block(2,4)", KERNELS["depthwise"][1])  # whose blocks are of channels
+    np.testing.assert_array_equal(projected(depthwise, x, way), straight)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from keras_admm.constraints.base import Set
 from keras_admm.constraints.clusters import optimal_ends
 from keras_admm.constraints.codebook import Codebook, few_values, nearest_mean
 from keras_admm.constraints.levels import OnLevels
+from keras_admm.constraints.patterns import pattern
 from keras_admm.constraints.sparse import Sparse, Support
 
 EXACT = 100_000  # kept weights up to which the nearest sparse and clustered tensor is looked for
@@ -24,9 +25,10 @@ class Joint(Set):
     - `Support` with any levels or clusters: what is off the support is 0 in every member, the rest is free of it.
     - `Sparse` of single weights with levels of one scale for the tensor: what a weight gains over being 0,
       `max_m (2 q m |w| - q^2 m^2)`, rises with `|w|` whatever the scale `q`, so the largest stay for the best scale
-      too: the tensor is made sparse, and what stays is projected on the levels. (As exact as `Levels` itself is.)
-    - `Sparse` of single weights with a `Codebook`, up to 100,000 kept: what a weight gains is convex in it, so those
-      put to 0 are a run of the sorted weights, and the best run and clusters are found together; see
+      too, of `"m:n"` in each window: the tensor is made sparse, and what stays is projected on the levels. (As exact
+      as `Levels` itself is.)
+    - `Sparse` of single weights, not of `"m:n"`, with a `Codebook`, up to 100,000 kept: what a weight gains is convex
+      in it, so those put to 0 are a run of the sorted weights, and the best run and clusters are found together; see
       `clusters.optimal_ends`. A kept weight may become 0 where that is nearer than any cluster.
 
     Args:
@@ -59,6 +61,12 @@ class Joint(Set):
         if isinstance(self.sparse, Sparse) and isinstance(self.levels, Codebook):
             return floats.on_host("Joint", self._sparse_clusters, x)
         return self.levels(self.sparse(x))
+
+    def along(self, axes):
+        return Joint(self.sparse.along(axes), self.levels)
+
+    def check_shape(self, shape):
+        self.sparse.check_shape(shape)
 
     def codes(self, z):
         return self.levels.codes(z)._replace(zeros_stay=True, zero=False)
@@ -108,10 +116,12 @@ def _check_proved(sparse, levels):
         )
     if isinstance(sparse, Support):
         return
-    if sparse.structure != "element":
+    together = pattern("Joint", sparse.structure)
+    if not together.single or isinstance(levels, Codebook) and together.sparsity is not None:
         raise ValueError(
-            "Joint: the nearest member is proved for single weights only: of blocks the largest need not be those that "
-            f"gain most on levels. Received: structure={sparse.structure!r}. Prune first, and pass the Support of it."
+            "Joint: the nearest member is proved for single weights only, in clusters for all of a tensor together: "
+            "of blocks, or in each window, the largest need not be those that gain most. Received: "
+            f"structure={sparse.structure!r}, {type(levels).__name__}. Prune first, and pass the Support of it."
         )
     if levels.scope != "tensor":
         raise ValueError(

@@ -18,6 +18,8 @@ NAMES += "'block(1,4)' and '2:4'"
 class Element(Pattern):
     """Every weight alone, all competing with all."""
 
+    single = True
+
     def view(self, shape, axes):
         return View(tuple(shape), split=tuple(shape), order=tuple(range(len(shape))), pools=0, members=0)
 
@@ -80,6 +82,8 @@ class Block(Pattern):
 
 class ZerosOf(Pattern):
     """`zeros` of each `window` neighbouring inputs are zero: single weights compete in their window."""
+
+    single = True
 
     def __init__(self, zeros, window):
         self.zeros, self.window = zeros, window

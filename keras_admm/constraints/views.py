@@ -110,6 +110,7 @@ class Pattern(abc.ABC):
     Attributes:
         sparsity: float, the share of zeros where the pattern itself says it, as `"2:4"` does; else None.
         alike: bool, whether the groups of all kernels are of one size, so that their norms may be compared.
+        single: bool, whether each group is one weight.
         ends_outputs: bool, whether a group is all that a kernel has for an output.
 
     Example, all that reads one input:
@@ -125,6 +126,7 @@ class Pattern(abc.ABC):
 
     sparsity = None
     alike = True
+    single = False
     ends_outputs = False
 
     @abc.abstractmethod
