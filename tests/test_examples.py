@@ -128,6 +128,14 @@ def test_fast_on_cpu():
 
 @pytest.mark.nightly
 @pytest.mark.tensorflow_only
+def test_shrink_mobilenet():
+    out = run("shrink_mobilenet.py", "--models", "MobileNetV2", "--size", 32, "--runs", 3)
+    rows = re.findall(r"^MobileNetV2, [\w, ]+?  +3\.54 +1\.24 ", out, re.MULTILINE)
+    assert len(rows) == 4
+
+
+@pytest.mark.nightly
+@pytest.mark.tensorflow_only
 def test_tfhub_compress():
     out = run("tfhub_compress.py", "--dense-epochs", 1, "--epochs", 4)
     served = re.findall(r"^.*(?:KerasLayer|TFSMLayer) +[\d,]+ +([\d,]+) +([\d,]+) ", out, re.MULTILINE)

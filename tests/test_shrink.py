@@ -311,6 +311,24 @@ class Subclassed(keras.Model):
         return self.dense(x)
 
 
+class Around(keras.Model):
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def call(self, x):
+        return self.part(x)
+
+
+def test_of_a_subclassed_model_the_parts_are_made_smaller():
+    model, x = Around(perceptron("relu")), np.ones((1, 2), "float32")
+    before = ops.convert_to_numpy(model(x))
+    with pytest.raises(ValueError, match=r"Or shrink the parts of it that have a graph \(m\), and make it again"):
+        ka.shrink(model)
+    again = Around(ka.shrink(model.part))
+    np.testing.assert_allclose(ops.convert_to_numpy(again(x)), before, rtol=1e-5)
+
+
 class OfItsOwn(keras.Model):
     """A Functional model whose constructor makes its layers."""
 

@@ -1,6 +1,7 @@
 """`shrink`: a pruned model without its dead channels, heads and layers, smaller and faster on every processor."""
 
 from keras_admm import checks, graph, purification
+from keras_admm.errors import named_few
 from keras_admm.graph import groups
 from keras_admm.layers import Masked, masked_value
 from keras_admm.structure import notes, trial
@@ -33,7 +34,8 @@ def shrink(model, round_to=1, layers=None):
         round_to: int, at least 1. Widths become multiples of it, or stay as they were: processors compute 8 or 16
             channels as fast as 5.
         layers: which layers may lose channels that they give, same forms as in `ADMMPrune`; by default all. Those
-            that take them are made smaller to fit.
+            that take them are made smaller to fit. Of a subclassed model, which has no graph, pass the parts that
+            have one, each by itself: `Own(backbone=shrink(model.backbone))`.
 
     Returns:
         A new model, not compiled, of float weights of the same dtypes. Models in it stay models; layers that are
@@ -57,7 +59,7 @@ def shrink(model, round_to=1, layers=None):
     """
     check_keras_3("shrink", model, REMEDY)
     multiple = checks.integer("shrink", "round_to", round_to, remedy="Pass for example 8.")
-    graph.calls.of(model, "its channels can leave")
+    _check_graph(model)
     _check_constructors(model)
     plain = _without_masks(model)
     found = groups.of(plain, layers)
@@ -71,6 +73,19 @@ def shrink(model, round_to=1, layers=None):
     trial.check_equal(model, before, trial.outputs(small, inputs))
     notes.tell(plain, small, found, weights, kept, heard)
     return small
+
+
+def _check_graph(model):
+    try:
+        graph.calls.of(model, "its channels can leave")
+    except ValueError as error:
+        parts = [layer.name for layer in model._flatten_layers(include_self=False) if graph.has_graph(layer)]
+        if not parts:
+            raise
+        raise ValueError(
+            f"{error} Or shrink the parts of it that have a graph ({named_few(parts)}), and make it again with what "
+            "comes out: what they take and give stays as wide."
+        ) from None
 
 
 def _check_constructors(model):
