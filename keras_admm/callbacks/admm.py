@@ -14,6 +14,7 @@ from keras_admm.callbacks.arguments import (
 from keras_admm.callbacks.messages import Messages
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
+from keras_admm.callbacks.projections import Projections
 from keras_admm.callbacks.states import States
 from keras_admm.callbacks.step_count import StepCount
 from keras_admm.engine import Engine
@@ -62,7 +63,8 @@ class ADMM(keras.callbacks.Callback):
         verbose: `"auto"`, as `fit` has it; 0: nothing is printed; 1: the plan, a line at each change of phase, and what
             each projection cost, for which the model is evaluated once more on the validation data of `fit`.
             `projections` keeps these figures: a list of dicts with `"epoch"`, `"step"`, and `"before"` and `"after"`,
-            dicts of the validation metrics.
+            dicts of the validation metrics; where channels are pruned, also with `"macs"`, `"params"` and `"bytes"`,
+            what is left then.
 
     Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`), of the weights
     that the epoch's metrics were measured on. `admm_primal`, `||W - Z|| / ||W||`, is what a projection would cut off:
@@ -147,7 +149,8 @@ class ADMM(keras.callbacks.Callback):
         say_what_others_miss(self, callbacks.callbacks, timeline)
         self._messages = Messages(self.engine)
         self._states = States(self) if self.backup_dir else None
-        self.projections = []
+        self._projections = Projections(self.engine, self._messages)
+        self.projections = self._projections.rows
         self._prints = self.params.get("verbose") != 0 if self.verbose == "auto" else self.verbose == 1
         self._judges = attach.Judges(callbacks.callbacks, lambda: self._in_last_set)
         self._in_last_set, self._failed, self._row = False, False, {}
@@ -202,8 +205,8 @@ class ADMM(keras.callbacks.Callback):
         except FloatingPointError as error:
             self._stop(error)
             return
-        if projected:
-            self._note_projection(epoch)
+        if projected and self._prints:
+            self._projections.note(self._row, epoch)
 
     def begin_phase(self):
         """Let the callbacks that compare epochs begin anew where a phase begins, or the weights come to the set."""
@@ -254,16 +257,6 @@ class ADMM(keras.callbacks.Callback):
         if not in_last_set and sparsity is not None:
             self._messages.stopped_early(received, info, sparsity)
 
-    def _note_projection(self, epoch):
-        """Evaluate the model right after a projection."""
-        if not self._prints:
-            return
-        before = {name: float(value) for name, value in self._row.items() if name.startswith("val_")}
-        after = attach.validation_scores(self.model)
-        step = int(self._row["admm_step"])
-        self.projections.append({"epoch": self.engine.epoch, "step": step, "before": before, "after": after})
-        self._messages.projected(step, epoch, before, after)
-
     def _begin_or_resume(self, epoch):
         if self._states is None or not self._states.resume(epoch):
             self.engine.begin(self.params["epochs"] - epoch, self.params.get("steps"))
@@ -271,6 +264,7 @@ class ADMM(keras.callbacks.Callback):
         if self._prints:
             timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"])
             self._messages.begins(timeline, self.params.get("steps"))
+            self._projections.begin()
 
     def _stop(self, error):
         """Training is past saving: go back to the last state that was good, and say so."""

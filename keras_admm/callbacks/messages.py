@@ -36,7 +36,9 @@ class Messages:
         size = sum(math.prod(variable.shape) for variable in variables.values())
         name = self._engine.name
         sets = [sets_of(name, step.target, weights.views(variables), 1.0) for step in self._engine.plan.steps]
-        told = [f"{_phases(timeline, i)}, {self._outcome(each, size)}" for i, each in enumerate(sets)]
+        own = [step.target.outcome() for step in self._engine.plan.steps]
+        outcomes = [told or self._outcome(each, size) for told, each in zip(own, sets, strict=True)]
+        told = [f"{_phases(timeline, i)}, {outcome}" for i, outcome in enumerate(outcomes)]
         print(f"{name}: {'; '.join(told)} ({len(variables)} tensors)")
         for i, each in enumerate(sets):
             epochs = sum(info.step == i and info.phase == "admm" for info in timeline)
@@ -95,6 +97,17 @@ class Messages:
                 f"{self._engine.name}: that cost much: the weights were not near the set. Give ADMM more epochs "
                 "(admm_epochs) or a larger rho, or reach the set in progressive steps, such as [0.9, 0.97, 0.99]."
             )
+
+    def left(self, step, left, dense):
+        """Print what is left of a model after a step.
+
+        Args:
+            step: int, from 1.
+            left, dense: dicts of `projections.left`, now and before training.
+        """
+        units = {"macs": "MACs", "params": "parameters", "bytes": "bytes in a packed file"}
+        told = [f"{left[unit]:,} of {dense[unit]:,} {name}" for unit, name in units.items() if unit in left]
+        print(f"{self._engine.name}: step {step} leaves {', '.join(told)}")
 
     def stopped_early(self, received, info, sparsity):
         """Warn that a run has ended before the promised set.

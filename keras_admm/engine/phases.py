@@ -134,6 +134,7 @@ class Phases:
             else:
                 sets = self._targets.sets(arrays, i, 1.0)
             arrays = {name: sets[name].project(w) if name in sets else w for name, w in arrays.items()}
+            step.target.projected(sets)
         for name, w in arrays.items():
             weights.write(self._variables[name], w)
 

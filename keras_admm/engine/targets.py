@@ -106,6 +106,7 @@ class Targets:
         for rule in self._hold.rules.values():
             rule.end_pull()
         self._enter(arrays, sets, step, 0, epochs)
+        self.plan.steps[step].target.projected(sets)
 
     def _held(self, arrays, sets, step):
         """The sets that retraining stays in: while weights take values, of the set that they were projected on."""
@@ -167,6 +168,7 @@ class Targets:
             weights.write(self.variables[name], self._hold.rules[name].restore(arrays[name]))
         sets = self.sets(arrays, step, fraction)
         self._write((name, constraint.project(arrays[name])) for name, constraint in sets.items())
+        self.plan.steps[step].target.projected(sets)
 
     def _write(self, moved):
         for name, w in moved:

@@ -21,6 +21,7 @@ class Target(abc.ABC):
         fixed: bool, whether they are the same whatever the weights.
         wants: dict of names to the variables of a run that it is asked for the sets of, from `of`.
         axes: dict of names to the `constraints.Axes` of the kernels of a model, from `of`.
+        shrinks: bool, whether a smaller model is what it is for, so that what is left of it is told after each step.
         misfits: dict of names to sentences, why a structure does not fit these kernels: the target has no sets for
             them. From `of`.
 
@@ -39,6 +40,7 @@ class Target(abc.ABC):
 
     fixed_at_start = False
     fixed = False
+    shrinks = False
     wants = None
     axes = misfits = MappingProxyType({})
 
@@ -81,6 +83,13 @@ class Target(abc.ABC):
 
     def check(self, name, shape):  # noqa: B027, nothing is refused unless a subclass does
         """Raises ValueError where a structure does not fit a kernel of that shape."""
+
+    def projected(self, sets):  # noqa: B027, nothing follows unless a subclass says so
+        """What else of the model has to change once weights were projected on these sets: moving statistics."""
+
+    def outcome(self):
+        """What the model comes to, to be told before training, such as `"3,000 MACs to 1,500"`; None: see the sets."""
+        return None
 
     def takes(self, names):
         """The names, of those of all weights, that `sets` will have sets for."""

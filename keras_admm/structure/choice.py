@@ -2,23 +2,21 @@
 
 import numpy as np
 
-from keras_admm.structure import costs
+ROUNDS = 20  # between which costs are counted anew: they fall for what stays as its neighbours leave
+CLOSE = 0.01  # share of a budget that may be left over
+TRIES = 20  # of groups that do not fit, with which others must leave
 
-ROUNDS = 10  # between which costs are counted anew: they fall for what stays as its neighbours leave
-CLOSE = 0.0025  # share of a budget that may be left over
 
-
-def choose(groups, values, unit, limit, families, min_keep=1):
+def choose(costs, gains, limit, families, min_keep=1):
     """Which groups stay.
 
-    Solves `argmax sum(values[alive]) subject to cost(alive) <= limit`, as far as a knapsack is solved by taking what is
-    worth most for what it costs: groups leave in the order of `values / marginal cost`, in rounds, for the cost of each
-    depends on those that it meets in a kernel; then what is left of the budget is filled.
+    Groups leave in the order of what they gain for what they cost, in rounds, for both depend on those that stay; then
+    what is left of the budget is filled.
 
     Args:
-        groups: `graph.groups.Groups`.
-        values: float array, what each group is worth, such as its squared norm; infinite where it must stay.
-        unit: what costs are counted in; see `costs`.
+        costs: `Costs`.
+        gains: function of an array of bools over the groups, those that stay: a float array, what each is worth beside
+            them, infinite where it must stay.
         limit: float, what the model that is left may cost.
         families: int array, the family of each group.
         min_keep: int, how many groups of each family stay at least.
@@ -26,19 +24,34 @@ def choose(groups, values, unit, limit, families, min_keep=1):
     Returns:
         An array of bools over the groups, or None where even the least model costs more.
     """
-    alive = np.ones(len(values), bool)
-    dense = costs.of(groups, unit)
-    if dense <= limit:
-        return alive
+    alive = np.ones(len(families), bool)
+    dense = costs.of(alive)
     for part in range(1, ROUNDS + 1):
-        rates = values / np.maximum(costs.marginal(groups, unit, alive), 1e-30)
+        costs.renew(alive)
+        rates = gains(alive) / np.maximum(costs.marginal(alive), 1e-30)
         leaving = _leaving(rates, alive, families, min_keep)
-        goal = dense * (limit / dense) ** (part / ROUNDS)
-        count = _fewest(groups, unit, alive, leaving, goal)
+        count = _fewest(costs, alive, leaving, dense * min(1, limit / dense) ** (part / ROUNDS))
         if count is None:
-            return None if part == ROUNDS else _without(alive, leaving)
+            return None
         alive = _without(alive, leaving[:count])
-    return _filled(groups, rates, unit, limit, alive)
+    return _filled(costs, rates, limit, alive, lambda alive: _leaving(rates, alive, families, min_keep))
+
+
+def _filled(costs, rates, limit, alive, leaving):
+    """With more groups, the best first: as long as they fit into what is left, and where small ones leave for them."""
+    by_rate = np.argsort(-np.where(alive, -np.inf, rates), kind="stable")[: np.count_nonzero(~alive)]
+    for group in by_rate:
+        more = alive | (np.arange(len(alive)) == group)
+        alive = more if costs.of(more) <= limit else alive
+    for group in by_rate[:TRIES]:
+        if limit - costs.of(alive) <= CLOSE * limit:
+            break
+        more = alive | (np.arange(len(alive)) == group)
+        small = leaving(more)
+        small = small[costs.marginal(more)[small] <= CLOSE * limit]
+        other = _without(more, small[: _fewest(costs, more, small, limit)])
+        alive = other if costs.of(alive) < costs.of(other) <= limit else alive
+    return alive
 
 
 def _leaving(rates, alive, families, min_keep):
@@ -58,27 +71,15 @@ def _without(alive, leaving):
     return left
 
 
-def _fewest(groups, unit, alive, leaving, goal):
+def _fewest(costs, alive, leaving, goal):
     """How many of those that leave must, until what is left costs no more than a goal; None where all do not do."""
     low, high = 0, len(leaving)
-    if costs.of(groups, unit, _without(alive, leaving)) > goal:
+    if costs.of(_without(alive, leaving)) > goal:
         return None
     while low < high:
         middle = (low + high) // 2
-        if costs.of(groups, unit, _without(alive, leaving[:middle])) <= goal:
+        if costs.of(_without(alive, leaving[:middle])) <= goal:
             high = middle
         else:
             low = middle + 1
     return low
-
-
-def _filled(groups, rates, unit, limit, alive):
-    """With more groups, the best first, as long as they fit into what is left of the budget."""
-    for group in np.argsort(-rates, kind="stable"):
-        left = limit - costs.of(groups, unit, alive)
-        if left <= CLOSE * limit:
-            break
-        if not alive[group] and costs.marginal(groups, unit, alive)[group] <= left:
-            alive[group] = True
-            alive[group] = costs.of(groups, unit, alive) <= limit
-    return alive

@@ -1,26 +1,60 @@
 """`StructureTarget`: whole channels are pruned, coupled groups of them, until a model meets a budget."""
 
+import warnings
+
 import numpy as np
 
-from keras_admm import checks, weights
+from keras_admm import checks
 from keras_admm.constraints import Support
+from keras_admm.errors import named_few
 from keras_admm.graph import groups as graph_groups
 from keras_admm.plan import Budget, Target, ascending, check_budget
 from keras_admm.schedules import check_path, tighten
-from keras_admm.structure import costs
 from keras_admm.structure.choice import choose
+from keras_admm.structure.costs import CHANNELS, Costs
+from keras_admm.structure.places import Places
+
+# What units are called in what is printed.
+UNITS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", CHANNELS: "groups of channels"}
 
 
 class StructureTarget(Target):
     """A budget of MACs, parameters, bytes or channels for a model, whose channels leave as coupled groups.
 
+    Solves `argmax_Z prod_i (||Z_i||^2 / ||W_i + U_i||^2) subject to cost(Z) <= budget`, over models Z of which only
+    some groups are other than zero, and there W + U: the product over kernels and gammas of the share of its squared
+    norm that each keeps. So a layer's last channels are worth more than its first, no layer dies, and a kernel that is
+    used at many places gives up more channels than one that costs little. Groups leave one after the other, those first
+    that gain least for what they cost. Z is zero in all that writes what leaves, kernels, biases, gammas and betas, so
+    that it is exactly zero on its way, and in the kernels that read it.
+
     Args:
-        budget: a `Budget`, what is left where the step ends.
-        start: a `Budget` of the same kind, what is left where it begins; None: all.
-        min_keep: int, how many groups of each family stay at least.
+        budget: `plan.Budget`, what is left where the step ends; of the unit `"channels"` too, groups of them.
+        start: `plan.Budget` of the same unit, what is left where it begins; None: all.
+        min_keep: int >= 1, how many groups of each layer stay at least.
         path: see `keras_admm.ADMMPrune`.
         name: str, name used in error messages.
+
+    Raises:
+        ValueError: before training, for a model none of whose channels can leave, or a budget below what the least
+            model costs.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_admm.plan import Budget
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False), keras.layers.Dense(1)])
+    >>> target = StructureTarget(Budget("macs", 0.5)).of(model, {})
+    >>> first, last = target.wants
+    >>> arrays = {first: np.array([[1.0, 3.0], [2.0, 4.0]]), last: np.ones((2, 1))}
+    >>> {name: each(arrays[name]).tolist() for name, each in target.sets(arrays, 1.0).items() if name == first}
+    {'sequential/dense/kernel': [[0.0, 3.0], [0.0, 4.0]]}
+
+    References: coupled groups, Fang et al., "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900; the product
+    of shares, there of ranks, Kim et al., "Efficient Neural Network Compression", arXiv:1811.12781.
     """
+
+    shrinks = True
 
     def __init__(self, budget, *, start=None, min_keep=1, path="constant", name="StructureTarget"):
         self.budget = budget
@@ -29,81 +63,69 @@ class StructureTarget(Target):
         check_path(name, path)
         self.path = path
         self.name = name
+        self.groups = self._places = self._families = self._costs = self._dense = None
 
     def of(self, model, variables, layers=None, exclude=None):
-        bound = super().of(model, variables)
-        bound.groups = graph_groups.of(model, layers, exclude)
-        bound._find(model)
-        return bound
-
-    def _find(self, model):
-        """What the groups write, and which of them may leave."""
-        trained = {id(v) for v in model.trainable_variables}
-        by_id = {id(v): name for name, v in weights.named(model).items()}
-        self.wants, self._written = {}, {}
-        self._stays = np.zeros(len(self.groups), bool)
-        for i, group in enumerate(self.groups):
-            writes = group.of(graph_groups.WRITES)
-            self._stays[i] = not writes or any(id(each.variable) not in trained for each in writes)
-        for i, group in enumerate(self.groups):
-            for each in [] if self._stays[i] else group.of(graph_groups.WRITES):
-                name = by_id[id(each.variable)]
-                self.wants[name] = each.variable
-                width = self.groups.widths[id(each.variable), each.axis]
-                self._written.setdefault(name, {})[each.axis] = width
-        families = [group.family for group in self.groups]
-        self._families = np.unique(families, return_inverse=True)[1] if families else np.zeros(0, int)
+        told = super().of(model, variables, layers, exclude)
+        told.groups = graph_groups.of(model, layers, exclude)
+        told._places = Places(model, told.groups)
+        told.wants = told._places.variables
+        told._families = np.unique([group.family for group in told.groups] or [""], return_inverse=True)[1]
+        told._costs = Costs(told.groups, self.budget.unit)
+        told._dense = told._costs.of(np.ones(len(told.groups), bool))
+        told._check(model)
+        return told
 
     def sets(self, arrays, fraction):
         alive = self.alive(arrays, fraction)
-        return {name: Support(self._mask(name, alive)) for name in self.wants}
+        return {name: Support(self._places.mask(name, alive)) for name in self.wants}
 
     def alive(self, arrays, fraction=1.0):
-        """Which groups stay, an array of bools over `groups`."""
-        dense = costs.of(self.groups, self.budget.unit)
+        """Which groups stay, an array of bools over `groups`; see `sets`."""
+        dense = self._dense
         start = dense if self.start is None else self.start.of(dense)
-        share = 1 - tighten(1 - start / dense, 1 - self.budget.of(dense) / dense, fraction, self.path)
-        values = np.where(self._stays, np.inf, self.values(arrays))
-        alive = choose(self.groups, values, self.budget.unit, share * dense, self._families, self.min_keep)
+        share = 1 - tighten(
+            max(0.0, 1 - start / dense), max(0.0, 1 - self.budget.of(dense) / dense), fraction, self.path
+        )
+        gains = self._places.gains(arrays)
+        alive = choose(self._costs, gains, share * dense, self._families, self.min_keep)
         if alive is None:
             raise ValueError(
-                f"{self.name}: a budget must leave {self.min_keep} channel(s) of each layer, and those that never "
-                f"leave. Received: {self.budget}, {share * dense:,.0f} of {dense:,.0f}. Raise it, or leave more layers "
-                "to it with layers= and exclude=."
+                f"{self.name}: a budget must leave {self.min_keep} channel(s) of each layer, and all that never leave. "
+                f"Received: {_shown(self.budget)}, which is {share * dense:,.0f} of {dense:,.0f}. Raise it, or leave "
+                "more layers to it with layers= and exclude=."
             )
         return alive
 
-    def values(self, arrays):
-        """What each group is worth: its squared norm, as a share of that of its family."""
-        squares = np.zeros(len(self.groups) + 1)
-        for name, axes in self._written.items():
-            square = np.square(arrays[name].astype("float64"))
-            for axis, width in axes.items():
-                sums = square.sum(axis=tuple(i for i in range(square.ndim) if i != axis))
-                squares += np.bincount(width + 1, sums, minlength=len(squares))
-        squares = squares[1:]
-        means = np.bincount(self._families, squares) / np.maximum(np.bincount(self._families), 1)
-        return squares / np.maximum(means, 1e-30)[self._families]
+    def _check(self, model):
+        frozen = [f"{layer} {reason}" for layer, reason in self.groups.frozen]
+        frozen += [f"{name} is not trained" for name in self._places.untrained]
+        if self._places.fixed.all():
+            told = f": {named_few(frozen)}" if frozen else ""
+            raise ValueError(
+                f"{self.name}: with structure='channel' channels of some layer must be free to leave. Received: "
+                f"{model.name}, where none are{told}. Choose other layers, or prune single weights."
+            )
+        if frozen:
+            warnings.warn(
+                f"{self.name}: channels stay where others would change if they left, or that cannot be known. "
+                f"Received: {named_few(frozen, most=20)}. They count in the budget as they are.",
+                stacklevel=4,
+            )
 
-    def _mask(self, name, alive):
-        shape = self.wants[name].shape
-        mask = np.ones(shape, bool)
-        for axis, width in self._written[name].items():
-            along = [1] * len(shape)
-            along[axis] = -1
-            mask &= graph_groups.living(width, alive).reshape(along)
-        return mask
+    def projected(self, sets):
+        self._places.settle({name: each.mask for name, each in sets.items()})
+
+    def outcome(self):
+        dense = self._dense
+        return f"{dense:,.0f} {UNITS[self.budget.unit]} to {self.budget.of(dense):,.0f}"
 
     def decisive(self, fractions):
         return fractions[-1:]
 
     def get_config(self):
-        return {
-            "budget": _shown(self.budget),
-            "start": self.start and _shown(self.start),
-            "min_keep": self.min_keep,
-            "path": self.path,
-        }
+        start = None if self.start is None else _shown(self.start)
+        return {"budget": _shown(self.budget), "start": start, "min_keep": self.min_keep, "path": self.path}
 
 
 def _shown(budget):
@@ -116,7 +138,7 @@ def structure_targets(name, sparsity, budget, **arguments):
     Args:
         name: str, name used in error messages.
         sparsity: float in `[0, 1)`, the share of channels (of groups) that leave, or a list of ascending ones; or None.
-        budget: what is left, see `structure.budget`, in its place.
+        budget: what is left, see `plan.check_budget`, in its place.
         **arguments: of `StructureTarget`.
     """
     budgets = [] if budget is None else [check_budget(name, budget)]

@@ -101,31 +101,16 @@ class Groups:
         alive = self._alive(alive)
         return sum(_itemsize(variable) * self._size(variable, alive) for variable in self.variables)
 
-    def marginal(self, alive, of="macs"):
-        """What each group adds to the cost of the model that is left: the derivative of its products of widths.
+    def factors(self, unit, alive=None):
+        """What each weight of a variable costs: a list of pairs of a variable and a number, once for each of its uses.
 
         Args:
-            alive: array of bools over the groups.
-            of: `"macs"`, `"params"` or `"bytes"`.
-
-        Returns:
-            A float array over the groups; of those that do not stay, about what they would add.
+            unit: `"macs"`, `"params"` or `"bytes"`.
+            alive: array of bools over the groups; by default all stay.
         """
         alive = self._alive(alive)
-        costs = np.zeros(len(self.groups) + 1)
-        for variable, factor in self._factors(of, alive):
-            sizes = [int(kept.sum()) for kept in self.kept(variable, alive)]
-            for axis in range(len(sizes)):
-                width = self.widths.get((id(variable), axis))
-                if width is not None:
-                    others = math.prod(sizes[:axis] + sizes[axis + 1 :])
-                    costs += factor * others * np.bincount(width - FIXED, minlength=len(costs))
-        return costs[1:]
-
-    def _factors(self, of, alive):
-        """Pairs of a variable and what each of its weights costs."""
-        if of != "macs":
-            return [(variable, _itemsize(variable) if of == "bytes" else 1) for variable in self.variables]
+        if unit != "macs":
+            return [(variable, _itemsize(variable) if unit == "bytes" else 1) for variable in self.variables]
         kernels = [(self._term(term, alive), term.kernels) for term in self.terms]
         sizes = [sum(self._size(kernel, alive) for kernel in each) for _, each in kernels]
         return [(k, macs / max(size, 1)) for (macs, each), size in zip(kernels, sizes, strict=True) for k in each]
