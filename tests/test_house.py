@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "keras_admm"
 FLOORS = {
     "constraints": 0,
     "allocation": 0,
+    "axes": 0,
     "names": 0,
     "schedules": 0,
     "admm": 0,
@@ -272,6 +273,12 @@ def test_a_masked_model_loads_in_either_order_of_the_imports(first, second, tmp_
         "print([type(layer).__name__ for layer in keras.models.load_model(sys.argv[1]).layers])"
     )
     assert fresh(code, str(tmp_path / "masked.keras"), KERAS_BACKEND="jax") == "['Masked']\n"
+
+
+@pytest.mark.parametrize("name", ["constraints", "graph"])
+def test_a_room_is_imported_before_keras_is(name):
+    """Which then finds the others half made, if they need one another."""
+    assert fresh(f"import keras_admm.{name}; print('imported')", KERAS_BACKEND="jax") == "imported\n"
 
 
 def test_help_and_importing_alone_need_no_keras():

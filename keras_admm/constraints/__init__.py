@@ -4,6 +4,7 @@ Each is a `keras.constraints.Constraint`: called with a tensor it returns the ne
 same shape and dtype. It serves ADMM as its projection, and any Keras layer as a `kernel_constraint`.
 """
 
+from keras_admm.axes import Axes as Axes
 from keras_admm.constraints.base import Codes as Codes
 from keras_admm.constraints.base import Foreign as Foreign
 from keras_admm.constraints.base import Set as Set
@@ -33,6 +34,5 @@ from keras_admm.constraints.sparse import Support as Support
 from keras_admm.constraints.sparse import check_sparsity as check_sparsity
 from keras_admm.constraints.sparse import says_sparsity as says_sparsity
 from keras_admm.constraints.summary import chunks as chunks
-from keras_admm.constraints.views import Axes as Axes
 from keras_admm.constraints.views import Pattern as Pattern
 from keras_admm.constraints.views import View as View

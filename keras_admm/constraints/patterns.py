@@ -6,8 +6,9 @@ A new one is a new `Pattern`, a view of ten lines.
 import re
 
 from keras_admm import checks
+from keras_admm.axes import Axes
 from keras_admm.constraints.projection import largest
-from keras_admm.constraints.views import Axes, Pattern, View, library
+from keras_admm.constraints.views import Pattern, View, library
 
 BLOCK = re.compile(r"block\(\s*([1-9]\d*)\s*,\s*([1-9]\d*)\s*\)")
 M_OF_N = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")

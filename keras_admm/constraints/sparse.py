@@ -7,11 +7,12 @@ import numpy as np
 from keras import ops
 
 from keras_admm import checks
+from keras_admm.axes import Axes
 from keras_admm.constraints import floats
 from keras_admm.constraints.base import Set
 from keras_admm.constraints.patterns import pattern, view
 from keras_admm.constraints.projection import keep_largest, restrict
-from keras_admm.constraints.views import Axes, Pattern
+from keras_admm.constraints.views import Pattern
 
 
 def check_sparsity(name, sparsity):

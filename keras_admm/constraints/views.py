@@ -14,26 +14,6 @@ from keras import ops
 from keras_admm.constraints.projection import largest, norms_on_host
 
 
-class Axes(NamedTuple):
-    """What the axes of a kernel are; any other axis is a place of a filter.
-
-    By default as in `Dense` and the convolutions: the last one is of outputs, the one before of inputs.
-
-    Attributes:
-        inputs: tuple of ints, the axes of channels that come in.
-        outputs: tuple of ints, the axes of channels that go out.
-        groups: tuple of ints, the axes of channels that go in and out apart from the others, as in `DepthwiseConv2D`.
-    """
-
-    inputs: tuple = (-2,)
-    outputs: tuple = (-1,)
-    groups: tuple = ()
-
-    def of(self, rank):
-        """The same as numbers from 0, of a tensor of that many axes; those that it has not are left out."""
-        return Axes(*(tuple(axis % rank for axis in each if -rank <= axis < rank) for each in self))
-
-
 class View(NamedTuple):
     """One view of one tensor: filled up with zeros, its axes split, and brought into the order pools, groups, members.
 

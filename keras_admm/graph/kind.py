@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_admm import checks
-from keras_admm.constraints import Axes
+from keras_admm.axes import Axes
 
 LIBRARIES = ("keras", "tf_keras")
 # Rows by class: of Keras's and tf_keras's classes, which may not be imported, by name.

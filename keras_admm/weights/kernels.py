@@ -2,7 +2,7 @@
 
 from keras import tree
 
-from keras_admm.constraints import Axes
+from keras_admm.axes import Axes
 from keras_admm.graph import calls, every_layer, has_graph, kinds
 from keras_admm.names import words
 from keras_admm.weights.values import path
