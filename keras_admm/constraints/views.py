@@ -95,6 +95,7 @@ class Pattern(abc.ABC):
 
     Example, all that reads one input:
 
+    >>> from keras_admm.axes import Axes
     >>> class Inputs(Pattern):
     ...     def view(self, shape, axes):
     ...         (inputs,) = axes.of(len(shape)).inputs
