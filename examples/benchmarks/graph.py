@@ -36,7 +36,7 @@ def densenet(growth=12, each=32):
             x = layers.Concatenate()([x, layers.Conv2D(growth, 3, padding="same", use_bias=False)(y)])
         if block < 2:
             x = layers.Conv2D(x.shape[-1] // 2, 1, use_bias=False)(layers.ReLU()(layers.BatchNormalization()(x)))
-            x = layers.AveragePooling2D()(x)
+            x = layers.AveragePooling2D(2)(x)
     x = layers.GlobalAveragePooling2D()(layers.ReLU()(layers.BatchNormalization()(x)))
     return keras.Model(first, layers.Dense(10)(x), name="densenet_100")
 

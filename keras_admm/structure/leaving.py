@@ -4,8 +4,9 @@ import numpy as np
 from keras import tree
 
 from keras_admm.graph.groups import living
+from keras_admm.structure.readers import class_of
 
-ADDED, SUBTRACTED, STRUNG, MULTIPLIED = "Add", "Subtract", "Concatenate", "Multiply"
+ADDED, SUBTRACTED, STRUNG, MULTIPLIED = "Add", "Subtract", "Concatenate", "Multiply"  # layers and operations
 
 
 class Leaving:
@@ -24,11 +25,12 @@ class Leaving:
     def __init__(self, groups, alive, zero):
         self._groups, self._alive, self._zero = groups, alive, zero
         self.skipped = self._agreed()
-        self.calls, wanted = [], set(tree.flatten(groups.calls.outputs))
-        for call in reversed(list(groups.calls)):
+        calls, wanted = [], set(tree.flatten(groups.calls.outputs))
+        for call in reversed(groups.calls.calls):
             if not wanted.isdisjoint(call.outputs):
-                self.calls.insert(0, call)
+                calls.append(call)
                 wanted.update(self.taken(call))
+        self.calls = calls[::-1]
 
     def taken(self, call):
         """The tensors that a call still takes."""
@@ -44,24 +46,25 @@ class Leaving:
         return {key: skipped for key, skipped in found.items() if skipped}
 
     def _skipped(self, call):
-        kind, read = type(call.layer).__name__, call.reads()
-        if kind in (ADDED, SUBTRACTED):
-            skipped = {place for place, x in enumerate(read) if x in self._zero} - (
-                {0} if kind == SUBTRACTED else set()
-            )
-        elif kind == STRUNG:
-            skipped = {place for place, x in enumerate(read) if self._is_empty(x, call.layer.axis)}
-        else:
+        kind, read = class_of(call.layer), call.reads()
+        if any(mask is not None for mask in call.masks) or tree.flatten(call.args) != read:
             return set()
-        skipped -= {0} if len(skipped) == len(read) else set()
+        if kind == STRUNG:
+            skipped = {place for place, x in enumerate(read) if self._is_empty(x, call.layer.axis)}
+            return skipped - ({0} if len(skipped) == len(read) else set())
+        skipped = {place for place, x in enumerate(read) if x in self._zero}
+        skipped -= {0} if kind == SUBTRACTED or len(skipped) == len(read) else set()
         rest = [x for place, x in enumerate(read) if place not in skipped]
-        whole = kind == STRUNG or np.broadcast_shapes(*map(_known, rest)) == _known(call.outputs[0])
-        return skipped if whole else set()
+        return skipped if kind in (ADDED, SUBTRACTED) and _broadcast(rest) == _known(call.outputs[0]) else set()
 
     def _is_empty(self, tensor, axis):
         """Whether no place of an axis stays."""
         width = self._groups.tensors.get(tensor, [None] * len(tensor.shape))[axis]
         return width is not None and not living(width, self._alive).any()
+
+
+def _broadcast(tensors):
+    return np.broadcast_shapes(*map(_known, tensors))
 
 
 def _known(tensor):
@@ -80,7 +83,7 @@ def zeros(groups, weights, alive, passed):
     settled, zero = set(), set()
     for call in groups.calls:
         read = call.reads()
-        product = type(call.layer).__name__ == MULTIPLIED and any(x in zero for x in read)
+        product = class_of(call.layer) == MULTIPLIED and any(x in zero for x in read)
         if product or weights.is_silent(call, alive) or read and all(x in settled for x in read):
             settled.update(call.outputs)
             zero.update(x for x in call.outputs if passed.is_zero(x))

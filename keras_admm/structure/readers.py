@@ -40,7 +40,7 @@ class Readers:
     def _by_products(self, call):
         """What comes in and does not go on as it is."""
         given, passed = (self._carried(tensors) for tensors in (call.reads(), call.outputs))
-        return given if type(call.layer).__name__ in PRODUCTS else given & ~passed
+        return given if class_of(call.layer) in PRODUCTS else given & ~passed
 
     def _carried(self, tensors):
         widths = (width for x in tensors for width in self._groups.tensors.get(x, ()) if width is not None)
@@ -51,3 +51,8 @@ class Readers:
         for width in widths:
             found[width[width != FIXED]] = True
         return found
+
+
+def class_of(layer):
+    """The name of the class of a layer or an operation of Keras's own; of another's None."""
+    return type(layer).__name__ if type(layer).__module__.split(".")[0] == "keras" else None

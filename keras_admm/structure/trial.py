@@ -5,11 +5,12 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
-from keras_admm import inference
+from keras_admm import graph, inference
 from keras_admm.errors import reason
 
 OPEN = (96, 24, 5)  # sizes for axes whose size is open, the first that the model takes
-LARGEST = 1e-5  # difference, of the largest output or of 1
+LARGEST = 2**31 - 1  # number of words
+TOLERANCE = 1e-5  # of the largest output, or of 1
 
 
 def drawn(model, call):
@@ -34,26 +35,29 @@ def drawn(model, call):
 
 
 def _inputs(model, size):
-    rng, smallest = np.random.default_rng(0), _vocabulary(model)
+    rng, words = np.random.default_rng(0), _words(model)
     given = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
     def draw(x):
         shape = tuple(n or (size if axis else 2) for axis, n in enumerate(x.shape))
-        if "float" in x.dtype:
+        if x.dtype == "string":
+            return np.array(["a", "b"])[rng.integers(2, size=shape)]
+        if "float" in x.dtype and id(x) not in words:
             return rng.normal(size=shape).astype("float32")
-        return (
-            np.array(["a", "b"])[rng.integers(2, size=shape)]
-            if x.dtype == "string"
-            else rng.integers(2 if x.dtype == "bool" else smallest, size=shape).astype(x.dtype)
-        )
+        return rng.integers(words.get(id(x), 2), size=shape).astype("float32" if "float" in x.dtype else x.dtype)
 
     return keras.tree.map_structure(draw, given)
 
 
-def _vocabulary(model):
-    """The least number of words of an embedding."""
-    kinds = keras.layers.Embedding
-    return min((layer.input_dim for layer in model._flatten_layers() if isinstance(layer, kinds)), default=2)
+def _words(model):
+    """Of the inputs that are looked up, by the ids of their symbols, the least number of words."""
+    words = {}
+    for call in reversed(graph.calls.of(model, "its inputs can be drawn").calls):
+        passed = [words[id(x.symbol)] for x in call.outputs if id(x.symbol) in words and not call.variables]
+        least = min(passed + ([call.layer.input_dim] if isinstance(call.layer, keras.layers.Embedding) else [LARGEST]))
+        for x in call.reads() if least < LARGEST else ():
+            words[id(x.symbol)] = min(least, words.get(id(x.symbol), LARGEST))
+    return words
 
 
 def outputs(model, inputs):
@@ -82,4 +86,4 @@ def check_equal(model, before, after):
 def _tolerance(model):
     """Of layers that compute in half precision, some of its steps."""
     types = {layer.compute_dtype for layer in model._flatten_layers()} & {"float16", "bfloat16"}
-    return max([LARGEST, *(8 * float(ml_dtypes.finfo(each).eps) for each in types)])
+    return max([TOLERANCE, *(8 * float(ml_dtypes.finfo(each).eps) for each in types)])
