@@ -75,7 +75,7 @@ class PruningTarget(Target):
 
     def sets(self, arrays, fraction):
         if self.fixed:
-            return {name: self._set(name) for name in arrays}
+            return dict.fromkeys(arrays, Sparse(structure=self.structure))
         how = self.allocation
         if isinstance(how, Mapping):
             how = {p: tighten(min(self.start, s), s, fraction, self.path) for p, s in how.items()}
@@ -84,7 +84,7 @@ class PruningTarget(Target):
         sizes = {n: g.size for n, g in groups.items()}
         counts = divide(groups, sizes, sparsity, how, self.min_keep)
         return {
-            n: self._set(n, 1 - counts[n] / size) if counts[n] else Support(np.zeros(arrays[n].shape))
+            n: Sparse(1 - counts[n] / size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
             for n, size in sizes.items()
         }
 
@@ -111,9 +111,6 @@ class PruningTarget(Target):
     def get_config(self):
         names = ("sparsity", "start", "allocation", "min_keep", "structure", "path")
         return {name: getattr(self, name) for name in names}
-
-    def _set(self, name, sparsity=None):
-        return Sparse(sparsity, self.structure, self.axes.get(name))
 
     def _groups(self, name, array):
         try:
