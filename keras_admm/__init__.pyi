@@ -11,6 +11,7 @@ from . import search as search
 from .allocation import allocate as allocate
 from .callbacks import ADMM as ADMM
 from .callbacks import TRP as TRP
+from .callbacks import ADMMAdaptive as ADMMAdaptive
 from .callbacks import ADMMCluster as ADMMCluster
 from .callbacks import ADMMLowRank as ADMMLowRank
 from .callbacks import ADMMPrune as ADMMPrune

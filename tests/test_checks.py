@@ -225,6 +225,12 @@ TABLE = {
         }
         | {"path": "choice", "recipe": "name", **HOW, "update_every": "every or None", "penalty": "name or None"},
     ),
+    "ADMMAdaptive": (
+        ka.ADMMAdaptive,
+        {"budget": {"macs": 0.5}},
+        {"budget": "budget", "strength": "positive", "min_keep": "count", "path": "choice", "recipe": "name"}
+        | {**HOW, "update_every": "every or None", "penalty": "name or None"},
+    ),
     "ADMMPrune, channels": (
         lambda **given: ka.ADMMPrune(structure="channel", **given),
         {"budget": {"macs": 0.5}},

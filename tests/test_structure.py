@@ -11,7 +11,8 @@ from keras_admm import weights
 from keras_admm.graph import groups as graph_groups
 from keras_admm.plan import Budget
 from keras_admm.structure import StructureTarget
-from keras_admm.structure.choice import choose
+from keras_admm.structure.branches import branches
+from keras_admm.structure.choice import Choice
 from keras_admm.structure.costs import Costs
 from keras_admm.structure.places import Energies
 
@@ -71,6 +72,43 @@ def test_a_share_of_channels():
     assert dead(target).sum() == len(target.groups) / 2
 
 
+def blocks():
+    """A network of residual blocks of which the second adds next to nothing."""
+
+    def conv(x, name, scale=1.0):
+        x = layers.Conv2D(8, 3, padding="same", use_bias=False, name=name)(x)
+        return layers.BatchNormalization(gamma_initializer=keras.initializers.Constant(scale))(x)
+
+    x = keras.Input((12, 12, 3))
+    y = conv(x, "stem")
+    for i, scale in enumerate([1.0, 1e-3, 1.0]):
+        z = conv(layers.ReLU()(conv(y, f"first{i}")), f"second{i}", scale)
+        y = layers.ReLU()(layers.Add()([y, z]))
+    return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(y)))
+
+
+def test_the_branches_of_a_model_are_found():
+    groups = graph_groups.of(blocks())
+    inner = [{groups.groups[i].family for i in np.flatnonzero(each.groups)} for each in branches(groups)]
+    assert inner == [{"first0"}, {"first1"}, {"first2"}]
+    assert all(each.ends.sum() == 8 for each in branches(groups))
+
+
+@pytest.mark.parametrize("make, count", [(chain, 0), (residual, 2), (squeeze_excite, 1)])
+def test_only_what_the_signal_can_pass_by_is_a_branch(make, count):
+    assert len(branches(graph_groups.of(make()))) == count
+
+
+@pytest.mark.parametrize("how", [{"budget": {"macs": 0.6}}, {"strength": 1.5}])
+def test_a_block_that_adds_little_leaves_as_a_whole(how):
+    model = blocks()
+    target = fit(model, ka.ADMMAdaptive(**how, admm_epochs=1, verbose=0))
+    small = ka.shrink(model)
+    names = [layer.name for layer in small.layers]
+    assert "second1" not in names and {"first0", "second0", "first2", "second2"} <= set(names)
+    assert graph_groups.of(small).macs() <= target.groups.macs() * 0.7
+
+
 def wide():
     return sequential(
         layers.Conv2D(32, 3),
@@ -107,7 +145,7 @@ def test_what_is_worth_most_for_its_cost_stays():
     costs, families = Costs(graph_groups.of(model), "macs"), np.zeros(4, int)
 
     def stay(limit, values=(1, 4, 2, 3), **kwargs):
-        alive = choose(costs, lambda alive: np.array(values, float), limit, families, **kwargs)
+        alive = Choice(costs, lambda alive: np.array(values, float), families, **kwargs).within(limit)
         return None if alive is None else alive.astype(int).tolist()
 
     assert stay(10) == [0, 1, 0, 1]

@@ -1,6 +1,6 @@
 """`ADMMPrune`, the callback for weight pruning: ADMM on sparse sets."""
 
-from keras_admm import checks, penalties
+from keras_admm import checks
 from keras_admm.callbacks import recipes
 from keras_admm.callbacks.admm import ADMM
 from keras_admm.constraints import says_sparsity
@@ -86,20 +86,10 @@ class ADMMPrune(ADMM):
         **kwargs,
     ):
         name = type(self).__name__
-        by_default = recipes.recipe(name, recipe)
         how = {"allocation": allocation, "structure": structure, "min_keep": min_keep, "path": path}
-        targets = _targets(name, sparsity, budget, how, by_default.path)
-        if update_every is None:
-            own = None if penalty is None else penalties.get(penalty, name)
-            update_every = 1 if own is not None and own.grows_by_moves else by_default.update_every
-        super().__init__(
-            targets,
-            admm_epochs=by_default.admm_epochs if admm_epochs is None else admm_epochs,
-            retrain_epochs=retrain_epochs,
-            update_every=update_every,
-            penalty=by_default.penalty if penalty is None else penalty,
-            **kwargs,
-        )
+        targets = _targets(name, sparsity, budget, how, recipes.recipe(name, recipe).path)
+        how = recipes.completed(name, recipe, penalty, update_every, admm_epochs)
+        super().__init__(targets, retrain_epochs=retrain_epochs, **how, **kwargs)
 
 
 def _targets(name, sparsity, budget, how, path):

@@ -5,7 +5,7 @@ import numpy as np
 from keras_admm import graph, weights
 from keras_admm.graph.groups import FIXED, READS, WRITES, living
 
-TINY = 1e-300
+TINY = 1e-30
 
 
 class Places:
@@ -56,6 +56,31 @@ class Places:
         """
         energies = Energies(len(self.fixed), [(arrays[n], self._axes[n]) for n in self.variables if self._weighs(n)])
         return lambda alive: np.where(self.fixed, np.inf, energies.gains(alive))
+
+    def written(self, arrays):
+        """The squared norm of what each kernel and gamma writes of each group, with its rank, by `id(variable)`."""
+        found = {}
+        for name, axes in self._written.items():
+            if self._weighs(name):
+                square = np.square(arrays[name], dtype="float64")
+                sums = [
+                    np.bincount(
+                        width - FIXED,
+                        square.sum(axis=tuple(i for i in range(square.ndim) if i != axis)),
+                        len(self.fixed) + 1,
+                    )
+                    for axis, width in axes.items()
+                ]
+                found[id(self.variables[name])] = square.ndim, sum(sums)[1:]
+        return found
+
+    def zeroed(self, branch):
+        """Whether a branch is zero where its trained variables are: nothing in it is frozen, or a moving mean alone."""
+        own = {id(v) for v in self.variables.values()}
+        state = {id(v) for v, _ in self._state}
+        return not self.fixed[branch.groups].any() and all(
+            id(v) in own or id(v) not in state and not v.trainable for v in branch.variables.values()
+        )
 
     def _weighs(self, name):
         """A channel's beta says nothing of how much it matters; what stands in for its scale does."""

@@ -10,7 +10,8 @@ from keras_admm.errors import named_few
 from keras_admm.graph import groups as graph_groups
 from keras_admm.plan import Budget, Target, ascending, check_budget
 from keras_admm.schedules import check_path, tighten
-from keras_admm.structure.choice import choose
+from keras_admm.structure.branches import BranchGains, branches
+from keras_admm.structure.choice import Choice
 from keras_admm.structure.costs import CHANNELS, Costs
 from keras_admm.structure.places import Places
 
@@ -30,8 +31,11 @@ class StructureTarget(Target):
 
     Args:
         budget: `plan.Budget`, what is left where the step ends; of the unit `"channels"` too, groups of them.
+        strength: float > 0, in its place: what leaves gains less than this times what the channels of the dense model
+            gain on average for the MACs that they cost.
         start: `plan.Budget` of the same unit, what is left where it begins; None: all.
         min_keep: int >= 1, how many groups of each layer stay at least.
+        branches: bool, whether residual branches may leave as a whole.
         path: see `keras_admm.ADMMPrune`.
         name: str, name used in error messages.
 
@@ -56,14 +60,30 @@ class StructureTarget(Target):
 
     shrinks = True
 
-    def __init__(self, budget, *, start=None, min_keep=1, path="constant", name="StructureTarget"):
+    def __init__(
+        self,
+        budget=None,
+        *,
+        strength=None,
+        start=None,
+        min_keep=1,
+        branches=False,
+        path="constant",
+        name="StructureTarget",
+    ):
         self.budget = budget
+        self.strength = strength
         self.start = start
         self.min_keep = checks.integer(name, "min_keep", min_keep)
+        self.branches = branches
         check_path(name, path)
         self.path = path
         self.name = name
-        self.groups = self._places = self._families = self._costs = self._dense = None
+        self.groups = self._places = self._families = self._costs = self._dense = self._branches = None
+
+    @property
+    def _unit(self):
+        return "macs" if self.budget is None else self.budget.unit
 
     def of(self, model, variables, layers=None, exclude=None):
         told = super().of(model, variables, layers, exclude)
@@ -71,31 +91,43 @@ class StructureTarget(Target):
         told._places = Places(model, told.groups)
         told.wants = told._places.variables
         told._families = np.unique([group.family for group in told.groups] or [""], return_inverse=True)[1]
-        told._costs = Costs(told.groups, self.budget.unit)
+        told._costs = Costs(told.groups, self._unit)
         told._dense = told._costs.of(np.ones(len(told.groups), bool))
+        found = branches(told.groups) if self.branches else []
+        told._branches = [each for each in found if told._places.zeroed(each)]
         told._check(model)
         return told
 
     def sets(self, arrays, fraction):
         alive = self.alive(arrays, fraction)
-        return {name: Support(self._places.mask(name, alive)) for name in self.wants}
+        gone = {key for branch in self._branches if not (branch.groups & alive).any() for key in branch.variables}
+        masks = {name: self._places.mask(name, alive) for name in self.wants}
+        return {name: Support(mask & (id(self.wants[name]) not in gone)) for name, mask in masks.items()}
 
     def alive(self, arrays, fraction=1.0):
         """Which groups stay, an array of bools over `groups`; see `sets`."""
+        choice = self._choice(arrays)
+        if self.strength is not None:
+            return choice.worth(self.strength * tighten(0.0, 0.5, fraction, self.path) / 0.5)
         dense = self._dense
-        start = dense if self.start is None else self.start.of(dense)
-        share = 1 - tighten(
-            max(0.0, 1 - start / dense), max(0.0, 1 - self.budget.of(dense) / dense), fraction, self.path
-        )
-        gains = self._places.gains(arrays)
-        alive = choose(self._costs, gains, share * dense, self._families, self.min_keep)
+        ends = [dense if each is None else min(each.of(dense), dense) for each in (self.start, self.budget)]
+        limit = dense * (1 - tighten(1 - ends[0] / dense, 1 - ends[1] / dense, fraction, self.path))
+        alive = choice.within(limit)
         if alive is None:
             raise ValueError(
                 f"{self.name}: a budget must leave {self.min_keep} channel(s) of each layer, and all that never leave. "
-                f"Received: {_shown(self.budget)}, which is {share * dense:,.0f} of {dense:,.0f}. Raise it, or leave "
-                "more layers to it with layers= and exclude=."
+                f"Received: {_shown(self.budget)}, which is {limit:,.0f} of {dense:,.0f}. Raise it, or leave more "
+                "layers to it with layers= and exclude=."
             )
         return alive
+
+    def _choice(self, arrays):
+        gains, found = self._places.gains(arrays), self._branches
+        if not found:
+            return Choice(self._costs, gains, self._families, self.min_keep)
+        of_branches = BranchGains(found, self._places.written(arrays))
+        masks = np.array([branch.groups for branch in found])
+        return Choice(self._costs, gains, self._families, self.min_keep, masks, of_branches)
 
     def _check(self, model):
         frozen = [f"{layer} {reason}" for layer, reason in self.groups.frozen]
@@ -118,18 +150,20 @@ class StructureTarget(Target):
 
     def outcome(self):
         dense = self._dense
+        if self.budget is None:
+            return f"{dense:,.0f} MACs to what strength={self.strength:g} leaves"
         return f"{dense:,.0f} {UNITS[self.budget.unit]} to {self.budget.of(dense):,.0f}"
 
     def decisive(self, fractions):
         return fractions[-1:]
 
     def get_config(self):
-        start = None if self.start is None else _shown(self.start)
-        return {"budget": _shown(self.budget), "start": start, "min_keep": self.min_keep, "path": self.path}
+        names = ("strength", "min_keep", "branches", "path")
+        return {"budget": _shown(self.budget), "start": _shown(self.start), **{n: getattr(self, n) for n in names}}
 
 
 def _shown(budget):
-    return {budget.unit: budget.amount}
+    return None if budget is None else {budget.unit: budget.amount}
 
 
 def structure_targets(name, sparsity, budget, **arguments):
