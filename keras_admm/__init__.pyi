@@ -10,6 +10,7 @@ from . import schedules as schedules
 from . import search as search
 from .allocation import allocate as allocate
 from .callbacks import ADMM as ADMM
+from .callbacks import OLMP as OLMP
 from .callbacks import TRP as TRP
 from .callbacks import ADMMAdaptive as ADMMAdaptive
 from .callbacks import ADMMCluster as ADMMCluster

@@ -129,6 +129,8 @@ BAD = {
     "target": [None, "x", {}, [None], [[1.0], [1.0, 2.0]], 1j, *ODD[:2]],
     "arrays": [None, 0, [], {}, np.zeros(2), {"a": None}, {"a": "x"}, {"a": [[1.0], [1.0, 2.0]]}, {"a": Odd()}, *ODD],
     "data": [None, "x", "", {}, [], [None], ["x"], {"a": None}, 0, NAN, *ODD[:-2]],
+    "pair": [None, "x", {}, [], [None, None], (np.ones(2),), (np.ones(2), np.ones(3)), ("x", "y"), 0, NAN]
+    + [Odd(), object(), Odd, 1j, b"bytes"],
     "samples": [0, 1.5, NAN, "x.npy", "", [], {}, (), Odd(), object(), Odd, b"bytes"],
     "input_shape": [0, 1.5, "shape", (), [], {}, (1.5, 2), (-1, 2), (True,), [(1.5,)], {"a": 3}, NAN, *ODD],
     "sparse in the file": [None, 0, 1, NAN, "yes", "", [], {}, np.array([True, False]), *ODD],
@@ -263,6 +265,18 @@ TABLE = {
             "layers": "layers or None",
         }
         | {"exclude": "layers or None", "optimizer": "optimizer", "verbose": "verbose"},
+    ),
+    "OLMP": (
+        ka.OLMP,
+        {"delta": 0.1, "validation_data": (X, X[:, 0])},
+        {
+            "delta": "not negative",
+            "validation_data": "pair",
+            "search_every": "count or None",
+            "stop_at": "count or None",
+        }
+        | {"method": "name", "evaluations": "count", "batch_size": "count or None", "metric": "function"}
+        | {"seed": "count from 0", "layers": "layers or None", "exclude": "layers or None", "verbose": "verbose"},
     ),
     "ADMMRegularizer": (
         ka.ADMMRegularizer,

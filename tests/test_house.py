@@ -31,6 +31,7 @@ FLOORS = {
     "graph": 1,
     "macs": 1,
     "files": 1,
+    "scoring": 1,
     "lock": 1,
     "serialization": 1,
     "inference": 1,

@@ -1,6 +1,5 @@
 """`ADMM`, the Keras callback that compresses a model during `model.fit`."""
 
-import keras
 import numpy as np
 
 from keras_admm import attach, checks, penalties, weights
@@ -11,6 +10,7 @@ from keras_admm.callbacks.arguments import (
     checked_verbosity,
     steps_of,
 )
+from keras_admm.callbacks.base import Callback
 from keras_admm.callbacks.messages import Messages
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
@@ -21,7 +21,7 @@ from keras_admm.engine import Engine
 from keras_admm.plan import Plan, every
 
 
-class ADMM(keras.callbacks.Callback):
+class ADMM(Callback):
     """Trains a model into a set by ADMM, during `model.fit`.
 
     Solves `min f(W) subject to W in S`: ADMM epochs train `f(W) + rho / 2 * ||W - Z + U||^2` and move
@@ -130,13 +130,6 @@ class ADMM(keras.callbacks.Callback):
         self.verbose = checked_verbosity(name, verbose)
         self.engine = None
         self.projections = []
-
-    def _implements_no_batch_hooks(self):
-        return False
-
-    # tf_keras asks every callback whether it wants to hear of batches.
-    _implements_train_batch_hooks = _implements_test_batch_hooks = _implements_no_batch_hooks
-    _implements_predict_batch_hooks = _implements_no_batch_hooks
 
     def on_train_begin(self, logs=None):
         name = type(self).__name__

@@ -1,3 +1,4 @@
 """The order of things: what a run does with the weights of a model, and when."""
 
 from keras_admm.engine.run import Engine as Engine
+from keras_admm.engine.spliced import SplicedPruning as SplicedPruning
