@@ -47,12 +47,13 @@ class StructureTarget(Target):
 
     >>> import keras
     >>> from keras_admm.plan import Budget
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False), keras.layers.Dense(1)])
+    >>> dense = keras.layers.Dense(2, use_bias=False, name="a")
+    >>> model = keras.Sequential([keras.Input((2,)), dense, keras.layers.Dense(1)], name="m")
     >>> target = StructureTarget(Budget("macs", 0.5)).of(model, {})
     >>> first, last = target.wants
     >>> arrays = {first: np.array([[1.0, 3.0], [2.0, 4.0]]), last: np.ones((2, 1))}
     >>> {name: each(arrays[name]).tolist() for name, each in target.sets(arrays, 1.0).items() if name == first}
-    {'sequential/dense/kernel': [[0.0, 3.0], [0.0, 4.0]]}
+    {'m/a/kernel': [[0.0, 3.0], [0.0, 4.0]]}
 
     References: coupled groups, Fang et al., "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900; the product
     of shares, there of ranks, Kim et al., "Efficient Neural Network Compression", arXiv:1811.12781.
