@@ -225,3 +225,11 @@ def test_a_choice_of_layers_is_heard():
 
 def test_a_budget_that_the_model_is_within_prunes_nothing():
     assert not dead(pruned(chain(), budget={"params": 10**9})).any()
+
+
+def test_a_model_of_tf_keras_is_pruned_by_channels_too():
+    tf_keras = pytest.importorskip("tf_keras")
+    dense = tf_keras.layers.Dense
+    model = tf_keras.Sequential([tf_keras.Input((4,)), dense(8), dense(2)])
+    target = pruned(model, budget={"macs": 0.5})
+    assert dead(target).sum() == 4
