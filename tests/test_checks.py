@@ -514,7 +514,7 @@ NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}
 NOT_CALLED |= {"constraints.factors", "constraints.check_energy", "constraints.check_scheme"}
 NOT_CALLED |= {"constraints.full_rank", "constraints.rows_of", "constraints.least_rank", "constraints.spectrum"}
-NOT_CALLED |= {"constraints.truncated"}
+NOT_CALLED |= {"constraints.truncated", "constraints.as_matrix", "constraints.from_matrix"}
 
 
 def test_every_public_callable_is_in_the_table():

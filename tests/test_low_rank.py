@@ -237,3 +237,35 @@ def test_ranks_of_a_budget_are_the_best_there_are():
         assert total(chosen, "costs") <= budget
         assert total(chosen, "losses") <= best + 0.35
     assert within(choices, 51) == [len(each.ranks) - 1 for each in choices]
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("penalty", [ka.penalties.GradientPenalty, ka.penalties.ProximalPenalty])
+def test_what_is_of_low_rank_trains_freely(penalty):
+    """One step with a loss that is 0: of a kernel diag(3, 1) of rank 1 to be, 1 is pulled to 0, and 3 is left alone."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
+    model.set_weights([np.diag([3.0, 1.0])])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    rule = penalty(rho=0.25, rho_growth=1.0, penalize_kept=False)
+    engine = ka.Engine(
+        model, ka.Plan(steps=[ka.Step(target=LowRank(1), admm_epochs=1, retrain_epochs=1)], penalty=rule)
+    )
+    engine.begin()
+    model.layers[0].kernel.assign(np.diag([5.0, 1.0]))  # as a step of training would move what is kept
+    model.optimizer.apply([ops.zeros((2, 2))], [model.layers[0].kernel])
+    engine.release()
+    left = {"GradientPenalty": 0.75, "ProximalPenalty": 0.8}[penalty.__name__]
+    np.testing.assert_allclose(ops.convert_to_numpy(model.layers[0].kernel), np.diag([5.0, left]), atol=1e-6)
+
+
+@pytest.mark.parametrize("path, shares", [("constant", [0.5, 0.5, 0.5]), ("cubic", [1.0, 0.5625, 0.5])])
+def test_a_budget_tightens_on_its_path(path, shares):
+    rng = np.random.default_rng(0)
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64, name="a"), keras.layers.Dense(64, name="b")])
+    kernels = {layer.name: layer.kernel for layer in model.layers}
+    target = ka.LowRankTarget(budget={"macs": 0.5}, path=path).of(model, kernels)
+    arrays = {name: rng.normal(size=(64, 64)) for name in kernels}
+    for fraction, share in zip([0.0, 0.5, 1.0], shares, strict=True):
+        ranks = [each.rank for each in target.sets(arrays, fraction).values()]
+        macs = sum(64 * 64 if rank == 64 else 128 * rank for rank in ranks)
+        assert share - 0.02 < macs / (2 * 64 * 64) <= share

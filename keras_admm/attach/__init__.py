@@ -37,4 +37,5 @@ from keras_admm.attach.splicing import Spliced as Spliced
 from keras_admm.attach.straight_through import StraightThroughScale as StraightThroughScale
 from keras_admm.attach.straight_through import StraightThroughValues as StraightThroughValues
 from keras_admm.attach.straight_through import StraightThroughValuesAndZero as StraightThroughValuesAndZero
+from keras_admm.attach.subspace import OffSubspace as OffSubspace
 from keras_admm.attach.tf_keras_optimizer import set_constraint as set_constraint

@@ -57,6 +57,7 @@ class ADMMLowRank(ADMM):
         energy=None,
         budget=None,
         scheme="channel",
+        path="root",
         admm_epochs=None,
         retrain_epochs=0,
         update_every="auto",
@@ -64,7 +65,7 @@ class ADMMLowRank(ADMM):
         **kwargs,
     ):
         name = type(self).__name__
-        target = LowRankTarget(rank, energy=energy, budget=budget, scheme=scheme, name=name)
+        target = LowRankTarget(rank, energy=energy, budget=budget, scheme=scheme, path=path, name=name)
         super().__init__(
             target,
             admm_epochs=admm_epochs,

@@ -14,9 +14,11 @@ from keras_admm.constraints.codebook import Codebook as Codebook
 from keras_admm.constraints.joint import Joint as Joint
 from keras_admm.constraints.levels import Levels as Levels
 from keras_admm.constraints.low_rank import LowRank as LowRank
+from keras_admm.constraints.low_rank import as_matrix as as_matrix
 from keras_admm.constraints.low_rank import check_energy as check_energy
 from keras_admm.constraints.low_rank import check_scheme as check_scheme
 from keras_admm.constraints.low_rank import factors as factors
+from keras_admm.constraints.low_rank import from_matrix as from_matrix
 from keras_admm.constraints.low_rank import full_rank as full_rank
 from keras_admm.constraints.low_rank import least_rank as least_rank
 from keras_admm.constraints.low_rank import rows_of as rows_of

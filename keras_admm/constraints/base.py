@@ -104,6 +104,18 @@ class Set(keras.constraints.Constraint, abc.ABC):
         """
         return self
 
+    def inside(self, z):
+        """The matrix that projects on the subspace in which a member can move without leaving the set, or None.
+
+        It is square, of the shorter side of the member seen as a matrix; see `attach.OffSubspace`.
+        """
+        return None
+
+    @property
+    def says_subspace(self):
+        """Whether the set is given by the subspace that its members are in, seen as matrices of a `scheme`."""
+        return type(self).inside is not Set.inside
+
     @property
     def says_support(self):
         """Whether the set is given by which weights are zero: whether it has a `support`."""

@@ -77,6 +77,11 @@ class LowRank(Set):
     def held(self, x):
         return self if self.rank is not None else LowRank(max(1, self.rank_of(x)), scheme=self.scheme)
 
+    def inside(self, z):
+        squares, vectors = _decomposed(as_matrix(np.asarray(z), self.scheme).astype("float64"))
+        kept = vectors[:, : self.rank_of(z) if self.rank is not None else np.count_nonzero(squares)]
+        return (kept @ kept.T).astype("float32")
+
     def get_config(self):
         return {"rank": self.rank, "energy": self.energy, "scheme": self.scheme}
 

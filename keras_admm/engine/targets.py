@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import admm, attach, weights
-from keras_admm.constraints import Sparse
+from keras_admm.constraints import Sparse, full_rank
 from keras_admm.engine import state
 from keras_admm.engine.held import astray
 from keras_admm.engine.requirements import Requirements
@@ -62,11 +62,10 @@ class Targets:
                 self._requirements.check(each, these)
             self._hold_zeros(arrays, sets, later)
         held = {name: self._kept_zero(name, arrays[name], sets[name], step) for name in sets}
-        in_part = {name: held[name] is not None or self._frees(sets[name]) for name in sets}
-        self._hold.set_rules({n: attach.HeldAtZero(self._pull) if in_part[n] else self._pull for n in sets})
+        self._hold.set_rules({name: self._rule(arrays[name].shape, sets[name], held[name]) for name in sets})
         for name in sets:
             self._hold.states[name].rho.assign(self.plan.penalty.rho)
-            self._aim(name, admm.start(arrays[name], sets[name].project), held[name], self._frees(sets[name]))
+            self._aim(name, admm.start(arrays[name], sets[name].project), held[name], sets[name])
 
     def move(self, arrays, step, fraction):
         """One ADMM step of every weight that has a set: returns the relative residuals, and the rho in force."""
@@ -79,7 +78,7 @@ class Targets:
         factor = self.plan.penalty.growth(rho, residuals, fraction)
         for name in sets:
             self._hold.states[name].rho.assign(rho * factor)
-            self._aim_at_z(name, factor if self.plan.penalty.rescale_dual else 1.0, self._frees(sets[name]))
+            self._aim_at_z(name, factor if self.plan.penalty.rescale_dual else 1.0, sets[name])
         norm = float(np.hypot.reduce([admm.norm(arrays[name]) for name in sets])) or 1.0
         return residuals.primal / norm, rho * residuals.dual / norm, rho
 
@@ -91,10 +90,10 @@ class Targets:
         self._hold.states[name].target.assign(attach.marked(moved.z, held))
         return residuals
 
-    def _aim_at_z(self, name, factor, frees):
+    def _aim_at_z(self, name, factor, constraint):
         z = weights.view(self._hold.states[name].target)
         rescaled = admm.rescaled(admm.ADMMState(z, self._duals[name]), factor)
-        self._aim(name, rescaled, z == attach.PRUNED, frees)
+        self._aim(name, rescaled, z == attach.PRUNED, constraint)
 
     def project(self, arrays, step, epochs):
         """W <- P(W), and the beginning of retraining: each weight in the way that goes with its set."""
@@ -200,13 +199,24 @@ class Targets:
             return w == 0
         return self._hold.rules[name].zero_mask() if step > 0 and self.plan.steps[step].keep_pruned else None
 
-    def _frees(self, constraint):
-        """Whether Z follows the weights that it keeps: where to keep a weight is not to set its value."""
-        return not self.plan.penalty.penalize_kept and constraint.says_support
+    def _rule(self, shape, constraint, held):
+        """What a training step does to a weight that is pulled to its set."""
+        held = held is not None and held.any()
+        if self._frees(constraint) and constraint.says_subspace and not held:
+            return attach.OffSubspace(self._pull, constraint.scheme, full_rank(shape, constraint.scheme))
+        frees = self._frees(constraint) and constraint.says_support
+        return attach.HeldAtZero(self._pull) if held or frees else self._pull
 
-    def _aim(self, name, to, held, frees):
-        self._duals[name] = to.u
-        self._hold.rules[name].set_target(attach.marked(to.z - to.u, held, to.z != 0 if frees else None))
+    def _frees(self, constraint):
+        """Whether Z follows what it keeps of the weights: where to keep it is not to set its value."""
+        return not self.plan.penalty.penalize_kept and (constraint.says_support or constraint.says_subspace)
+
+    def _aim(self, name, to, held, constraint):
+        rule, self._duals[name] = self._hold.rules[name], to.u
+        frees = self._frees(constraint) and constraint.says_support
+        rule.set_target(attach.marked(to.z - to.u, held, to.z != 0 if frees else None))
+        if isinstance(rule, attach.OffSubspace):
+            rule.set_inside(constraint.inside(to.z))
 
     def _state(self, name, w):
         """Z is not kept beside U: it is the target plus U, 0 where the weight is held, the weight where it is free."""

@@ -6,6 +6,7 @@ from keras_admm import checks
 from keras_admm.constraints import LowRank, check_energy, check_scheme, least_rank, spectrum
 from keras_admm.errors import named_few
 from keras_admm.plan import Target, check_budget
+from keras_admm.schedules import check_path, tighten
 from keras_admm.structure.candidates import candidates, total
 from keras_admm.structure.ranks import choice, within
 
@@ -38,7 +39,7 @@ class LowRankTarget(Target):
     {'a': 3, 'b': 1}
     """
 
-    def __init__(self, rank=None, *, energy=None, budget=None, scheme="channel", name="LowRankTarget"):
+    def __init__(self, rank=None, *, energy=None, budget=None, scheme="channel", path="constant", name="LowRankTarget"):
         self.name = checks.text("LowRankTarget", "name", name)
         if sum(each is not None for each in (rank, energy, budget)) != 1:
             given = f"rank={checks.shown(rank)}, energy={checks.shown(energy)}, budget={checks.shown(budget)}"
@@ -47,7 +48,9 @@ class LowRankTarget(Target):
         self.energy = None if energy is None else check_energy(name, energy)
         self.budget = None if budget is None else check_budget(name, budget)
         self.scheme = check_scheme(name, scheme)
-        self._candidates, self._allowed = None, None
+        check_path(name, path)
+        self.path = path
+        self._candidates, self._dense, self._allowed = None, 0, 0
 
     def of(self, model, variables, layers=None, exclude=None):
         bound = super().of(model, variables)
@@ -67,7 +70,7 @@ class LowRankTarget(Target):
         if self.rank is not None:
             self._check_ranks(bound._candidates)
         if self.budget is not None:
-            bound._allowed = self._for_candidates(model, bound._candidates)
+            bound._dense, bound._allowed = self._for_candidates(model, bound._candidates)
         return bound
 
     def takes(self, names):
@@ -83,19 +86,20 @@ class LowRankTarget(Target):
                 "Give it to ADMM or to an Engine, or call of(model, variables) first."
             )
         names = self.takes(list(arrays))
-        ranks = dict.fromkeys(names, self.rank) if self.rank is not None else self._ranks(names, arrays)
+        ranks = dict.fromkeys(names, self.rank) if self.rank is not None else self._ranks(names, arrays, fraction)
         return {name: LowRank(ranks[name], scheme=self._candidates[name].split.scheme) for name in names}
 
     def get_config(self):
         budget = None if self.budget is None else {self.budget.unit: self.budget.amount}
-        return {"rank": self.rank, "energy": self.energy, "budget": budget, "scheme": self.scheme}
+        return {"rank": self.rank, "energy": self.energy, "budget": budget, "scheme": self.scheme, "path": self.path}
 
-    def _ranks(self, names, arrays):
+    def _ranks(self, names, arrays, fraction):
         squares = {name: spectrum(arrays[name], self._candidates[name].split.scheme) for name in names}
         if self.energy is not None:
             return {name: self._by_energy(squares[name], self._candidates[name]) for name in names}
         choices = [choice(squares[name], *self._candidates[name].costs(self.budget.unit)) for name in names]
-        chosen = within(choices, self._allowed)
+        cut = 1 - self._allowed / self._dense
+        chosen = within(choices, self._dense * (1 - tighten(0.0, cut, fraction, self.path)))
         return {name: int(each.ranks[i]) for name, each, i in zip(names, choices, chosen, strict=True)}
 
     def _by_energy(self, squares, candidate):
@@ -111,7 +115,7 @@ class LowRankTarget(Target):
             )
 
     def _for_candidates(self, model, found):
-        """What the budget leaves for the kernels that come apart."""
+        """What the kernels that come apart cost as they are, and what the budget leaves for them."""
         unit = self.budget.unit
         dense = total(model, unit)
         if dense is None:
@@ -129,4 +133,4 @@ class LowRankTarget(Target):
                 f"budget={self.get_config()['budget']}, {allowed:,.0f} of {dense:,} {unit}, where ranks of 1 leave "
                 f"{least:,}. Raise it, or take more layers."
             )
-        return allowed - rest
+        return dense - rest, allowed - rest
