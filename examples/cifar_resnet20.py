@@ -7,6 +7,10 @@ of them, 0.27 million. A dense model is trained, then one `fit` for each rate st
 with the zeros held; with `--bits` or `--clusters` one more takes what is kept to few values. Validation images come
 from the training set; the test set is only printed.
 
+With `--start resnet20` (or `resnet56`) it starts from weights that others trained, in a file beside the data (see
+`cifar_given.py`), and is fine-tuned first. With `--low-rank 0.5` it compares ways to a model of low rank with that
+share of the MACs (see `cifar_low_rank.py`) in the place of pruning.
+
 The defaults take minutes on two CPU cores, on a part of the images, and show the way rather than the accuracy.
 For the accuracy, on an accelerator, all images and more epochs:
 
@@ -19,9 +23,12 @@ It needs TensorFlow only where that is Keras's backend.
 import argparse
 import os
 import time
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import cifar_given
+import cifar_low_rank
 import data
 import keras
 import numpy as np
@@ -96,16 +103,24 @@ class Augmented(keras.utils.PyDataset):
 
 
 def images(args):
-    """Train, validation and test pairs, of mean 0 and deviation 1 by channel over the training images."""
+    """Train, validation and test pairs, of mean 0 and deviation 1 by channel over the images that were trained on."""
     train, validation, test = data.cifar10(args.data, args.validation)
     if args.limit:
         train = train[0][: args.limit], train[1][: args.limit]
+    if args.start:
+        return [(cifar_given.normalized(x), y) for x, y in (train, validation, test)]
     mean, deviation = train[0].mean((0, 1, 2)), train[0].std((0, 1, 2))
     return [((x - mean) / deviation, y) for x, y in (train, validation, test)]
 
 
-def compiled(args, rate):
-    model = resnet20(args.weight_decay)
+def network(args):
+    if not args.start:
+        return resnet20(args.weight_decay)
+    return cifar_given.given(int(args.start.removeprefix("resnet")), Path(args.data).parent)
+
+
+def compiled(args, rate, model=None):
+    model = model or network(args)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     # TensorFlow's own convolutions are faster than XLA's on a CPU.
@@ -130,13 +145,14 @@ def accuracy(model, pair):
 
 
 def dense_model(args, train, validation):
+    rate = args.compress_rate if args.start else args.learning_rate
     if args.dense_weights and os.path.exists(args.dense_weights):
-        model = compiled(args, args.learning_rate)
+        model = compiled(args, rate)
         with np.load(args.dense_weights) as file:
             model.set_weights([file[key] for key in file.files])
         return model
     steps = args.epochs * len(Augmented(*train, args.batch_size, args.seed))
-    model = compiled(args, keras.optimizers.schedules.CosineDecay(args.learning_rate, steps))
+    model = compiled(args, keras.optimizers.schedules.CosineDecay(rate, steps))
     fit(args, model, train, validation, args.epochs)
     if args.dense_weights:
         np.savez(args.dense_weights, *model.get_weights())
@@ -169,10 +185,23 @@ def callbacks(args, rate):
     return out
 
 
+def low_rank(args, dense, train, validation, test):
+    """The lines of `--low-rank`."""
+
+    def trained(model, rate, epochs, callbacks=()):
+        fit(args, compiled(args, rate, model), train, validation, epochs, callbacks)
+
+    steps = len(Augmented(*train, args.batch_size, args.seed))
+    return cifar_low_rank.compare(args, dense, trained, steps, lambda m: (accuracy(m, validation), accuracy(m, test)))
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="path of CIFAR-10 as .npz of JPEG images; without it Keras downloads it")
     parser.add_argument("--limit", type=int, default=10_000, help="how many training images to use; 0: all")
+    parser.add_argument("--start", choices=["resnet20", "resnet56"], help="weights to start from, beside --data")
+    parser.add_argument("--low-rank", type=float, help="in the place of pruning, low rank: the share of MACs left")
+    parser.add_argument("--scheme", default="channel", choices=["channel", "spatial"], help="of low rank")
     parser.add_argument(
         "--rate", type=float, nargs="+", default=[10], help="dense weights per kept weight; 1: keep all"
     )
@@ -203,7 +232,9 @@ def main():
     dense = dense_model(args, train, validation)
     weights = ka.report(dense).total.weights
     lines = [("dense", accuracy(dense, validation), accuracy(dense, test), weights, time.time() - began)]
-    for rate in args.rate:
+    if args.low_rank:
+        lines += low_rank(args, dense, train, validation, test)
+    for rate in args.rate if not args.low_rank else ():
         model = dense
         for name, callback in callbacks(args, rate).items():
             keras.utils.set_random_seed(args.seed)
@@ -213,7 +244,8 @@ def main():
             print(f"\n{table}\n", flush=True)
             figures = accuracy(model, validation), accuracy(model, test), table.total.kept, time.time() - began
             lines.append((name, *figures))
-    print(f"ResNet-20 on CIFAR-10, {len(train[0]):,} images, {keras.backend.backend()} backend, seed {args.seed}")
+    where = f"{keras.backend.backend()} backend, seed {args.seed}"
+    print(f"{args.start or 'ResNet-20'} on CIFAR-10, {len(train[0]):,} images, {where}")
     print(show.rates(lines))
 
 

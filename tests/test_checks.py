@@ -252,7 +252,7 @@ TABLE = {
         ka.ADMMLowRank,
         {"rank": 1},
         {"rank": "count or None", "energy": "energy or None", "budget": "budget or None", "scheme": "scheme"}
-        | {**HOW, "penalty": "name or None"},
+        | {"path": "name", **HOW, "penalty": "name or None"},
     ),
     "TRP": (
         ka.TRP,
@@ -356,7 +356,7 @@ TABLE = {
         ka.LowRankTarget,
         {"rank": 1},
         {"rank": "count or None", "energy": "energy or None", "budget": "budget or None", "scheme": "scheme"}
-        | {"name": "names"},
+        | {"path": "name", "name": "names"},
     ),
     "graph.rebuild": (
         ka.graph.rebuild,

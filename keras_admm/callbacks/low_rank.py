@@ -1,11 +1,11 @@
 """`ADMMLowRank`, the callback for trained low rank: kernels that two smaller layers can stand for."""
 
 from keras_admm.callbacks.admm import ADMM
-from keras_admm.penalties import GradientPenalty
+from keras_admm.penalties import ProximalPenalty
 from keras_admm.structure import LowRankTarget
 
-# A pull that is weak while the ranks are chosen, and holds the weights at them in the end.
-PENALTY = GradientPenalty(rho=1e-2, rho_end=1.0)
+# What is off the singular vectors that stay is taken away, a little at first; what they span trains freely.
+PENALTY = ProximalPenalty(rho=0.03, rho_end=0.3, rescale_dual=False, penalize_kept=False)
 
 
 class ADMMLowRank(ADMM):
@@ -25,6 +25,9 @@ class ADMMLowRank(ADMM):
             `keras_admm.LowRankTarget`. Exactly one of these three is given.
         scheme: `"channel"`: a `k x k` convolution becomes one to `rank` filters and one of `1 x 1`; `"spatial"`: one of
             `k x 1` and one of `1 x k`. Other layers come apart in one way only.
+        path: how a budget tightens within a step: see `keras_admm.ADMMPrune`.
+        penalty: None is a `ProximalPenalty` whose rho grows from 0.03 to 0.3 on what is off the singular vectors that
+            stay alone, so that what these span trains at full speed.
         retrain_epochs: int, epochs behind the projection in which the weights train freely and are projected again at
             the end of each. By default none, for training goes on best in the factors: compile what
             `keras_admm.factorize` returns, and fit it; there every step stays in the set, and is cheaper.
