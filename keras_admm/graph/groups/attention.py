@@ -10,10 +10,16 @@ PLACES = "goes over them as places"
 
 
 def multi_head(layer, call, widths):
-    """A head is its part of query, key, value and output; the places of all heads' values leave by themselves."""
+    """A head is its part of query, key, value and output.
+
+    The places of all heads' values leave by themselves, but where they are as many as those of keys: they then stay
+    so, for JAX computes such attention alone.
+    """
     heads = dict.fromkeys(("query", "key", "value", "gate"), layer._num_heads)
     made = _projected(layer, call, heads, layer._key_dim, layer._value_dim, widths)
     units = widths.unite(*(axes[-2] for axes in made.values()))
+    if layer._key_dim == layer._value_dim:
+        widths.freeze(made["value"][-1], None)
     _output(layer, call, units, made["value"][-1], widths)
 
 
