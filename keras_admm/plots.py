@@ -1,7 +1,9 @@
 """Plots of a compressed fit, from what it logged. Needs matplotlib (`pip install keras-admm[plot]`)."""
 
+from keras_admm.errors import named_few
 from keras_admm.files import check_place
-from keras_admm.reporting import pictures
+from keras_admm.reporting import pictures, widths
+from keras_admm.weights import check_model
 
 
 def plot_history(history, path):
@@ -26,4 +28,31 @@ def plot_history(history, path):
     accuracies = [n for n in own if "acc" in n]
     pictures.draw_lines(accuracy, logs, accuracies or own, "accuracy" if accuracies else "metrics")
     accuracy.set_xlabel("epoch")
+    pictures.save_figure(figure, path)
+
+
+def plot_widths(dense, small, path):
+    """Draws how many channels each layer has before and after it was made smaller, and saves the picture.
+
+    Args:
+        dense: a built model.
+        small: what `keras_admm.shrink` made of it. Layers are known by their names; those that are not in it have left.
+        path: where the picture goes; the ending says the format, `.png` or `.svg`.
+
+    Raises:
+        TypeError: for something else than models.
+        ValueError: for models that have no layer in common, or a path that cannot be written.
+        ImportError: without matplotlib.
+    """
+    check_place(path)
+    check_model("plot_widths", dense, "dense")
+    check_model("plot_widths", small, "small")
+    before, after = widths.widths(dense), widths.widths(small)
+    if not set(before) & set(after):
+        raise ValueError(
+            f"plot_widths: both models must have layers of the same names. Received: {named_few(list(before))}; and "
+            f"{named_few(list(after))}. Pass a model and what shrink() made of it."
+        )
+    figure = pictures.new_figure((7, 0.25 * len(before) + 1))
+    widths.draw(figure.subplots(), before, after)
     pictures.save_figure(figure, path)

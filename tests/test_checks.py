@@ -9,7 +9,7 @@ import pytest
 
 import keras_admm as ka
 from keras_admm import checks, schedules
-from keras_admm.plots import plot_history
+from keras_admm.plots import plot_history, plot_widths
 
 NAN, INF = float("nan"), float("inf")
 
@@ -388,6 +388,11 @@ TABLE = {
         plot_history,
         {"history": {"sparsity": [0.5]}, "path": "p.png"},
         {"history": "history", "path": "path"},
+    ),
+    "plots.plot_widths": (
+        plot_widths,
+        {"dense": ..., "small": ..., "path": "p.png"},
+        {"dense": "model", "small": "model", "path": "path"},
     ),
     "layers.Masked": (
         ka.layers.Masked,

@@ -42,6 +42,7 @@ WAYS = {
     "to_html": lambda path: ka.report(small()).to_html(path),
     "plot": lambda path: ka.report(small()).plot(path),
     "plot_history": lambda path: plots.plot_history({}, path),
+    "plot_widths": lambda path: plots.plot_widths(small(), small(), path),
 }
 
 

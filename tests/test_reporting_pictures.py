@@ -9,8 +9,9 @@ import pytest
 from keras import layers
 
 import keras_admm as ka
-from keras_admm.plots import plot_history
+from keras_admm.plots import plot_history, plot_widths
 from keras_admm.reporting import Report, ReportRow
+from keras_admm.reporting.widths import widths
 
 
 def dead():
@@ -52,7 +53,8 @@ def test_pictures(run, tmp_path):
     ka.report(dead()).plot(tmp_path / "all_zero.svg")
     assert "<svg" in ka.report(keras.Sequential([keras.Input((4,)), layers.ReLU()])).to_html()
     plot_history(history, tmp_path / "history.png")
-    assert {p.name for p in tmp_path.iterdir()} == {"report.png", "all_zero.svg", "history.png"}
+    plot_widths(m, m, tmp_path / "widths.svg")
+    assert {p.name for p in tmp_path.iterdir()} == {"report.png", "all_zero.svg", "history.png", "widths.svg"}
     assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -60,4 +62,17 @@ def test_pictures(run, tmp_path):
 def test_another_history_gets_a_sentence_and_leaves_no_file(history, tmp_path):
     with pytest.raises(ValueError, match="must come from a fit with a keras_admm callback"):
         ka.report(dead()).to_html(tmp_path / "page.html", history=history)
+    assert not list(tmp_path.iterdir())
+
+
+def test_widths_are_those_of_what_each_kernel_gives():
+    those = [layers.Conv2D(6, 3, name="a"), layers.DepthwiseConv2D(3, name="b"), layers.Dense(2, name="c")]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *those], name="m")
+    assert widths(model) == {"a": 6, "b": 6, "c": 2}
+
+
+def test_models_without_a_layer_in_common_get_a_sentence(tmp_path):
+    one, other = (keras.Sequential([keras.Input((4,)), layers.Dense(2, name=name)]) for name in "ab")
+    with pytest.raises(ValueError, match="must have layers of the same names. Received: a; and b"):
+        plot_widths(one, other, tmp_path / "widths.png")
     assert not list(tmp_path.iterdir())
