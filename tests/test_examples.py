@@ -121,6 +121,16 @@ def test_mnist_binary(mnist):
 
 @pytest.mark.nightly
 @pytest.mark.tensorflow_only
+def test_cifar_low_rank(cifar):
+    few = ["--epochs", 1, "--admm-epochs", 1, "--retrain-epochs", 1, "--validation", 100, "--limit", 256]
+    out = run("cifar_resnet20.py", "--data", cifar, *few, "--low-rank", 0.5)
+    assert len(re.findall(r"^(?:ADMM|TRP|truncated SVD), channel +[\d.]+%", out, re.MULTILINE)) == 3
+    macs = [int(left.replace(",", "")) for left in re.findall(r"in two, [\d,]+ to ([\d,]+) of their MACs", out)]
+    assert len(macs) == 3 and all(19_800_000 < left <= 20_500_000 for left in macs)
+
+
+@pytest.mark.nightly
+@pytest.mark.tensorflow_only
 def test_fast_on_cpu():
     out = run("fast_on_cpu.py", "--width", 64, "--size", 32, "--runs", 3)
     assert re.search(r"Dense, 1x4 zeros 90% +0\.(90|89)\d ", out) and "MobileNetV2, zeros 95%, for_xnnpack" in out

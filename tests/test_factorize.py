@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from cases import some
+from cases import HERE, rows, some
 from keras import layers, ops
+from structured_models import MODELS, random_inputs, randomize
 
 import keras_admm as ka
 from keras_admm import weights
@@ -50,6 +51,12 @@ LAYERS = {
         lambda: layers.EinsumDense("abcd,cde->abe", output_shape=(None, 9), bias_axes="e"),
         (5, 4, 3),
         (0, 1),
+        None,
+    ),
+    "EinsumDense of known sizes": (
+        lambda: layers.EinsumDense("abc,cde->abde", output_shape=(5, 4, 3)),
+        (5, 6),
+        (0,),
         None,
     ),
     "EinsumDense, ...": (
@@ -166,6 +173,24 @@ def test_graphs_keep_what_is_shared_and_frozen():
     kernels = [v.path for v in weights.kernels(small)]
     assert sum("shared" in path for path in kernels) == 2 and sum("deep" in path for path in kernels) == 2
     assert model.get_layer("shared").kernel.shape == (3, 3, 6, 6)  # as it was
+
+
+GATE = ("residual", "option A", "U-Net", "shared", "Transformer", "bidirectional") if HERE else ("residual",)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("kind", rows(lambda kind: kind in GATE, MODELS))
+def test_models_of_many_kinds(kind):
+    model = MODELS[kind]()
+    randomize(model)
+    found, _ = candidates(model, weights.choose(model, training=False), "channel")
+    for each in found.values():
+        lower = ka.constraints.LowRank(max(1, each.split.full_rank // 4), scheme=each.split.scheme)
+        each.split.layer.kernel.assign(lower(weights.read(each.split.layer.kernel)))
+    small = ka.factorize(model, verbose=0)
+    assert len(weights.kernels(small)) > len(weights.kernels(model))
+    assert small.count_params() < model.count_params()
+    assert_same_outputs(small, model, random_inputs(model))
 
 
 def test_the_factors_are_layers_like_others(tmp_path):

@@ -171,9 +171,11 @@ def _einsum(layer, scheme):
     z = next(letter for letter in string.ascii_letters if letter not in taken + kernel + given)
     summed, made = ("".join(kernel[axis] for axis in axes) for axes in (rows, columns))
     between = "".join(letter for letter in taken if letter not in summed) + z
-    sizes = [None] * (len(between.replace("...", "")) - 1)
+    letters = given.replace("...", "")
+    said = dict(zip(letters[::-1], layer.partial_output_shape[::-1], strict=False))
     # The axis of the batch has a letter of its own, and no size, unless it is among those left open.
-    sizes = sizes[len(given.replace("...", "")) - len(layer.partial_output_shape) :]
+    sizes = [said.get(letter) for letter in between.replace("...", "")[:-1]]
+    sizes = sizes[len(letters) - len(layer.partial_output_shape) :]
     first = {"equation": f"{taken},{summed}{z}->{between}", "bias_axes": None, **PLAIN, "name": _first_name(layer)}
     shape = layer.kernel.shape
     return Split(
