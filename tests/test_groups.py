@@ -1,5 +1,7 @@
 """Coupled groups: which channels live or die together, zero on their way, and what the model that is left costs."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -257,6 +259,32 @@ def stateful():
     return keras.Model(x, layers.Dense(1)(layers.LSTM(3, stateful=True)(x)))
 
 
+def lora():
+    inner = layers.Dense(5, name="inner")
+    model = on_rows(inner)()
+    inner.enable_lora(2)
+    return model
+
+
+def weight_outside():
+    kernel = layers.Dense(4)
+    kernel.build((None, 6))
+    return on_rows(lambda x: ops.matmul(x, kernel.kernel))()
+
+
+def fused(x):
+    """Queries, keys and values of two heads from one kernel."""
+    x = ops.reshape(dense(30, "b")(x), (-1, 4, 3, 2, 5))
+    query, key, value = ops.unstack(x, axis=2)
+    scores = ops.softmax(ops.einsum("bqhd,bkhd->bhqk", query, key) / 5**0.5)
+    return ops.reshape(ops.einsum("bhqk,bkhd->bqhd", scores, value), (-1, 4, 10))
+
+
+def two_names():
+    inner = keras.Sequential([keras.Input((4, 6)), layers.Dense(4, name="first")])
+    return on_rows(lambda x: inner(x))()
+
+
 # What channels pass, with how many groups are left of six, and why fewer are.
 PASSED = {
     "relu": (on_images(ops.relu), 6, None),
@@ -327,6 +355,16 @@ PASSED = {
         6,
         "one axis of two",
     ),
+    "attention from one kernel": (on_rows(fused), 11, None),
+    "steps that are masked": (
+        functional((4, 3), lambda x: layers.LSTM(5)(layers.LSTM(6, return_sequences=True)(layers.Masking()(x)))),
+        6,
+        None,
+    ),
+    "a layer of the same name": (two_names, 10, None),
+    "a quantized layer": (on_rows(layers.Dense(5, dtype="int8_from_float32")), 0, "is quantized"),
+    "factors of LoRA": (lora, 0, "factors of LoRA"),
+    "a weight outside of its layer": (weight_outside, 0, "takes a weight as it is"),
     "a Lambda": (on_images(layers.Lambda(lambda x: x)), 0, "no rule"),
     "a layer of a class without a rule": (on_images(Unknown()), 0, "no rule"),
     "an operation without a rule": (on_rows(lambda x: ops.log(x)), 0, "no rule"),
@@ -349,7 +387,7 @@ def test_what_channels_pass(name):
     make, count, reason = PASSED[name]
     model = make()
     found = groups.of(model)
-    assert len(found) == count
+    assert len(found) == count == len({group.name for group in found})
     assert [why for _, why in found.frozen if reason and reason in why] or not reason and not found.frozen
     assert all(any(name == call.layer.name for call in found.calls) for name, _ in found.frozen)
     if count:
@@ -439,3 +477,15 @@ def test_networks_of_keras_applications(name):
     size = APPLICATIONS[name]
     build = getattr(keras.applications, name)
     assert check(build(weights=None, input_shape=(size, size, 3), classes=10)) <= 0.6
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("depth", [20, 56])
+def test_resnets_whose_shortcuts_have_no_weights(depth, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
+    import cifar_given
+
+    model = cifar_given.resnet(depth)
+    assert check(model) <= 0.6
+    first = groups.of(model).groups[0]  # from the first layer on to the end, through sums and padding
+    assert {s.variable.path for s in first.of("writes")} >= {"conv1/kernel", "layer3_0_conv2/kernel"}

@@ -148,10 +148,13 @@ def channels_of(layer):
 def groups_of(layer):
     """How channels of a layer live or die together, by its very class: the row's `groups`, or None."""
     row = _row(type(layer))
-    changed = (
-        "call" in vars(layer) or getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
-    )
-    return None if row is None or changed else row.groups
+    return row and row.groups
+
+
+def is_changed(layer):
+    """Whether a layer does not do what its class does: it is quantized, has LoRA's factors, or a `call` put in it."""
+    quantized = getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
+    return bool(quantized) or "call" in vars(layer)
 
 
 def resized_of(layer):

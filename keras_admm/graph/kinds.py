@@ -103,5 +103,6 @@ _row("Maximum", None, None, channels.merge(channels.reduced(np.maximum)), merges
 _row("Minimum", None, None, channels.merge(channels.reduced(np.minimum)), merges.merge)
 _row("Multiply", None, None, channels.merge(channels.product), merges.product)
 _row("Subtract", None, None, channels.merge(lambda a, b: a - b), merges.merge)
+_row("CustomScaleLayer", groups=merges.merge)  # of keras.applications: a sum
 _row("Concatenate", channels=channels.concatenation, groups=merges.concatenation)
 _row("InputLayer", resized=resizing.of_input)

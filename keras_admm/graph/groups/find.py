@@ -10,9 +10,7 @@ from keras_admm.graph.groups.collection import collected
 from keras_admm.graph.groups.group import WRITES
 from keras_admm.graph.groups.result import Term
 from keras_admm.graph.groups.widths import Widths
-from keras_admm.graph.kind import groups_of, is_layer_class, uses_of
-
-NO_RULE = "is of a class that has no rule for groups (see keras_admm.graph.register)"
+from keras_admm.graph.kind import groups_of, is_changed, is_layer_class, uses_of
 
 
 def of(model, layers=None, exclude=None):
@@ -71,8 +69,9 @@ def _follow(call, widths, terms, times=1):
     """Asks the rule of a call's layer, and takes down what the call costs."""
     layer = call.layer
     rule = groups_of(layer) if is_layer_class(type(layer)) else operations.rule_of(layer)
-    if rule is None or any(isinstance(x, keras.Variable) for x in tree.flatten((call.args, call.kwargs))):
-        _freeze(call, widths)
+    why = _why_unknown(rule, call)
+    if why:
+        _freeze(call, why, widths)
     else:
         rule(layer, call, widths)
     uses = uses_of(layer)
@@ -80,16 +79,25 @@ def _follow(call, widths, terms, times=1):
         terms.append(Term(layer, uses, (call.reads()[0], call.outputs[0]), weights.kernels(layer), times))
 
 
-def _freeze(call, widths):
+def _why_unknown(rule, call):
+    if rule is None:
+        return "is of a class that has no rule for groups (see keras_admm.graph.register)"
+    if is_changed(call.layer):
+        return "is quantized, has factors of LoRA, or a `call` of its own"
+    given = any(isinstance(x, keras.Variable) for x in tree.flatten((call.args, call.kwargs)))
+    return "takes a weight as it is, outside of the layer that has it" if given else ""
+
+
+def _freeze(call, why, widths):
     """What is not known is left as it is."""
     for x in call.reads():
         for labels in widths.axes(x):
-            widths.freeze(labels, NO_RULE)
+            widths.freeze(labels, why)
     for variable in call.variables.values():
         for axis in range(len(variable.shape)):
             widths.carry(variable, axis, None, WRITES)
     if any(len(variable.shape) > 1 for variable in call.variables.values()):
-        widths.note(NO_RULE)
+        widths.note(why)
 
 
 def _leave_out(model, layers, exclude, widths):

@@ -44,6 +44,7 @@ class Groups:
         roles: dict of `(id(variable), axis)` to a list of the roles in which the axis carries them.
         tensors: dict of `Tensor` to a tuple of such an array, or None, for each axis.
         variables: list of the model's weights, each once.
+        terms: list of `Term`, what MACs are the sum of.
     """
 
     groups: list
