@@ -31,18 +31,16 @@ class CountedSteps(Measurement):
 
 
 def summary(rows):
-    """A line for each task, rate and number of steps that is there: means over the seeds."""
-    found = []
-    for (name, rate, _), these in rows.by_seeds().items():
-        scores = [row["validation"] for row in these.values()]
-        steps = next(iter(these.values()))["admm_steps"]
-        found.append((name.partition(",")[0], rate, steps, np.mean(scores), len(scores)))
-    best = {}
-    for name, rate, _, score, _ in found:
-        best[name, rate] = max(score, best.get((name, rate), 0.0))
-    for name, rate, steps, score, seeds in sorted(found):
-        below = best[name, rate] - score
-        yield f"{name}, {rate}x", f"{steps:,}", f"{steps / rate:.1f}", str(seeds), f"{score:.2f}", f"{below:.2f}"
+    """A line for each task, rate and number of steps that is there: means over the seeds, each beside its own best."""
+    scores, best = {}, {}
+    for (name, rate, _, seed), row in rows.read().items():
+        task, score = name.partition(",")[0], row["validation"]
+        scores.setdefault((task, rate, row["admm_steps"]), {})[seed] = score
+        best[task, rate, seed] = max(score, best.get((task, rate, seed), 0.0))
+    for (task, rate, steps), these in sorted(scores.items()):
+        mean = np.mean(list(these.values()))
+        below = np.mean([best[task, rate, seed] - score for seed, score in these.items()])
+        yield f"{task}, {rate}x", f"{steps:,}", f"{steps / rate:.1f}", str(len(these)), f"{mean:.2f}", f"{below:.2f}"
 
 
 def main():

@@ -10,8 +10,9 @@ from keras_admm.plan import sets_of
 
 # A projection that takes more than this from a validation metric in [0, 1], or multiplies the loss by more, is told.
 LOST, RAISED = 0.02, 1.25
-# Training steps of ADMM for each dense weight per kept one. A LeNet-300-100 on 10,000 images of MNIST, with from 156 to
-# 2,800 steps, was a point or less below its best from here on: 0.3 at 10x (156 steps), 0.7 at 30x (312) and 100x (936).
+# Training steps of ADMM for each dense weight per kept one: from here on a conv net on scikit-learn's digits and a
+# LeNet-300-100 on 10,000 images of MNIST were less than a point below their best at 10x, 30x and 100x; with 6 of them
+# and fewer, more than that: `examples/benchmarks/few_steps.py`.
 STEPS = 10
 
 
@@ -67,9 +68,9 @@ class Messages:
         rate = groups / max(kept, 1)
         if 0 < steps < STEPS * rate:
             print(
-                f"{self._engine.name}: {steps:,} training steps of ADMM are few for {rate:,.0f}x: on MNIST it took "
-                f"about {STEPS * rate:,.0f} to come within a point of the best. Fit for more epochs, or in smaller "
-                "batches."
+                f"{self._engine.name}: {steps:,} training steps of ADMM are few for {rate:,.0f}x: on MNIST and "
+                f"scikit-learn's digits it took about {STEPS * rate:,.0f} to come within a point of the best. Fit for "
+                "more epochs, or in smaller batches."
             )
 
     def phase_ended(self, info, epoch, sparsity):
