@@ -82,10 +82,10 @@ def test_a_weight_is_off_below_and_on_above_the_threshold_by_hand():
     def step(w):
         return ops.convert_to_numpy(rule.after_update(ops.convert_to_tensor(np.float32(w)[:, None])))[:, 0].tolist()
 
-    assert step([0.9, -0.89, 0.95, 1.5, 0.0]) == [0, 0, np.float32(0.95), 1.5, 0]
-    assert np.allclose(weights.view(state.target)[:, 0], [0.9, -0.89, 0, 0, 0])
-    # Updates of +0.2, -0.22, -0.1, 0 and 0: behind are 1.1 (not above 1.1), -1.11, 0.85; the first is still off.
-    assert np.allclose(step([0.19, -0.22, 0.85, 1.5, 0.0]), [0, -1.11, 0, 1.5, 0])
+    assert step([0.899, -0.89, 0.901, 1.5, 0.0]) == [0, 0, np.float32(0.901), 1.5, 0]
+    assert np.allclose(weights.view(state.target)[:, 0], [0.899, -0.89, 0, 0, 0])
+    # Behind are then 1.099, still off, and -1.101; of those that were on one goes.
+    assert np.allclose(step([0.2, -0.211, 0.85, 1.5, 0.0]), [0, -1.101, 0, 1.5, 0])
     assert rule.zero_mask()[:, 0].tolist() == [True, False, True, False, False]
     rule.set_threshold(None)  # held: nothing comes, nothing goes
     assert np.allclose(step([5.0, 0.01, 3.0, 0.01, 0.0]), [0, 0.01, 0, 0.01, 0])
@@ -144,6 +144,12 @@ def target(**how):
     return made, arrays
 
 
+def sizes(arrays, off=None):
+    """The magnitudes that are compared with thresholds."""
+    below, above = np.float32(attach.Spliced.SCALES)
+    return {n: np.abs(a) * (above if off is None else np.where(off[n], below, above)) for n, a in arrays.items()}
+
+
 def test_thresholds_by_hand():
     """|w| that are not zero: 1, 2, 3, 2: mean 2, deviation sqrt(1/2)."""
     made, arrays = target()
@@ -166,8 +172,8 @@ def test_a_search_finds_the_least_left_and_the_same_mask_is_scored_once():
         asked.append(at["l"])
         return at["l"] * 0.9 - 2.99
 
-    off = {name: np.zeros(a.shape, bool) for name, a in arrays.items()}
-    found, scored = made.find(arrays, off, ["l"], loss, 200, 0)
+    off = None
+    found, scored = made.find(sizes(arrays, off), ["l"], loss, 200, 0)
     assert found.evaluations == 200 and scored == len(asked) <= 7
     assert np.isclose(found.value, 1 / 6) and 2 < 0.9 * made.threshold("l") < 3
 
@@ -187,7 +193,7 @@ def test_the_dead_band_counts_in_a_search():
         (most, 2.0, 1),
     ):
         made.c["l"] = (t - made._mean["l"]) / made._deviation["l"]
-        found, _ = made.find(arrays, off, ["l"], lambda at: 0.0, 1, 1)
+        found, _ = made.find(sizes(arrays, off), ["l"], lambda at: 0.0, 1, 1)
         assert np.isclose(found.value, left / 6)
 
 
@@ -195,7 +201,7 @@ def test_where_nothing_is_allowed_thresholds_stay():
     made, arrays = target()
     made.begin(arrays)
     made.c["l"] = 0.25
-    found, _ = made.find(arrays, {n: np.zeros(a.shape, bool) for n, a in arrays.items()}, ["l"], lambda at: 1.0, 50, 0)
+    found, _ = made.find(sizes(arrays), ["l"], lambda at: 1.0, 50, 0)
     assert found.violation == 1.0 and made.c == {"l": 0.25}
 
 
@@ -204,7 +210,7 @@ def test_a_layer_that_is_not_active_keeps_its_threshold():
     made = SearchTarget({"a": ["a/kernel"], "b": ["b/kernel"]})
     made.begin(arrays)
     before = dict(made.c)
-    found, _ = made.find(arrays, {n: np.zeros(a.shape, bool) for n, a in arrays.items()}, ["b"], lambda at: -1.0, 80, 0)
+    found, _ = made.find(sizes(arrays), ["b"], lambda at: -1.0, 80, 0)
     assert made.c["a"] == before["a"] and made.c["b"] > before["b"]
     assert np.isclose(found.value, 0.5)  # all of a, none of b
 
@@ -260,12 +266,12 @@ def test_a_search_changes_nothing_of_the_training_state():
     run = SplicedPruning("me", model, (None, None), "accuracy", NCS, {})
     run.attach(100)
     before = [np.array(ops.convert_to_numpy(v)) for v in [*model.variables, *model.optimizer.variables]]
-    found, _ = run.search((X, Y), -1.0, 0, np.random.default_rng(0), 20)
+    found = run.search((X, Y), -1.0, 0, np.random.default_rng(0), 20)
     after = [np.array(ops.convert_to_numpy(v)) for v in [*model.variables, *model.optimizer.variables]]
     moved = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a.tobytes() != b.tobytes()]
     # On JAX the thresholds are among the optimizer's variables.
     assert all(before[i].ndim == 0 and before[i] == -1 for i in moved) and len(moved) in (0, 4)
-    assert found.value < 1
+    assert found.left < 1
     run.release()
 
 
@@ -274,8 +280,8 @@ def test_each_mask_costs_one_forward_pass():
     model = trained(epochs=1)
     run = SplicedPruning("me", model, (None, None), "accuracy", NCS, {})
     run.attach(100)
-    found, scored = run.search((X, Y), 0.2, 0, np.random.default_rng(0), 60, lambda: calls.append(1))
-    assert len(calls) == scored <= found.evaluations == 60
+    found = run.search((X, Y), 0.2, 0, np.random.default_rng(0), 60, lambda: calls.append(1))
+    assert len(calls) == found.scored <= 60
     run.release()
 
 
@@ -331,7 +337,7 @@ def test_cma_and_a_search_of_ones_own():
         model = trained(epochs=4)
         prune = olmp(method=method, sigma=0.1)
         model.fit(X, Y, epochs=2, batch_size=32, verbose=0, callbacks=[prune])
-        assert ratio(model) > 1.5 and prune.searches[0]["evaluations"] == 30
+        assert ratio(model) > 1.5 and prune.searches[0]["scored"] <= 30
 
 
 def test_a_metric_of_ones_own():

@@ -23,9 +23,9 @@ class Spliced(Holding):
 
     decay: float = 0.0
 
-    # Between these shares of the threshold a weight stays what it is, so that none comes and goes with every step.
-    OFF: ClassVar[float] = 0.9
-    ON: ClassVar[float] = 1.1
+    # By what a magnitude is multiplied before it is compared with the threshold: of a weight that is off, and one that
+    # is on. In between a weight stays what it is, so that none comes and goes with every step.
+    SCALES: ClassVar[tuple] = (1 / 1.1, 1 / 0.9)
 
     @property
     def own_variables(self):
@@ -48,7 +48,8 @@ class Spliced(Holding):
         behind, threshold = ops.convert_to_tensor(target), ops.convert_to_tensor(self.state.own["threshold"])
         off = ops.not_equal(behind, 0.0)
         trained = ops.cast(w, "float32") + behind
-        on = ops.where(self._due(steps, threshold), self.kept(trained, off, threshold), ops.logical_not(off))
+        size = ops.abs(trained) * ops.where(off, *self.SCALES)
+        on = ops.where(self._due(steps, threshold), size > threshold, ops.logical_not(off))
         target.assign(ops.where(on, 0.0, trained))
         steps.assign(steps + 1)
         return ops.where(on, ops.cast(trained, w.dtype), ops.zeros((), dtype=w.dtype))
@@ -61,18 +62,6 @@ class Spliced(Holding):
         before = ops.cast(steps, "float32")
         passed = (ops.ceil(ops.log1p(self.decay * n) / self.decay) for n in (before + 1, before))
         return ops.logical_and(looks, ops.greater(*passed))
-
-    @classmethod
-    def kept(cls, trained, off, threshold):
-        """Booleans: the weights that are on once a threshold has been looked at.
-
-        Args:
-            trained: tensor, what the weights are worth.
-            off: booleans, those that were off.
-            threshold: float or scalar tensor.
-        """
-        size = ops.abs(trained)
-        return ops.where(off, size > cls.ON * threshold, size > cls.OFF * threshold)
 
     def zero_mask(self):
         return np.array(ops.convert_to_numpy(self.state.target)) != 0

@@ -44,7 +44,7 @@ class OLMP(Callback):
 
     Attributes:
         searches: list of dicts, one for each search: `"step"`, `"score"` and `"left"` (of what was found), `"least"`,
-            `"evaluations"`, `"scored"` and `"c"`, a dict by layer.
+            `"scored"` (masks) and `"c"`, a dict by layer.
         counts: dict of variables' names to how many of their weights are left.
 
     Logs `sparsity`, of the weights and biases that are pruned. `EarlyStopping` and `ModelCheckpoint` count from the
@@ -203,23 +203,18 @@ class OLMP(Callback):
         batch = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
         bar = keras.utils.Progbar(self.evaluations, unit_name="mask", verbose=1) if self._prints else None
         least = self._dense - self.delta
-        found, scored = self._run.search(
-            batch, least, self._steps, self._rng, self.evaluations, lambda: bar is not None and bar.add(1)
-        )
-        if bar is not None:
+        found = self._run.search(batch, least, self._steps, self._rng, self.evaluations, lambda: bar and bar.add(1))
+        if bar:
             bar.update(self.evaluations, finalize=True)
-        target = self._run.target
-        at = {layer: target.threshold(layer) for layer in target.layers}
-        row = {"step": self._steps, "score": self._run.score(batch, at), "least": least, "left": found.value}
-        row |= {"evaluations": found.evaluations, "scored": scored, "c": dict(target.c)}
-        self.searches.append(row)
+        row = {"step": self._steps, "score": found.score, "least": least, "left": found.left, "scored": found.scored}
+        self.searches.append({**row, "c": dict(self._run.target.c)})
         self._say_found(found, row)
 
     def _say_found(self, found, row):
         if found.violation:
             told = f"no masks score {row['least']:.4f}: thresholds stay"
         else:
-            told = f"{1 / max(found.value, 1e-9):,.1f}x at a score of {row['score']:.4f} (at least {row['least']:.4f})"
+            told = f"{1 / max(found.left, 1e-9):,.1f}x at a score of {row['score']:.4f} (at least {row['least']:.4f})"
         self._say(f"step {row['step']:,}: {told}, {row['scored']} masks scored")
 
     def _fail(self, sentence):

@@ -1,6 +1,7 @@
 """Magnitude pruning with splicing of a live model: thresholds are searched, masks follow, and are held at last."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -14,6 +15,22 @@ from keras_admm.retraining import MaskedWeights
 # By how much more seldom masks change where pruning ends: kernels of rank 2 and others, as in OLMP's code.
 RARER = {2: 3.0}
 RARER_CONV = 0.3
+
+
+class Found(NamedTuple):
+    """What a search has found.
+
+    Attributes:
+        left: float, the share of weights that the thresholds leave.
+        violation: float, by how much the score is too low where none was found that may be; else 0.
+        scored: int, how many masks were scored.
+        score: float, by the thresholds as they are.
+    """
+
+    left: float
+    violation: float
+    scored: int
+    score: float
 
 
 class SplicedPruning:
@@ -59,16 +76,10 @@ class SplicedPruning:
         """Call a function, which must release, when the fit of a `CallbackList` ends in an exception."""
         self._hold.release_with(callbacks, interrupted)
 
-    def score(self, batch, thresholds=None):
-        """The score on a pair of inputs and labels: of the model as it is, or as it would be by other thresholds.
-
-        Args:
-            batch: pair of arrays.
-            thresholds: dict of layers' names to floats.
-        """
-        at = {name: -1.0 if thresholds is None else thresholds[self._layer_of[name]] for name in self.variables}
-        behind = {name: ops.convert_to_tensor(self._hold.states[name].target) for name in self.variables}
-        return self._score(batch, behind, {name: np.float32(t) for name, t in at.items()})
+    def score(self, batch):
+        """The score of the model as it is, on a pair of inputs and labels."""
+        arrays = {name: ops.convert_to_tensor(v) for name, v in self.variables.items()}
+        return self._score(batch, arrays, arrays, dict.fromkeys(arrays, np.float32(-np.inf)))
 
     def search(self, batch, least, step, rng, budget, on_score=lambda: None):
         """Find thresholds anew, for layers that are drawn, and set them.
@@ -82,7 +93,7 @@ class SplicedPruning:
             on_score: function, called after each score.
 
         Returns:
-            See `SearchTarget.find`.
+            A `Found`.
 
         Raises:
             FloatingPointError: when a weight is no longer finite; thresholds stay then.
@@ -91,16 +102,19 @@ class SplicedPruning:
         drawn = {layer: rng.random() < share for layer, share in shares.items()}
         active = [layer for layer in drawn if drawn[layer]] or [str(rng.choice(list(drawn)))]
 
-        def loss(at):
-            score = self.score(batch, at)
-            on_score()
-            return least - score
-
-        trained, off = self._trained(), self._off()
+        trained, sizes = self._trained()
         check_finite(self.name, trained)
-        found = self.target.find(trained, off, active, loss, budget, int(rng.integers(2**31)))
-        self._set_thresholds()
-        return found
+        placed = [{name: ops.convert_to_tensor(a) for name, a in each.items()} for each in (trained, sizes)]
+
+        def loss(at):
+            on_score()
+            return least - self._score(batch, *placed, self._of_each(at))
+
+        result, scored = self.target.find(sizes, active, loss, budget, int(rng.integers(2**31)))
+        at = {layer: self.target.threshold(layer) for layer in self.target.layers}
+        for name, threshold in self._of_each(at).items():
+            self._hold.rules[name].set_threshold(threshold)
+        return Found(result.value, result.violation, scored, self._score(batch, *placed, self._of_each(at)))
 
     def hold_masks(self):
         """Hold the masks as they are from here on: what is off stays zero."""
@@ -144,23 +158,21 @@ class SplicedPruning:
         """How many weights there are."""
         return sum(math.prod(v.shape) for v in self.variables.values())
 
-    def _masked(self, arrays, behind, at):
-        """The weights by other thresholds, as the next training step would have them; by those below 0 as they are."""
-        placed = {}
-        for name, w in arrays.items():
-            off = ops.not_equal(behind[name], 0.0)
-            trained = ops.cast(w, "float32") + behind[name]
-            on = ops.where(at[name] < 0, ops.logical_not(off), attach.Spliced.kept(trained, off, at[name]))
-            placed[name] = ops.where(on, trained, 0.0)
-        return placed
+    @staticmethod
+    def _masked(arrays, trained, sizes, at):
+        """The weights as the next training step would have them by other thresholds."""
+        return {name: ops.where(sizes[name] > at[name], trained[name], 0.0) for name in arrays}
 
-    def _set_thresholds(self):
-        for name, rule in self._hold.rules.items():
-            rule.set_threshold(self.target.threshold(self._layer_of[name]))
+    def _of_each(self, at):
+        """Thresholds by variable, from those by layer."""
+        return {name: np.float32(at[self._layer_of[name]]) for name in self.variables}
 
     def _trained(self):
-        states = self._hold.states
-        return {name: weights.read(v) + weights.view(states[name].target) for name, v in self.variables.items()}
+        """What the weights are worth, behind their zeros too, and the magnitudes that are compared with thresholds."""
+        off = self._off()
+        trained = {n: weights.read(v) + weights.view(self._hold.states[n].target) for n, v in self.variables.items()}
+        scales = np.float32(attach.Spliced.SCALES)
+        return trained, {name: np.abs(w) * np.where(off[name], *scales) for name, w in trained.items()}
 
     def _off(self):
         return {name: rule.zero_mask() for name, rule in self._hold.rules.items()}

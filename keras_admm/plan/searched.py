@@ -3,7 +3,6 @@
 import numpy as np
 
 from keras_admm import search
-from keras_admm.attach import Spliced
 from keras_admm.constraints import Support
 from keras_admm.plan.target import Target
 
@@ -52,12 +51,11 @@ class SearchTarget(Target):
     def takes(self, names):
         return [name for these in self.layers.values() for name in these if name in names]
 
-    def find(self, trained, off, active, loss, budget, seed):
+    def find(self, sizes, active, loss, budget, seed):
         """Search the `c` of some layers, and keep what was found where it is allowed and leaves less.
 
         Args:
-            trained: dict of names to float32 arrays, what the weights are worth.
-            off: dict of names to booleans, which of them are off now.
+            sizes: dict of names to float32 arrays, the magnitudes that are compared with a threshold.
             active: list of the layers whose `c` may change.
             loss: function of a dict of layers' names to thresholds: by how much more they cost than is allowed, at most
                 0 where they are. Asked once for each mask.
@@ -66,21 +64,23 @@ class SearchTarget(Target):
         Returns:
             The `keras_admm.search.Result`, and how many masks `loss` was asked for.
         """
-        looks = {
-            each: _Left([trained[n] for n in names], [off[n] for n in names]) for each, names in self.layers.items()
-        }
+        looks = {each: np.sort(np.concatenate([sizes[n].ravel() for n in own])) for each, own in self.layers.items()}
         fixed = {layer: self.threshold(layer) for layer in self.layers}
         total, known = sum(look.size for look in looks.values()), {}
 
         def thresholds(x):
             return fixed | {layer: self.threshold(layer, c) for layer, c in zip(active, x, strict=True)}
 
+        def pruned(at):
+            """How many weights of each layer are off, which tells one mask from another."""
+            return tuple(int(np.searchsorted(looks[layer], np.float32(t), "right")) for layer, t in at.items())
+
         def left(x):
-            return sum(looks[layer](t) for layer, t in thresholds(x).items()) / total
+            return 1 - sum(pruned(thresholds(x))) / total
 
         def excess(x):
             at = thresholds(x)
-            mask = tuple(looks[layer].mask(t) for layer, t in at.items())
+            mask = pruned(at)
             if mask not in known:
                 known[mask] = loss(at)
             return known[mask]
@@ -94,7 +94,7 @@ class SearchTarget(Target):
     def _box(self, active, looks):
         """Where a search begins, as it is now, and its bounds: from no weight off to all."""
         low = np.array([-self._mean[layer] / self._deviation[layer] for layer in active])
-        ends = [1.1 * looks[layer].largest / Spliced.OFF for layer in active]  # beyond the last weight
+        ends = [1.1 * float(looks[layer][-1]) for layer in active]  # beyond the last weight
         widths = [end / self._deviation[layer] for layer, end in zip(active, ends, strict=True)]
         high = low + np.maximum(widths, 1e-6)
         return np.clip([self.c[layer] for layer in active], low, high), (low, high)
@@ -102,24 +102,3 @@ class SearchTarget(Target):
     def get_config(self):
         names = {name: getattr(self, name) for name in ("layers", "settings")}
         return {**names, "method": self.method.__name__}
-
-
-class _Left:
-    """How many weights of a layer a threshold leaves on, told by two searches in sorted magnitudes."""
-
-    def __init__(self, trained, off):
-        sizes = np.concatenate([np.abs(each).ravel() for each in trained])
-        were_off = np.concatenate([each.ravel() for each in off])
-        self._on, self._off = np.sort(sizes[~were_off]), np.sort(sizes[were_off])
-        self.size, self.largest = sizes.size, float(sizes.max(initial=0.0))
-
-    def mask(self, threshold):
-        """Which weights are on, told by how many of those that were on go, and of those that were off do not come."""
-        threshold = np.float32(threshold)
-        gone = np.searchsorted(self._on, np.float32(Spliced.OFF) * threshold, side="right")
-        away = np.searchsorted(self._off, np.float32(Spliced.ON) * threshold, side="right")
-        return int(gone), int(away)
-
-    def __call__(self, threshold):
-        gone, away = self.mask(threshold)
-        return self._on.size - gone + self._off.size - away
