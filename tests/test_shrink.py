@@ -233,6 +233,59 @@ def test_what_is_frozen_is_said():
         assert_same(ka.shrink(model), model)
 
 
+class Noisy(layers.Layer):
+    """A layer without a rule, of weights and the state of a seed."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=shape[-1:], initializer="ones")
+        self.drop = layers.Dropout(0.5)
+
+    def call(self, x):
+        return self.drop(x) * self.scale
+
+
+def test_a_layer_without_a_rule_keeps_what_it_takes():
+    parts = layers.Dense(4, name="a"), Noisy(name="noisy"), layers.Dense(6, name="b"), layers.Dense(2)
+    model = chain(*parts, shape=(3,))
+    randomize(model)
+    for layer in (model.get_layer("a"), model.get_layer("b")):
+        for variable in layer.weights:
+            zero(variable, len(variable.shape) - 1, 0)
+    with pytest.warns(UserWarning, match="zero stay, of 1 of a, since noisy is of a class that has no rule"):
+        small = ka.shrink(model)
+    assert_same(small, model)
+    assert [small.get_layer(name).units for name in "ab"] == [4, 5]
+
+
+class Shift(layers.Layer):
+    """A layer that gives what it takes where its weights are zero."""
+
+    def build(self, shape):
+        self.shift = self.add_weight(shape=shape[-1:], initializer="zeros")
+
+    def call(self, x):
+        return x + self.shift
+
+
+def test_what_was_zero_for_some_inputs_stays():
+    """A branch behind a layer of one's own, which gives zero on the random inputs that the outputs are compared on."""
+    far = layers.Dense(4, name="far", **RELU)
+
+    def build(x):
+        x = layers.Dense(4)(x)
+        return layers.Dense(2)(layers.Add()([x, far(Shift()(x))]))
+
+    model = chain(build, shape=(3,))
+    randomize(model)
+    zero(model.layers[2].shift, 0)
+    weights.write(far.bias, np.full(4, -1000.0))
+    with pytest.warns(UserWarning, match="no channel is dead"):
+        small = ka.shrink(model)
+    assert_same(small, model)
+    x = 1e4 * random_inputs(model)
+    np.testing.assert_allclose(outputs(small, x)[0], outputs(model, x)[0], rtol=1e-5)
+
+
 def test_some_layers_only():
     model = chain(*(layers.Dense(4, name=name, **RELU) for name in "ab"), layers.Dense(2), shape=(3,))
     randomize(model)

@@ -50,8 +50,9 @@ class Weights:
         axes = collections.defaultdict(list)
         for key, axis in sorted(groups.widths, key=lambda each: each[1]):
             axes[key].append(axis)
-        variables = {id(v): v for v in groups.variables}
-        self.by_variable = {key: self._nonzeros(variables[key], axes[key], value) for key in axes}
+        # Not the states of seeds, which a layer without a rule has too.
+        known = [v for v in groups.variables if id(v) in axes]
+        self.by_variable = {id(v): self._nonzeros(v, axes[id(v)], value) for v in known}
 
     def _nonzeros(self, variable, axes, value):
         others = tuple(axis for axis in range(len(variable.shape)) if axis not in axes)

@@ -82,9 +82,11 @@ def zeros(groups, weights, alive, passed):
     """
     settled, zero = set(), set()
     for call in groups.calls:
-        read = call.reads()
-        product = class_of(call.layer) == MULTIPLIED and any(x in zero for x in read)
-        if product or weights.is_silent(call, alive) or read and all(x in settled for x in read):
+        read, kind = call.reads(), class_of(call.layer)
+        product = kind == MULTIPLIED and any(x in zero for x in read)
+        # Of a layer of one's own zeros may say anything.
+        silent = kind is not None and weights.is_silent(call, alive)
+        if product or silent or read and all(x in settled for x in read):
             settled.update(call.outputs)
             zero.update(x for x in call.outputs if passed.is_zero(x))
     return zero
