@@ -144,7 +144,7 @@ def _rebuilt(model, parts):
         first, second = split.first(part.rank), split.second(part.rank)
         kernels = split.factors(kernel, part.rank)
         bias = [weights.read(v) for v in layer.variables if v is not layer.kernel]
-        seconds[id(layer)] = second, [kernels[1], *bias], layer.trainable
+        seconds[id(layer)] = second, [kernels[1], *bias]
         return graph.Replacement(first, [kernels[0]])
 
     def call(layer, new, *args, **kwargs):
@@ -152,10 +152,9 @@ def _rebuilt(model, parts):
         return seconds[id(layer)][0](outputs) if id(layer) in seconds else outputs
 
     small = graph.rebuild(model, layer_for, call=call, otherwise="name other layers with layers=")
-    for second, arrays, trainable in seconds.values():
+    for second, arrays in seconds.values():
         for variable, array in zip(second.variables, arrays, strict=True):
             weights.write(variable, array)
-        second.trainable = trainable
     return _sequential(model, small)
 
 
