@@ -153,6 +153,10 @@ FIRST = {
         sequential((2, 2, 3), one_by_one(6, "a"), one_by_one(4, "g", groups=2), one_by_one(1, "b")),
         ["a/kernel 3 0,3 w", "g/kernel 2 0 r"],
     ),
+    "what two groups give": (
+        sequential((2, 2, 6), one_by_one(4, "g", groups=2), one_by_one(1, "b")),
+        ["g/kernel 3 0,2 w", "b/kernel 2 0,2 r"],
+    ),
     "three groups of two channels": (
         sequential((2, 2, 3), one_by_one(6, "a"), one_by_one(3, "g", groups=3), one_by_one(1, "b")),
         ["a/kernel 3 0,1 w", "g/kernel 3 0 w", "b/kernel 2 0 r"],
@@ -195,6 +199,10 @@ FIRST = {
                 layers.Reshape((3,))(layers.ZeroPadding1D((1, 0))(layers.Reshape((2, 1))(dense(2, "a")(x))))
             ),
         ),
+        ["a/kernel 1 0 w", "b/kernel 0 1 r"],
+    ),
+    "zeros before": (
+        functional((3,), lambda x: dense(1, "b")(ops.pad(dense(2, "a")(x), [[0, 0], [1, 0]]))),
         ["a/kernel 1 0 w", "b/kernel 0 1 r"],
     ),
     "pixels of channels": (
@@ -280,11 +288,6 @@ def fused(x):
     return ops.reshape(ops.einsum("bhqk,bkhd->bqhd", scores, value), (-1, 4, 10))
 
 
-def two_names():
-    inner = keras.Sequential([keras.Input((4, 6)), layers.Dense(4, name="first")])
-    return on_rows(lambda x: inner(x))()
-
-
 # What channels pass, with how many groups are left of six, and why fewer are.
 PASSED = {
     "relu": (on_images(ops.relu), 6, None),
@@ -348,6 +351,16 @@ PASSED = {
         "what cannot shrink",
     ),
     "dense over places": (on_rows(lambda x: dense(4, "b")(layers.Permute((2, 1))(x))), 4, None),
+    "dense over places and back": (
+        on_rows(lambda x: layers.Permute((2, 1))(layers.Dense(4)(layers.Permute((2, 1))(x)))),
+        0,
+        "a bias along them",
+    ),
+    "a bias for some axes": (
+        on_rows(lambda x: layers.Reshape((4, 6))(layers.EinsumDense("abc,cde->abde", (4, 2, 3), bias_axes="e")(x))),
+        9,
+        "a bias along them",
+    ),
     "dense over places, no bias": (
         functional(
             (4, 3), lambda x: dense(2, "c")(layers.Flatten()(dense(5, "b")(layers.Permute((2, 1))(dense(6, "a")(x)))))
@@ -361,7 +374,6 @@ PASSED = {
         6,
         None,
     ),
-    "a layer of the same name": (two_names, 10, None),
     "a quantized layer": (on_rows(layers.Dense(5, dtype="int8_from_float32")), 0, "is quantized"),
     "factors of LoRA": (lora, 0, "factors of LoRA"),
     "a weight outside of its layer": (weight_outside, 0, "takes a weight as it is"),
@@ -392,6 +404,12 @@ def test_what_channels_pass(name):
     assert all(any(name == call.layer.name for call in found.calls) for name, _ in found.frozen)
     if count:
         check(model)
+
+
+def test_layers_of_one_name_are_families_apart():
+    inner = keras.Sequential([keras.Input((4, 6)), layers.Dense(5, name="first")])
+    found = groups.of(on_rows(lambda x: inner(x))())
+    assert [group.family for group in found] == ["first"] * 6 + ["first_2"] * 5
 
 
 def test_layers_that_are_chosen_or_left_out():

@@ -6,6 +6,8 @@ import numpy as np
 
 from keras_admm.graph.groups.axes import channel_axis, places_fixed
 
+LOST = "changes their shape in a way that does not follow them"
+
 
 def flatten(layer, call, widths):
     """Channels come last first, as Keras does it; then each place has its channels one after another."""
@@ -34,21 +36,17 @@ def reshaped(axes, before, after, widths):
     """
     out = [None] * len(after)
     for old, new in _segments(before, after):
-        labelled = [axes[i] for i in old if axes[i] is not None]
+        # Of two axes that become one, one stays.
+        labelled = sorted((i for i in old if axes[i] is not None), key=lambda i: widths.is_frozen(axes[i]))
         sizes = [before[i] for i in old], [after[i] for i in new]
-        if not labelled:
-            continue
-        if None in sizes[0] or None in sizes[1] or math.prod(sizes[0]) != math.prod(sizes[1]):
-            for labels in labelled:
-                widths.freeze(labels, "changes their shape in a way that does not follow them")
-            continue
-        for labels in labelled[1:]:
-            widths.freeze(labels, "makes one axis of two along which some could leave")
-        where = next(n for n, i in enumerate(old) if axes[i] is not None)
-        grid = labelled[0].reshape([-1 if n == where else 1 for n in range(len(old))])
-        grid = np.broadcast_to(grid, sizes[0]).reshape(sizes[1])
-        at = _axis(grid)
-        out[new[at]] = widths.unite(*np.moveaxis(grid, at, -1).reshape(-1, sizes[1][at]))
+        followed = None not in (*sizes[0], *sizes[1]) and math.prod(sizes[0]) == math.prod(sizes[1])
+        for i in labelled[1:] if followed else labelled:
+            widths.freeze(axes[i], "makes one axis of two along which some could leave" if followed else LOST)
+        if labelled and followed:
+            grid = axes[labelled[0]].reshape([-1 if i == labelled[0] else 1 for i in old])
+            grid = np.broadcast_to(grid, sizes[0]).reshape(sizes[1])
+            at = _axis(grid)
+            out[new[at]] = widths.unite(*np.moveaxis(grid, at, -1).reshape(-1, sizes[1][at]))
     return out
 
 

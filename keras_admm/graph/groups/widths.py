@@ -114,6 +114,10 @@ class Widths:
         if labels is not None:
             self.frozen.append((self.layer, reason, labels))
 
+    def is_frozen(self, labels):
+        """Whether a layer before has said that channels never leave."""
+        return any(np.array_equal(labels, each) for _, _, each in self.frozen)
+
     def note(self, reason):
         """Has a layer told of whose own channels never leave."""
         self.frozen.append((self.layer, reason, None))
