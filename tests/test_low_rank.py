@@ -138,6 +138,8 @@ def trp_by_hand(w, x, y, energy, period, nuclear, rate, batch, together):
 @pytest.mark.every_backend
 @pytest.mark.parametrize("period, together", [(1, 1), (2, 1), (3, 1), (4, 2)])
 def test_trp_is_the_alternation_of_the_paper(period, together):
+    if together > 1 and keras.backend.backend() == "torch":
+        pytest.skip("Keras takes one step at a time on torch")
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 6)).astype("float32"), rng.normal(size=(32, 5)).astype("float32")
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, use_bias=False, name="d")])
