@@ -8,8 +8,13 @@ with the zeros held; with `--bits` or `--clusters` one more takes what is kept t
 from the training set; the test set is only printed.
 
 With `--start resnet20` (or `resnet56`) it starts from weights that others trained, in a file beside the data (see
-`cifar_given.py`), and is fine-tuned first. With `--low-rank 0.5` it compares ways to a model of low rank with that
-share of the MACs (see `cifar_low_rank.py`) in the place of pruning.
+`cifar_given.py`), and is fine-tuned first. In the place of pruning single weights:
+
+- `--structure channel --budget-macs 0.5`: whole channels leave, until that share of the MACs is left;
+- `--adaptive 0.5`: channels and residual blocks leave, until that share of the parameters is left;
+- `--low-rank 0.5`: ways to a model of low rank with that share of the MACs (see `cifar_low_rank.py`).
+
+`benchmarks/structured.py` compares these with the usual ways.
 
 The defaults take minutes on two CPU cores, on a part of the images, and show the way rather than the accuracy.
 For the accuracy, on an accelerator, all images and more epochs:
@@ -195,12 +200,34 @@ def low_rank(args, dense, train, validation, test):
     return cifar_low_rank.compare(args, dense, trained, steps, lambda m: (accuracy(m, validation), accuracy(m, test)))
 
 
+def smaller(args, dense, train, validation, test):
+    """The line of `--structure channel` or `--adaptive`: one `fit`, after which what is dead leaves the model."""
+    if args.adaptive:
+        name, callback = f"adaptive, {args.adaptive:g} of the parameters", ka.ADMMAdaptive({"params": args.adaptive})
+    else:
+        name = f"channels, {args.budget_macs:g} of the MACs"
+        callback = ka.ADMMPrune(structure=args.structure, budget={"macs": args.budget_macs})
+    began = time.time()
+    epochs = args.admm_epochs + args.retrain_epochs
+    steps = epochs * len(Augmented(*train, args.batch_size, args.seed))
+    model = compiled(args, keras.optimizers.schedules.CosineDecay(args.compress_rate, steps), dense)
+    fit(args, model, train, validation, epochs, [callback])
+    small = compiled(args, args.compress_rate, ka.shrink(model))
+    table = ka.report(small)
+    print(f"\n{table}\n", flush=True)
+    return [(name, accuracy(small, validation), accuracy(small, test), table.total.weights, time.time() - began)]
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="path of CIFAR-10 as .npz of JPEG images; without it Keras downloads it")
     parser.add_argument("--limit", type=int, default=10_000, help="how many training images to use; 0: all")
     parser.add_argument("--start", choices=["resnet20", "resnet56"], help="weights to start from, beside --data")
-    parser.add_argument("--low-rank", type=float, help="in the place of pruning, low rank: the share of MACs left")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--structure", choices=["channel"], help="in the place of pruning weights: whole channels")
+    instead.add_argument("--adaptive", type=float, help="channels and blocks: the share of parameters that is left")
+    instead.add_argument("--low-rank", type=float, help="low rank: the share of MACs that is left")
+    parser.add_argument("--budget-macs", type=float, default=0.5, help="of --structure: the share of MACs that is left")
     parser.add_argument("--scheme", default="channel", choices=["channel", "spatial"], help="of low rank")
     parser.add_argument(
         "--rate", type=float, nargs="+", default=[10], help="dense weights per kept weight; 1: keep all"
@@ -234,7 +261,9 @@ def main():
     lines = [("dense", accuracy(dense, validation), accuracy(dense, test), weights, time.time() - began)]
     if args.low_rank:
         lines += low_rank(args, dense, train, validation, test)
-    for rate in args.rate if not args.low_rank else ():
+    elif args.structure or args.adaptive:
+        lines += smaller(args, dense, train, validation, test)
+    for rate in [] if args.low_rank or args.structure or args.adaptive else args.rate:
         model = dense
         for name, callback in callbacks(args, rate).items():
             keras.utils.set_random_seed(args.seed)
