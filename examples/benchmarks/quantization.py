@@ -131,6 +131,7 @@ RIVALS = {"straight-through": straight_through, "tfmot": tfmot}
 OURS = {
     "ours": ours,
     "ours, to the end straight through": lambda *job: ours(*job, retraining=TO_THE_END),
+    "ours, all layers at once": lambda *job: ours(*job, first_last="same"),
     "straight-through, settled": lambda *job: straight_through(*job, retraining="straight_through"),
     "ours, zero": lambda *job: ours(*job, zero=True),
     "ours, pruned first": pruned,
