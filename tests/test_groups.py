@@ -451,6 +451,18 @@ def test_macs_are_those_of_reports(name):
     assert groups.of(model).macs() == expected
 
 
+def test_layers_whose_macs_are_not_known_are_named():
+    found = groups.of(on_rows(Unknown(name="own"))())
+    assert found.uncounted == ["own"] and found.macs() == 4 * (3 * 6 + 3 * 2)
+    assert groups.of(MODELS["others"]()).uncounted == []
+
+
+def test_a_model_on_each_step_is_counted_though_it_stays():
+    inner = keras.Sequential([keras.Input((6,)), dense(5, "a"), dense(2, "b")])
+    found = groups.of(on_rows(layers.TimeDistributed(inner))())
+    assert not len(found) and not found.uncounted and found.macs() == 4 * (18 + 30 + 10 + 4)
+
+
 def test_sizes_that_are_open_have_groups_but_no_macs():
     found = groups.of(functional((None, 3), lambda x: layers.Conv1D(2, 3)(layers.Conv1D(4, 3, name="a")(x)))())
     assert len(found) == 4 and found.parameters([True] * 3 + [False]) == 9 * 3 + 3 + 9 * 2 + 2

@@ -9,7 +9,7 @@ from keras_admm.graph.groups.result import FIXED, Groups
 from keras_admm.graph.groups.widths import FIXED as FIXED_LABEL
 
 
-def collected(model, calls, widths, terms):
+def collected(model, calls, widths, terms, unknown):
     """The `Groups` of a model.
 
     Args:
@@ -17,6 +17,7 @@ def collected(model, calls, widths, terms):
         calls: its `Calls`.
         widths: the `Widths`, which has seen all calls.
         terms: list of `Term`.
+        unknown: set of the ids of kernels that no term counts.
     """
     told = widths.settled()
     carried = {key: widths.roots(labels) for key, labels in widths.carried.items()}
@@ -31,7 +32,8 @@ def collected(model, calls, widths, terms):
     names = _names(calls)
     groups = _groups(order, _slices(by_axis, widths), widths, names)
     frozen = [(names[id(layer)], reason) for layer, reason in told]
-    return Groups(groups, frozen, calls, by_axis, widths.roles, tensors, _unique(model.weights), terms)
+    uncounted = list(dict.fromkeys(names[id(call.layer)] for call in calls if unknown & call.variables.keys()))
+    return Groups(groups, frozen, uncounted, calls, by_axis, widths.roles, tensors, _unique(model.weights), terms)
 
 
 def _order(carried, roles):

@@ -62,11 +62,13 @@ def of(model, layers=None, exclude=None):
         for labels in widths.axes(x):
             widths.freeze(labels, None)
     _leave_out(model, layers, exclude, widths)
-    return collected(model, calls, widths, terms)
+    counted = {id(kernel) for term in terms for kernel in term.kernels}
+    unknown = {id(kernel) for kernel in weights.kernels(model)} - counted
+    return collected(model, calls, widths, terms, unknown)
 
 
 def _follow(call, widths, terms, times=1):
-    """Asks the rule of a call's layer, and takes down what the call costs."""
+    """Asks the rule of a call's layer."""
     layer = call.layer
     rule = groups_of(layer) if is_layer_class(type(layer)) else operations.rule_of(layer)
     why = _why_unknown(rule, call)
@@ -74,9 +76,18 @@ def _follow(call, widths, terms, times=1):
         _freeze(call, why, widths)
     else:
         rule(layer, call, widths)
-    uses = uses_of(layer)
+    _count(call, terms, times)
+
+
+def _count(call, terms, times):
+    """Takes down what a call costs; of a model that a layer holds, what its calls do."""
+    uses = uses_of(call.layer)
     if uses is not None:
-        terms.append(Term(layer, uses, (call.reads()[0], call.outputs[0]), weights.kernels(layer), times))
+        ends = call.reads()[0], call.outputs[0]
+        terms.append(Term(call.layer, uses, ends, weights.kernels(call.layer), times))
+    elif graph_calls.has_graph(call.layer):
+        for inner in graph_calls.of(call.layer, "its MACs can be counted"):
+            _count(inner, terms, times)
 
 
 def _why_unknown(rule, call):

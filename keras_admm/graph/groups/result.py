@@ -38,6 +38,8 @@ class Groups:
             in this order.
         frozen: list of pairs of a layer's name and a reason, why what it takes or gives never leaves: layers without
             a rule, and those whose other channels would change.
+        uncounted: list of the names of layers with kernels whose MACs are not known (their rows say no `uses`), which
+            `macs` leaves out, whichever groups stay.
         calls: the `Calls` that were followed.
         widths: dict of `(id(variable), axis)` to an array of the index of the group that each place along this axis
             belongs to, -1 where it never leaves; axes that are not in it never shrink.
@@ -49,6 +51,7 @@ class Groups:
 
     groups: list
     frozen: list
+    uncounted: list
     calls: object = field(repr=False)
     widths: dict = field(repr=False)
     roles: dict = field(repr=False)
