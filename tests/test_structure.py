@@ -192,6 +192,15 @@ def test_what_stays_is_said(make, said):
     assert dead(target).any()
 
 
+def test_a_report_says_what_is_left_and_what_cannot_leave():
+    model = normalized()
+    with pytest.warns(UserWarning, match="normalizes over them"):
+        pruned(model, budget={"params": 0.8})
+    note = ka.report(model, structure="channel").note
+    assert "Left of channels that are zeroed as one: dense_" in note and " of 6" in note
+    assert "Channels that never leave: layer_normalization" in note
+
+
 def test_the_steps_of_a_chain_tell_what_they_leave(capsys):
     model = chain()
     channels = ka.ADMMPrune(structure="channel", budget={"macs": 0.5}).plan.steps[0].target

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_admm import macs, weights
 from keras_admm.reporting import file, packed_bits
+from keras_admm.reporting.channels import channels
 from keras_admm.reporting.row import ReportRow
 from keras_admm.reporting.structures import Structured
 from keras_admm.reporting.table import Report
@@ -30,7 +31,8 @@ def report(model, layers=None, exclude=None, input_shape=None, structure=None):
         input_shape: of the model's inputs, the batch first, to count MACs where they leave a size open, such as the
             length of a sequence: a tuple, or a list or dict of tuples for several inputs.
         structure: a structure of `keras_admm.constraints.Sparse`, such as `"filter"` or `"2:4"`: the note then says
-            what of it each kernel has left, or whether it holds, and which kernels it does not fit.
+            what of it each kernel has left, or whether it holds, and which kernels it does not fit. `"channel"`: how
+            many of the channels that `ADMMPrune(structure="channel")` prunes are left, and which layers it cannot take.
 
     Returns:
         A `Report`, with `rows`, `total` and `file`; `print` it for a table.
@@ -56,7 +58,9 @@ def report(model, layers=None, exclude=None, input_shape=None, structure=None):
     unpacked = packed_bits.unpacked(model)
     uses, macs_note = macs.uses(model, input_shape)
     parts, packed_file, bytes_note = file.pack(model, chosen.values())
-    seen = None if structure is None else Structured(structure, weights.axes(model, chosen))
+    whole = isinstance(structure, str) and structure == "channel"
+    said = channels(model, layers, exclude) if whole else ""
+    seen = None if structure is None or whole else Structured(structure, weights.axes(model, chosen))
     rows, values = [], []
     for name, variable in chosen.items():
         array = unpacked[id(variable)] if id(variable) in unpacked else weights.read(variable)
@@ -69,7 +73,7 @@ def report(model, layers=None, exclude=None, input_shape=None, structure=None):
         macs_note = f"The MACs of {len(unknown)} of {len(rows)} variables cannot be known, such as {unknown[0]}."
     empty = "" if rows else "There is no kernel to count."
     left_out = _left_out(model, chosen) if layers is None else ""
-    note = " ".join(filter(None, (empty, bytes_note, macs_note, left_out, str(seen or ""))))
+    note = " ".join(filter(None, (empty, bytes_note, macs_note, left_out, said, str(seen or ""))))
     return Report(tuple(rows), note, _distinct(np.concatenate([[], *values])).size, packed_file)
 
 
