@@ -473,6 +473,8 @@ def test_sizes_that_are_open_have_groups_but_no_macs():
 def test_models_that_have_no_graph_are_told():
     with pytest.raises(ValueError, match="only a Sequential or Functional model has a graph"):
         groups.of(type("Own", (keras.Model,), {})())
+    with pytest.raises(TypeError, match="model"):
+        groups.of(3)
 
 
 @pytest.mark.tensorflow_only
@@ -485,7 +487,7 @@ def test_models_of_tf_keras():
     y = tf_keras.layers.Flatten()(tf_keras.layers.Add()([y, tf_keras.layers.SeparableConv2D(4, 3, padding="same")(x)]))
     model = tf_keras.Model(x, tf_keras.layers.Dense(2)(tf_keras.layers.Dense(6, activation="relu")(y)))
     found = groups.of(model)
-    assert len(found) == 10 and not found.frozen
+    assert len(found) == 10 and not found.frozen and "conv2d/kernel" in repr(found.groups[0].slices[0])
     assert found.parameters() == model.count_params()
 
 

@@ -32,6 +32,7 @@ def of(model, layers=None, exclude=None):
         `Groups`.
 
     Raises:
+        TypeError: for something else than a model.
         ValueError: for a model that is not built, or has no graph.
 
     The labels that channels carry, united where they meet, follow NVIDIA's Model Optimizer; what "together" means,
@@ -46,11 +47,17 @@ def of(model, layers=None, exclude=None):
     >>> b = keras.layers.Dense(2, use_bias=False, name="b")(x)
     >>> model = keras.Model(x, keras.layers.Dense(1, name="c")(keras.layers.Add()([a, b])))
     >>> found = of(model)
-    >>> [(group.name, [(s.variable.path, s.axis, s.role) for s in group.slices]) for group in found][0]
-    ('a[0]', [('a/kernel', 1, 'writes'), ('b/kernel', 1, 'writes'), ('c/kernel', 0, 'reads')])
+    >>> print(found.groups[0].name, *found.groups[0].slices, sep="\\n")
+    a[0]
+    Slice(a/kernel, axis=1, indices=[0], 'writes')
+    Slice(b/kernel, axis=1, indices=[0], 'writes')
+    Slice(c/kernel, axis=0, indices=[0], 'reads')
+    >>> found
+    Groups({'a': 2}, frozen=[], uncounted=[])
     >>> found.macs(), found.macs([True, False]), found.parameters([True, False])
     (14, 7, 8)
     """
+    weights.check_model("graph.groups.of", model)
     calls = graph_calls.of(model, "its groups can be found")
     terms = []
     widths = Widths(lambda call, widths, times: _follow(call, widths, terms, times))

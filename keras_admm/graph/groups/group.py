@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import keras
 import numpy as np
 
 WRITES, READS, STATE = "writes", "reads", "state"
@@ -25,6 +26,10 @@ class Slice:
     axis: int
     indices: np.ndarray
     role: str
+
+    def __repr__(self):
+        name = self.variable.path if isinstance(self.variable, keras.Variable) else self.variable.name
+        return f"Slice({name}, axis={self.axis}, indices={self.indices.tolist()}, {self.role!r})"
 
 
 @dataclass(frozen=True, eq=False)

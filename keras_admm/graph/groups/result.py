@@ -1,6 +1,7 @@
 """The groups of a model, and the exact cost of the model that is left when some of them leave."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -58,6 +59,10 @@ class Groups:
     tensors: dict = field(repr=False)
     variables: list = field(repr=False)
     terms: list = field(repr=False)
+
+    def __repr__(self):
+        families = Counter(group.family for group in self.groups)
+        return f"Groups({dict(families)}, frozen={self.frozen}, uncounted={self.uncounted})"
 
     def __len__(self):
         return len(self.groups)
