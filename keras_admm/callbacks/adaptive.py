@@ -75,7 +75,7 @@ class ADMMAdaptive(ADMM):
         strength = None if strength is None else checks.number(name, "strength", strength, 1e-12, STRENGTH)
         if (budget is None) == (strength is None):
             raise ValueError(
-                f"{name}: one of `budget` and `strength` must be given. Received: {budget=}, {strength=}. Write for "
+                f"{name}: either `budget` or `strength` must be given. Received: {budget=}, {strength=}. Write for "
                 "example {'macs': 0.5}."
             )
         target = StructureTarget(budget, strength=strength, min_keep=min_keep, branches=True, path=path, name=name)

@@ -180,7 +180,7 @@ def structure_targets(name, sparsity, budget, **arguments):
     budgets += [] if sparsity is None else [Budget("channels", 1 - each) for each in ascending(name, sparsity)]
     if (sparsity is None) == (budget is None):
         raise ValueError(
-            f"{name}: with structure='channel' one of `sparsity`, the share of channels that leave, and `budget`, what "
+            f"{name}: with structure='channel' either `sparsity`, the share of channels that leave, or `budget`, what "
             f"is left, must be given. Received: {sparsity=}, {budget=}. Write for example budget={{'macs': 0.5}}."
         )
     starts = [None, *budgets[:-1]]
