@@ -27,7 +27,7 @@ import keras_admm as ka
 RESULTS = Path(__file__).parent / "results" / "mnist_olmp.jsonl"
 KEYS = "network", "delta", "steps", "seed"
 NETWORKS = {"lenet300": lenet300, "lenet5": lenet5}
-BATCH, DENSE_EPOCHS, RATE, L1 = 64, 10, 1e-3, 1e-4
+BATCH, RATE, L1 = 64, 1e-3, 1e-4
 
 
 def compiled(model, steps):
@@ -64,7 +64,7 @@ def dense(args, network, seed, train):
     """The dense network of a seed, from the cache, or trained and put there; the L1 readies it for thinning."""
     path = Path(args.cache or ".") / f"olmp_{network}_{seed}.npz"
     keras.utils.set_random_seed(seed)
-    steps = DENSE_EPOCHS * len(train[0]) // BATCH
+    steps = args.dense_epochs * len(train[0]) // BATCH
     model = compiled(NETWORKS[network](L1), steps)
     if args.cache and path.exists():
         with np.load(path) as file:
@@ -72,6 +72,7 @@ def dense(args, network, seed, train):
         return model
     model.fit(Batches(train, steps, seed), shuffle=False, verbose=0)
     if args.cache:
+        path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, *model.get_weights())
     return model
 
@@ -136,7 +137,7 @@ class Measurement:
         if self._seed != seed:
             folder = self._args.data
             path = None if folder is None else Path(folder) / "mnist.npz"
-            self._parts, self._seed = data.mnist(path, 6000, seed), seed
+            self._parts, self._seed = data.mnist(path, self._args.validation, seed), seed
         return self._parts
 
 
@@ -155,6 +156,8 @@ def main():
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--delta", type=float, nargs="+", default=[0.04], help="see keras_admm.OLMP")
     parser.add_argument("--steps", type=int, default=30_000)
+    parser.add_argument("--dense-epochs", type=int, default=10)
+    parser.add_argument("--validation", type=int, default=6000, help="images of the training set to search by")
     parser.add_argument("--method", default="ncs", choices=["ncs", "cma"])
     args = parser.parse_args()
     rows = resumable.Rows(args.results, KEYS)

@@ -59,6 +59,26 @@ def test_mnist(script, mnist):
     assert re.search(rf"20.0x +[\d.]+% +[\d.]+% +{kept}", out)
 
 
+@pytest.mark.nightly
+def test_mnist_olmp(mnist, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    few = [
+        "--data",
+        mnist.parent,
+        "--cache",
+        tmp_path,
+        "--results",
+        rows,
+        "--networks",
+        "lenet300",
+        "--validation",
+        400,
+    ]
+    out = run("mnist_olmp.py", *few, "--steps", 60, "--seeds", 0, "--dense-epochs", 2)
+    assert re.search(r"lenet300, delta 0.04, 60 steps, mean of 1 +[\d.]+ ", out)
+    assert run("mnist_olmp.py", *few, "--steps", 60, "--table").splitlines() == out.splitlines()[-3:]
+
+
 @pytest.fixture(scope="module")
 def cifar(tmp_path_factory):
     """Made-up images in the file's format."""

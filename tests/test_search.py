@@ -195,6 +195,8 @@ def test_ncs_takes_a_child_that_is_better_or_further_away():
     assert search._accepted(children, np.array([[2.0, 0.0], [4.0, 0.0]])).tolist() == [False, False]
     # Of value: 0.5 by the guard, both are the best so far, and further away; 0.1, nearer: 0.2.
     assert search._accepted(children, np.array([[1.0, 0.0], [1.0 + 2 / 9, 0.0]])).tolist() == [True, True]
+    # As good as the best, where the parent is that too: not taken nearer to the other parent.
+    assert not search._accepted(np.array([[2.0], [2.0]]), np.array([[1.0, 0.0], [4.0, 0.0]]))[0]
     # What is forbidden is worse than what is allowed, whatever its value.
     search._ceiling = 4.0
     assert search._accepted(children, np.array([[1.0, 0.1], [0.0, 0.1]])).tolist() == [False, False]
