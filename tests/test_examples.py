@@ -51,6 +51,20 @@ def test_quickstart(tmp_path):
 
 
 @pytest.mark.nightly
+@pytest.mark.tensorflow_only
+def test_guide_faster(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = run("guides/faster.py")
+    dense, before, small, after = re.search(
+        r"dense ([\d.]+)%, ([\d,]+) weights; small ([\d.]+)%, ([\d,]+)", out
+    ).groups()
+    assert float(small) > float(dense) - 2
+    assert int(after.replace(",", "")) < 0.6 * int(before.replace(",", ""))
+    files = [int(size.replace(",", "")) for size in re.findall(r"tflite: ([\d,]+) bytes", out)]
+    assert files[1] < 0.7 * files[0]
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("script", ["mnist_lenet5.py", "mnist_lenet300.py"])
 def test_mnist(script, mnist):
     few = ["--dense-epochs", 1, "--admm-epochs", 2, "--retrain-epochs", 1, "--validation", 400]
