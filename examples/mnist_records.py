@@ -57,7 +57,7 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     "lenet300": Setting(lenet300, 150, 12, 60, (2, 10), 64, 8, 5),
-    "lenet5": Setting(lenet5, 400, 8, 60, (2, 10), 128, 8, 5),
+    "lenet5": Setting(lenet5, 430, 8, 60, (2, 10), 128, 6, 4),
 }
 L1, DENSE_RATE, PRUNE_RATE, FEW_RATE = 1e-4, 1e-3, 3e-3, 1e-3
 
