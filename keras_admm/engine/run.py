@@ -72,9 +72,8 @@ class Engine:
         self.left_out = self.plan.left_out(chosen)
         self.variables = {key: variable for key, variable in self.plan.wants.items() if key not in self.left_out}
         self._known = {**chosen, **self.variables}
-        self.optimizers = (
-            None if optimizer is None else attach.choose_optimizers(name, model, self.variables, optimizer)
-        )
+        choose = attach.choose_optimizers
+        self.optimizers = None if optimizer is None else choose(name, model, self.variables, optimizer)
         if plan.penalty.in_loss and self.optimizers is not None:
             requirements.check_loss_takes_penalty(name, model)
         # Before anything is called that the plan brings, which may change what it has closed over.
