@@ -170,7 +170,8 @@ def pattern(name, structure):
         must = "a pattern of one tensor: 'channel' is of coupled groups of a whole model"
         raise ValueError(checks.refused(name, "structure", must, structure, "Use ADMMPrune for it, or 'filter'."))
     must = f"{NAMES}, or a constraints.Pattern"
-    raise ValueError(checks.refused(name, "structure", must, structure, "Choose one of these."))
+    remedy = "Choose one of these; of ADMMPrune also 'channel'."
+    raise ValueError(checks.refused(name, "structure", must, structure, remedy))
 
 
 PATTERNS = {"element": Element(), "pattern": Kernel3x3(), **{n: Slices(n) for n in ("filter", "row", "column")}}
