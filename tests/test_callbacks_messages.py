@@ -58,6 +58,11 @@ def test_too_few_steps_for_a_sparsity_are_told(epochs, told, capsys):
     assert (sentence in out) == told
 
 
+@pytest.mark.parametrize("callback", [ka.ADMMCluster(4, verbose=1), ka.ADMMLowRank(1, verbose=1)])
+def test_sets_without_a_sparsity_are_never_told_of_too_few_steps(callback, capsys):
+    assert "are few for" not in printed(capsys, callback, epochs=2)
+
+
 @pytest.mark.parametrize("own, of_fit, speaks", [("auto", 0, False), ("auto", 2, True), (0, 2, False), (1, 0, True)])
 def test_a_callback_prints_where_fit_does_unless_told(own, of_fit, speaks, capsys):
     out = printed(capsys, ka.ADMMPrune(0.5, verbose=own), verbose=of_fit, epochs=2)

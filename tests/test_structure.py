@@ -192,6 +192,24 @@ def test_what_stays_is_said(make, said):
     assert dead(target).any()
 
 
+class Unknown(layers.Layer):
+    """Nobody knows how often it uses its kernel."""
+
+    def build(self, shape):
+        self.w = self.add_weight(shape=(shape[-1], 3))
+
+    def call(self, x):
+        return x @ self.w
+
+
+@pytest.mark.parametrize("unit, told", [("macs", True), ("params", False)])
+def test_a_budget_says_which_layers_it_does_not_count(unit, told):
+    model = sequential(layers.Dense(6), layers.Dense(6), Unknown(name="own"), layers.Dense(2))
+    with pytest.warns(UserWarning) as seen:
+        pruned(model, budget={unit: 0.8})
+    assert any("Received: own without" in str(each.message) for each in seen) == told
+
+
 def test_a_report_says_what_is_left_and_what_cannot_leave():
     model = normalized()
     with pytest.warns(UserWarning, match="normalizes over them"):

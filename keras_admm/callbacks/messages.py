@@ -64,7 +64,10 @@ class Messages:
 
     def _too_few(self, sets, steps):
         """Print where a step's training steps of ADMM are too few for its sparsity."""
-        kept, groups = self._counts(sets) or (1, 1)
+        counts = self._counts(sets)
+        if counts is None:
+            return
+        kept, groups = counts
         rate = groups / max(kept, 1)
         if 0 < steps < STEPS * rate:
             print(

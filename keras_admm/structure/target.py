@@ -145,6 +145,13 @@ class StructureTarget(Target):
                 f"Received: {named_few(frozen, most=20)}. They count in the budget as they are.",
                 stacklevel=4,
             )
+        if self._unit == "macs" and self.groups.uncounted:
+            warnings.warn(
+                f"{self.name}: the MACs of each layer with kernels must be known, or they are not in the budget. "
+                f"Received: {named_few(self.groups.uncounted)} without. Say how often they use their weights: "
+                "keras_admm.graph.register(TheirClass, Kind(uses=...)); or give the budget in params.",
+                stacklevel=4,
+            )
 
     def projected(self, sets):
         self._places.settle({name: each.mask for name, each in sets.items()})
