@@ -223,6 +223,24 @@ def test_open_sizes_have_no_budget_in_macs():
         model.fit(np.ones((4, 3, 8)), np.ones((4, 3, 8)), verbose=0, callbacks=[ka.ADMMLowRank(budget={"macs": 0.5})])
 
 
+class Unknown(keras.layers.Layer):
+    """Nobody knows how often it uses its kernel."""
+
+    def build(self, shape):
+        self.w = self.add_weight(shape=(shape[-1], 8))
+
+    def call(self, x):
+        return x @ self.w
+
+
+def test_a_budget_in_macs_says_which_kernels_it_does_not_count():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8), Unknown(name="own")])
+    model.compile("sgd", "mse")
+    low_rank = ka.ADMMLowRank(budget={"macs": 0.5}, layers="dense*")
+    with pytest.warns(UserWarning, match="the MACs of each kernel .* Received: .*own/.* without"):
+        model.fit(np.ones((4, 8)), np.ones((4, 8)), verbose=0, callbacks=[low_rank])
+
+
 def test_ranks_of_a_budget_are_the_best_there_are():
     """Against all ranks of three kernels, one by one."""
     rng = np.random.default_rng(0)

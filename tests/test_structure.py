@@ -8,6 +8,7 @@ from structured_models import chain, residual, squeeze_excite
 
 import keras_admm as ka
 from keras_admm import weights
+from keras_admm.callbacks.projections import left
 from keras_admm.graph import groups as graph_groups
 from keras_admm.plan import Budget
 from keras_admm.structure import StructureTarget
@@ -208,6 +209,13 @@ def test_a_budget_says_which_layers_it_does_not_count(unit, told):
     with pytest.warns(UserWarning) as seen:
         pruned(model, budget={unit: 0.8})
     assert any("Received: own without" in str(each.message) for each in seen) == told
+
+
+def test_macs_left_are_told_of_frozen_layers_too_and_of_all_or_none():
+    model = sequential(layers.Dense(6), layers.Dense(2))
+    model.layers[1].trainable = False
+    assert left(model) | {"bytes": 0} == {"macs": 4 * 6 + 6 * 2, "params": 4 * 6, "bytes": 0}
+    assert "macs" not in left(sequential(layers.Dense(6), Unknown()))
 
 
 def test_a_report_says_what_is_left_and_what_cannot_leave():

@@ -51,13 +51,17 @@ def left(model):
         model: built.
 
     Returns:
-        A dict of `"macs"`, with weights other than zero, where shapes tell them; `"params"`, trained ones other than
-        zero; and `"bytes"`, of the packed file, where the model can be packed.
+        A dict of `"macs"`, with weights other than zero, where shapes and kinds of layers tell them of each kernel;
+        `"params"`, trained ones other than zero; and `"bytes"`, of the packed file, where the model can be packed.
     """
-    uses, unknown = macs.uses(model)
-    counts = {id(v): int(np.count_nonzero(weights.view(v))) for v in model.trainable_variables}
-    found = {} if unknown else {"macs": sum(n * (uses.get(key) or 0) for key, n in counts.items())}
-    found["params"] = sum(counts.values())
+    uses, _ = macs.uses(model)
+    trained = {id(v) for v in model.trainable_variables}
+    counts = {
+        id(v): int(np.count_nonzero(weights.view(v))) for v in model.variables if id(v) in trained or uses.get(id(v))
+    }
+    found = {"params": sum(counts[key] for key in trained)}
+    if not macs.uncounted(model, uses):
+        found = {"macs": sum(n * (uses.get(key) or 0) for key, n in counts.items()), **found}
     try:
         return {**found, "bytes": packed.sizes(model).file}
     except Exception:  # whatever a layer of the user's raises when it must describe itself

@@ -41,6 +41,18 @@ def uses(model, input_shape=None):
     return {key: count if count is None else count // batch for key, count in counted.items()}, ""
 
 
+def uncounted(model, counted):
+    """The names of the kernels of a model that `uses` knows no count of: what is summed up is without them.
+
+    Args:
+        model: built.
+        counted: the dict that `uses` returned.
+    """
+    by_name = weights.named(model)
+    ours = {id(v) for v in weights.kernels(model)}
+    return [name for name, v in by_name.items() if id(v) in ours and counted.get(id(v)) is None]
+
+
 def _counted(model, inputs):
     layers = graph.every_layer(model)
     record = Record(layers)

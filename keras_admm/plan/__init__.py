@@ -2,6 +2,7 @@
 
 from keras_admm.plan.budget import Budget as Budget
 from keras_admm.plan.budget import check_budget as check_budget
+from keras_admm.plan.budget import warn_of_uncounted as warn_of_uncounted
 from keras_admm.plan.every import every as every
 from keras_admm.plan.plan import EpochInfo as EpochInfo
 from keras_admm.plan.plan import Plan as Plan

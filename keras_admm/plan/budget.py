@@ -1,11 +1,13 @@
 """`Budget`: how much of a model may be left, in MACs, parameters or bytes."""
 
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_admm import checks
+from keras_admm.errors import named_few
 
 UNITS = ("macs", "params", "bytes")
 
@@ -49,3 +51,19 @@ def check_budget(name, budget):
     if more or unit not in UNITS or not (whole or share):
         raise ValueError(checks.refused(name, "budget", must, budget, remedy))
     return Budget(unit, int(amount) if whole else float(amount))
+
+
+def warn_of_uncounted(name, names):
+    """Warns that a budget in MACs is without some layers or kernels.
+
+    Args:
+        name: str, name used in error messages.
+        names: list of those whose MACs are not known; empty: nothing is said.
+    """
+    if names:
+        warnings.warn(
+            f"{name}: the MACs of each kernel must be known, or they are not in the budget. Received: "
+            f"{named_few(names)} without. Say how often such a layer uses its weights, by "
+            "keras_admm.graph.register(TheirClass, Kind(uses=...)); or give the budget in params.",
+            stacklevel=5,
+        )

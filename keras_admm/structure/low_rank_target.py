@@ -2,10 +2,10 @@
 
 import warnings
 
-from keras_admm import checks
+from keras_admm import checks, macs
 from keras_admm.constraints import LowRank, check_energy, check_scheme, least_rank, spectrum
 from keras_admm.errors import named_few
-from keras_admm.plan import Target, check_budget
+from keras_admm.plan import Target, check_budget, warn_of_uncounted
 from keras_admm.schedules import check_path, tighten
 from keras_admm.structure.candidates import candidates, total
 from keras_admm.structure.ranks import choice, within
@@ -123,6 +123,7 @@ class LowRankTarget(Target):
                 f"{self.name}: a budget in MACs needs a model whose inputs have known sizes. Received: {model.name}, "
                 "where they are open. Build it with fixed ones, or pass energy= or a budget of 'params'."
             )
+        warn_of_uncounted(self.name, macs.uncounted(model, macs.uses(model)[0]) if unit == "macs" else [])
         costs = [each.costs(unit) for each in found.values()]
         rest = dense - sum(whole for _, whole in costs)
         least = rest + sum(min(costs_of) for costs_of in costs)

@@ -8,7 +8,7 @@ from keras_admm import checks
 from keras_admm.constraints import Support
 from keras_admm.errors import named_few
 from keras_admm.graph import groups as graph_groups
-from keras_admm.plan import Budget, Target, ascending, check_budget
+from keras_admm.plan import Budget, Target, ascending, check_budget, warn_of_uncounted
 from keras_admm.schedules import check_path, tighten
 from keras_admm.structure.branches import BranchGains, branches
 from keras_admm.structure.choice import Choice
@@ -145,13 +145,7 @@ class StructureTarget(Target):
                 f"Received: {named_few(frozen, most=20)}. They count in the budget as they are.",
                 stacklevel=4,
             )
-        if self._unit == "macs" and self.groups.uncounted:
-            warnings.warn(
-                f"{self.name}: the MACs of each layer with kernels must be known, or they are not in the budget. "
-                f"Received: {named_few(self.groups.uncounted)} without. Say how often they use their weights: "
-                "keras_admm.graph.register(TheirClass, Kind(uses=...)); or give the budget in params.",
-                stacklevel=4,
-            )
+        warn_of_uncounted(self.name, self.groups.uncounted if self._unit == "macs" else [])
 
     def projected(self, sets):
         self._places.settle({name: each.mask for name, each in sets.items()})
