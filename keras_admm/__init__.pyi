@@ -33,6 +33,7 @@ from .reporting import report as report
 from .structure import LowRankTarget as LowRankTarget
 from .structure import factorize as factorize
 from .structure import shrink as shrink
+from .studies import sensitivity as sensitivity
 from .timing import latency as latency
 
 __version__: str

@@ -64,7 +64,18 @@ def unchanged(model):
     >>> ops.convert_to_numpy(model.layers[0].bias).tolist()
     [0.0, 0.0]
     """
-    before = [(variable, _read(variable)) for variable in variables(model)]
+    with kept(variables(model)):
+        yield
+
+
+@contextlib.contextmanager
+def kept(variables):
+    """Gives variables their values back, whatever is done to them, and however that ends.
+
+    Args:
+        variables: list of variables of Keras 3 or tf_keras.
+    """
+    before = [(variable, _read(variable)) for variable in variables]
     try:
         yield
     finally:

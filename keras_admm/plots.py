@@ -2,6 +2,7 @@
 
 from keras_admm.errors import named_few
 from keras_admm.files import check_place
+from keras_admm.pictures import new_figure, save_figure
 from keras_admm.reporting import pictures, widths
 from keras_admm.weights import check_model
 
@@ -20,7 +21,7 @@ def plot_history(history, path):
     """
     check_place(path)
     logs = pictures.logged("plot_history", history)
-    figure = pictures.new_figure((7, 7))
+    figure = new_figure((7, 7))
     sparsity, residuals, accuracy = figure.subplots(3, 1, sharex=True)
     pictures.draw_lines(sparsity, logs, ["sparsity"], "share of zeros")
     pictures.draw_residuals(residuals, logs)
@@ -28,7 +29,7 @@ def plot_history(history, path):
     accuracies = [n for n in own if "acc" in n]
     pictures.draw_lines(accuracy, logs, accuracies or own, "accuracy" if accuracies else "metrics")
     accuracy.set_xlabel("epoch")
-    pictures.save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def plot_widths(dense, small, path):
@@ -53,6 +54,6 @@ def plot_widths(dense, small, path):
             f"plot_widths: both models must have layers of the same names. Received: {named_few(list(before))}; and "
             f"{named_few(list(after))}. Pass a model and what shrink() made of it."
         )
-    figure = pictures.new_figure((7, 0.25 * len(before) + 1))
+    figure = new_figure((7, 0.25 * len(before) + 1))
     widths.draw(figure.subplots(), before, after)
-    pictures.save_figure(figure, path)
+    save_figure(figure, path)

@@ -278,6 +278,12 @@ TABLE = {
         | {"method": "name", "evaluations": "count", "batch_size": "count or None", "metric": "function"}
         | {"seed": "count from 0", "layers": "layers or None", "exclude": "layers or None", "verbose": "verbose"},
     ),
+    "sensitivity": (
+        ka.sensitivity,
+        {"model": ..., "validation_data": (X, X[:, :3]), "sparsities": [0.5]},
+        {"model": "model", "validation_data": "pair", "sparsities": "share or shares", "layers": "layers or None"}
+        | {"exclude": "layers or None", "monitor": "names or None", "batch_size": "count", "verbose": "verbose"},
+    ),
     "ADMMRegularizer": (
         ka.ADMMRegularizer,
         {"target": [1.0, 2.0], "rho": 0.5},

@@ -37,6 +37,7 @@ FLOORS = {
     "inference": 1,
     "layers": 1,
     "progress": 0,
+    "tables": 0,
     "attach": 2,
     "penalties": 2,
     "retraining": 2,
@@ -47,7 +48,9 @@ FLOORS = {
     "masking": 2,
     "purification": 2,
     "structure": 2,
+    "pictures": 2,
     "callbacks": 3,
+    "studies": 3,
     "reporting": 3,
     "timing": 3,
     "export": 3,
@@ -59,7 +62,8 @@ FLOORS = {
 AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one another
 # Of the floor of training they know `plan` alone, and nothing of one another.
 ACTS = {"masking", "packed", "purification", "structure"}
-ONE_ANOTHER = {("structure", "purification")}  # but what leaves a model is what would be zero
+# But what leaves a model is what would be zero, and a study trains by the callbacks.
+ONE_ANOTHER = {("structure", "purification"), ("studies", "callbacks")}
 HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization"}
 HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "litert_quantizer", "tensorflow_hub", "cma"}
 
@@ -83,7 +87,7 @@ def room(path):
 def apart(name, other):
     """Whether two rooms of one floor know nothing of each other."""
     allowed = name in ACTS and other == "plan" or (name, other) in ONE_ANOTHER
-    return FLOORS[name] not in AMONG_THEMSELVES or bool({name, other} & ACTS) and not allowed
+    return not allowed and (FLOORS[name] not in AMONG_THEMSELVES or bool({name, other} & ACTS))
 
 
 def faults(name, source):
@@ -214,6 +218,9 @@ def test_a_stranger_is_found(source):
         ("admm", "from keras_admm.engine import Engine", True),
         ("callbacks", "from keras_admm.reporting import report", True),
         ("callbacks", "from keras_admm import attach", False),
+        ("studies", "from keras_admm.callbacks import ADMMPrune", False),
+        ("callbacks", "from keras_admm import studies", True),
+        ("studies", "from keras_admm import reporting", True),
         ("reporting", "from keras_admm.packed import state", False),
         ("engine", "from keras_admm import packed", True),
         ("packed", "from keras_admm import engine", True),

@@ -3,7 +3,8 @@
 from html import escape
 from string import Template
 
-from keras_admm.reporting.pictures import draw, svg
+from keras_admm.pictures import svg
+from keras_admm.reporting.pictures import draw
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">

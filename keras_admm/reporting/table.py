@@ -5,6 +5,7 @@ from typing import NamedTuple
 from keras_admm.files import check_place, whole
 from keras_admm.reporting.file import PackedFile
 from keras_admm.reporting.row import ReportRow
+from keras_admm.tables import aligned
 
 
 class Report(NamedTuple):
@@ -58,13 +59,7 @@ class Report(NamedTuple):
         ]
 
     def __str__(self):
-        cells = self.cells()
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-            for line in cells
-        ]
-        return "\n".join([*lines, *self.summary, *([self.notes] if self.notes else [])])
+        return "\n".join([aligned(self.cells()), *self.summary, *([self.notes] if self.notes else [])])
 
     def cells(self):
         """The table as lists of strings: the head, a line for each row, the total."""
@@ -123,7 +118,8 @@ class Report(NamedTuple):
             ImportError: without matplotlib.
             ValueError: for a history without a `keras_admm` callback, or a path that cannot be written.
         """
-        from keras_admm.reporting.pictures import draw, save_figure
+        from keras_admm.pictures import save_figure
+        from keras_admm.reporting.pictures import draw
 
         check_place(path)
         save_figure(draw(self, history), path)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from keras_admm.export.litert.flatbuffer import Tensor
 from keras_admm.export.litert.kernels import Kernel
+from keras_admm.tables import aligned
 
 
 class LiteRTReport(NamedTuple):
@@ -63,7 +64,7 @@ class LiteRTReport(NamedTuple):
         return cls(**{**plain, **made})
 
     def __str__(self):
-        return "\n\n".join([self._file(), _table(*self._stored()), self._runs()])
+        return "\n\n".join([self._file(), aligned(self._stored()), self._runs()])
 
     def _file(self):
         lines = [
@@ -90,7 +91,7 @@ class LiteRTReport(NamedTuple):
                 for runs, why in ((k.here, k.why_here), (k.arm, k.why_arm))
             ]
             cells.append((_short(k.weights), k.op, f"{k.sparsity:.4f}", *verdicts))
-        return "\n".join([_table(*cells), *(f"[{i}] {why}" for i, why in enumerate(reasons, 1))])
+        return "\n".join([aligned(cells), *(f"[{i}] {why}" for i, why in enumerate(reasons, 1))])
 
 
 def _plain(row):
@@ -100,11 +101,3 @@ def _plain(row):
 def _short(name, width=40):
     name = name.split(";")[0]
     return name if len(name) <= width else "..." + name[3 - width :]
-
-
-def _table(*cells):
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in cells
-    )
