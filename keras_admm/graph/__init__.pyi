@@ -13,6 +13,7 @@ from .kind import register as register
 from .layers import every_layer as every_layer
 from .layers import made_trainable as made_trainable
 from .observation import Observed as Observed
+from .observation import alter as alter
 from .observation import observe as observe
 from .rebuilding import Replacement as Replacement
 from .rebuilding import functional as functional

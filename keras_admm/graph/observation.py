@@ -67,7 +67,40 @@ def observe(layers, on_call):
     >>> sizes
     {'a': (5, 3), 'b': (5, 2)}
     """
-    watch = _Watch(checks.takes("observe", "on_call", on_call, 1, "a function of an Observed"))
+    checks.takes("observe", "on_call", on_call, 1, "a function of an Observed")
+
+    def told(observed):
+        on_call(observed)
+        return observed.outputs
+
+    with _watched(layers, told) as going_on:
+        yield going_on
+
+
+def alter(layers, outputs):
+    """Hands on other outputs in the places of those of each call of some layers, as long as the context is open.
+
+    Args:
+        layers: as in `observe`.
+        outputs: function of an `Observed` that returns what is handed on; the Keras mask stays that of the call.
+
+    Returns:
+        A context, which yields what that of `observe` does.
+
+    Example:
+
+    >>> import numpy as np
+    >>> model = keras.Sequential([keras.layers.ReLU(), keras.layers.ReLU()])
+    >>> with alter(model.layers, lambda call: call.outputs + 1):
+    ...     print(float(model(np.zeros((1, 1)))[0, 0]))
+    2.0
+    """
+    return _watched(layers, outputs)
+
+
+@contextlib.contextmanager
+def _watched(layers, outputs):
+    watch = _Watch(outputs)
     with contextlib.ExitStack() as attached:
         for layer in _each_once(layers):
             attached.enter_context(watch.of(layer))
@@ -82,9 +115,9 @@ def _each_once(layers):
 
 
 class _Watch:
-    def __init__(self, on_call):
+    def __init__(self, outputs):
         self.going_on = []
-        self._on_call = on_call
+        self._outputs = outputs
 
     @contextlib.contextmanager
     def of(self, layer):
@@ -106,8 +139,7 @@ class _Watch:
                 outputs = call(*args, **kwargs)
             finally:
                 self.going_on.pop()
-            self._on_call(replace(observed, outputs=outputs))
-            return outputs
+            return self._outputs(replace(observed, outputs=outputs))
 
         return noted
 
