@@ -1,3 +1,4 @@
+from . import allocation as allocation
 from . import constraints as constraints
 from . import export as export
 from . import graph as graph

@@ -10,6 +10,8 @@ import keras_admm as ka
 from keras_admm.constraints import Codebook, Joint, Levels, LowRank, PowersOfTwo, Sparse, Support
 from keras_admm.engine import Engine
 
+SAMPLES = np.random.default_rng(0).normal(size=(16, 8)).astype("float32")
+
 
 def evenly(arrays, sparsity, least=1):
     return {n: max(least, round((1 - sparsity) * a.size)) for n, a in arrays.items()}
@@ -39,6 +41,7 @@ SPARSE = {
     "allocation by a function": lambda **k: ka.ADMMPrune(0.5, allocation=evenly, **k),
     "allocation by a partial": lambda **k: ka.ADMMPrune(0.5, allocation=functools.partial(evenly, least=2), **k),
     "allocation by a lambda": lambda **k: ka.ADMMPrune(0.5, allocation=lambda a, s: evenly(a, s, 3), **k),
+    "owl": lambda **k: ka.ADMMPrune([0.5, 0.8], allocation=ka.allocation.OWL(SAMPLES, threshold=1.5), **k),
     "one set for all": lambda **k: ka.ADMM(Sparse(0.5), **k),
     "layers by a callable": lambda **k: ka.ADMMPrune(
         0.5, layers=lambda v: "kernel" in v.path and "head" not in v.path, **k

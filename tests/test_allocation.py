@@ -2,10 +2,13 @@
 
 import weakref
 
+import keras
 import numpy as np
 import pytest
 
-from keras_admm.allocation import allocate, divide, starved
+import keras_admm as ka
+from keras_admm import weights
+from keras_admm.allocation import OWL, MeasuredAllocation, allocate, divide, starved
 from keras_admm.constraints.magnitudes import reached_by
 from keras_admm.weights import Lazy
 
@@ -136,3 +139,126 @@ def test_starved_by_hand(counts, sizes, min_keep, names):
 def test_bad_input_gets_a_sentence(how, sentence):
     with pytest.raises(ValueError, match=sentence):
         allocate(ARRAYS, 0.5, how)
+
+
+# ---- allocations that measure the model
+
+
+def two_layers(first, second):
+    layers = [keras.layers.Dense(2, use_bias=False, name="a"), keras.layers.Dense(2, use_bias=False, name="b")]
+    model = keras.Sequential([keras.Input((2,)), *layers], name="m")
+    model.set_weights([np.float32(first), np.float32(second)])
+    return model
+
+
+def chosen(model):
+    return weights.select(model)
+
+
+@pytest.mark.every_backend
+def test_owl_measures_the_share_of_outliers_by_hand():
+    """Norms of the inputs 5 and 1: |w| ||x|| is 5, 10, 1, 2, of mean 4.5: two above once, one above twice it."""
+    model, x = two_layers([[1, -2], [1, 2]], np.eye(2)), np.float32([[3, 1], [4, 0]])
+    by_threshold = {1.0: 0.5, 2.0: 0.25, 3.0: 0.0}
+    for threshold, share in by_threshold.items():
+        measured = OWL(x, threshold=threshold, batch_size=1).measure(model, chosen(model))
+        assert measured["m/a/kernel"] == np.float32(share)
+    # The second layer has what comes out of the first: (4, -4) and (4, -8), of norms 5.7 and 8.9.
+    assert OWL(x, threshold=2.2).measure(model, chosen(model))["m/b/kernel"] == np.float32(0.25)
+    assert OWL(x, threshold=1.2).measure(model, chosen(model))["m/b/kernel"] == np.float32(0.5)
+
+
+def test_owl_divides_by_hand():
+    """Densities t, t + 0.08 and t + 0.16 of a mean of 0.3; of unequal sizes the same t for all."""
+    measured = {"a": np.float32(0.0), "b": np.float32(0.02), "c": np.float32(0.04)}
+    shares = OWL(np.ones(3)).shares
+    assert shares(measured, {"a": 100, "b": 100, "c": 100}, 90) == {"a": 22, "b": 30, "c": 38}
+    assert shares(measured, {"a": 200, "b": 100, "c": 100}, 120) == {"a": 48, "b": 32, "c": 40}
+    assert shares(measured, {"a": 1000, "b": 1000, "c": 1000}, 30) == {"a": 0, "b": 10, "c": 20}  # no more than 0.01
+    assert shares(dict.fromkeys("abc", 0.5), {"a": 10, "b": 20, "c": 30}, 30) == {"a": 5, "b": 10, "c": 15}
+    assert shares(measured, {"a": 10, "b": 20, "c": 30}, 60) == {"a": 10, "b": 20, "c": 30}
+    assert shares(measured, {"a": 10, "b": 20, "c": 30}, 0) == {"a": 0, "b": 0, "c": 0}
+
+
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (lambda: keras.layers.Conv2D(4, 3), (8, 8, 3)),
+        (lambda: keras.layers.Conv2D(4, 3, groups=2), (8, 8, 6)),
+        (lambda: keras.layers.DepthwiseConv2D(3), (8, 8, 3)),
+        (lambda: keras.layers.Conv1D(4, 3), (8, 3)),
+        (lambda: keras.layers.EinsumDense("abc,cde->abde", output_shape=(None, 2, 4)), (5, 3)),
+        (lambda: keras.layers.EinsumDense("abde,dec->abc", output_shape=(None, 4)), (5, 2, 3)),
+        (lambda: keras.layers.Conv2DTranspose(4, 3), (8, 8, 3)),
+    ],
+)
+def test_owl_weighs_each_weight_by_what_it_reads(layer, shape):
+    """With inputs of one channel's norm 0 the share is that of the weights that do not read it."""
+    model = keras.Sequential([keras.Input(shape), layer()], name="m")
+    (name,) = chosen(model)
+    model.set_weights([np.ones(w.shape) for w in model.get_weights()])
+    x = np.ones((2, *shape), "float32")
+    x[..., -1] = 0
+    measured = OWL(x, threshold=0.5).measure(model, chosen(model))
+    channels = shape[-1]
+    if len(shape) == 3 and "dec" in str(model.layers[0].get_config().get("equation")):
+        channels = 3
+    assert measured[name] == np.float32(1 - 1 / channels)
+
+
+def test_what_reads_something_else_is_measured_without_inputs():
+    model = keras.Sequential([keras.Input((3,), dtype="int32"), keras.layers.Embedding(5, 4), keras.layers.LSTM(4)])
+    rng = np.random.default_rng(0)
+    measured = OWL(rng.integers(0, 5, (6, 3)), threshold=2.0).measure(model, chosen(model))
+    for name, variable in chosen(model).items():
+        w = np.abs(weights.read(variable))
+        if "recurrent" in name or "embeddings" in name:
+            assert measured[name] == np.float32(np.mean(w > 2 * w.mean()))
+
+
+class Calls(MeasuredAllocation):
+    """By a number that is told, of which it is known how often it was measured."""
+
+    def __init__(self, by_weight=False):
+        self.by_weight, self.calls = by_weight, []
+
+    def measure(self, model, variables):
+        self.calls.append(list(variables))
+        return {name: np.float32(weights.read(v) ** 2) for name, v in variables.items()}
+
+    def shares(self, measured, sizes, budget):
+        sums = {name: float(measured[name].sum()) for name in sizes}
+        self.shapes = {name: measured[name].shape for name in sizes}
+        first, *_ = sizes
+        return {
+            name: budget - min(budget, sizes[first]) if name != first else min(budget, sizes[first]) for name in sums
+        }
+
+    def get_config(self):
+        return {"by_weight": self.by_weight}
+
+
+def test_the_model_is_measured_once_as_a_run_begins_and_counts_follow():
+    model = two_layers(np.ones((2, 2)), np.ones((2, 2)))
+    model.compile("adam", "mse")
+    how = Calls()
+    x = np.ones((8, 2), "float32")
+    model.fit(x, x, epochs=4, verbose=0, callbacks=[ka.ADMMPrune(0.25, allocation=how, path="cubic", verbose=0)])
+    assert how.calls == [["m/a/kernel", "m/b/kernel"]]
+    assert [np.count_nonzero(w) for w in model.get_weights()] == [4, 2]
+
+
+def test_scores_of_weights_are_summed_over_the_groups_of_a_structure():
+    model = two_layers([[1, 2], [3, 4]], np.ones((2, 2)))
+    how = Calls(by_weight=True)
+    target = ka.PruningTarget(0.5, allocation=how, structure="column").of(model, chosen(model))
+    target.sets(weights.views(chosen(model)), 1.0)
+    assert how.shapes["m/a/kernel"] == (2,)
+    assert np.allclose(target._scores()["m/a/kernel"], [5.0, 25.0])
+
+
+def test_an_allocation_that_measures_needs_a_model():
+    with pytest.raises(TypeError, match="Hand it to ADMMPrune"):
+        allocate(ARRAYS, 0.5, OWL(np.ones((2, 2))))
+    with pytest.raises(ValueError, match="must know the model, which it measures"):
+        ka.PruningTarget(0.5, allocation=OWL(np.ones((2, 2)))).sets(ARRAYS, 1.0)

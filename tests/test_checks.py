@@ -334,6 +334,11 @@ TABLE = {
         {"arrays": {"a": X}, "sparsity": 0.5},
         {"arrays": "arrays", "sparsity": "share", "how": "allocation", "min_keep": "count from 0"},
     ),
+    "allocation.OWL": (
+        ka.allocation.OWL,
+        {"data": X},
+        {"data": "data", "threshold": "positive", "spread": "positive", "batch_size": "count"},
+    ),
     "latency": (
         ka.latency,
         {"a": ..., "b": ..., "data": X},
@@ -519,7 +524,13 @@ NOT_CALLED |= {
     "constraints.as_set",
     "constraints.is_foreign",
 }
-NOT_CALLED |= {"constraints.Axes", "constraints.group_norms", "constraints.pattern", "constraints.says_sparsity"}
+NOT_CALLED |= {
+    "constraints.Axes",
+    "constraints.group_norms",
+    "constraints.group_sums",
+    "constraints.pattern",
+    "constraints.says_sparsity",
+}
 NOT_CALLED |= {"constraints.view"}
 NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.reached_by"}
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}

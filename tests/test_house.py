@@ -18,7 +18,6 @@ PACKAGE = Path(__file__).parent.parent / "keras_admm"
 # Each room's floor. A room may import its own floor where the table below says so, and any floor beneath it.
 FLOORS = {
     "constraints": 0,
-    "allocation": 0,
     "axes": 0,
     "names": 0,
     "schedules": 0,
@@ -32,6 +31,7 @@ FLOORS = {
     "macs": 1,
     "files": 1,
     "scoring": 1,
+    "allocation": 1,
     "lock": 1,
     "serialization": 1,
     "inference": 1,

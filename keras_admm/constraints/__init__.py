@@ -29,6 +29,7 @@ from keras_admm.constraints.named_levels import Binary as Binary
 from keras_admm.constraints.named_levels import PowersOfTwo as PowersOfTwo
 from keras_admm.constraints.named_levels import Ternary as Ternary
 from keras_admm.constraints.patterns import group_norms as group_norms
+from keras_admm.constraints.patterns import group_sums as group_sums
 from keras_admm.constraints.patterns import pattern as pattern
 from keras_admm.constraints.patterns import view as view
 from keras_admm.constraints.sparse import Sparse as Sparse

@@ -5,6 +5,8 @@ A new one is a new `Pattern`, a view of ten lines.
 
 import re
 
+import numpy as np
+
 from keras_admm import checks
 from keras_admm.axes import Axes
 from keras_admm.constraints.projection import largest
@@ -198,3 +200,8 @@ def view(structure, shape, axes=None):
 def group_norms(array, structure, axes=None):
     """The Euclidean norm of each group of a NumPy array, shaped as the groups lie; of single weights, the array."""
     return array if structure == "element" else view(structure, array.shape, axes).norms(array)
+
+
+def group_sums(scores, structure, axes=None):
+    """The sum of each group of an array of scores, none of it negative, shaped as the groups lie."""
+    return scores if structure == "element" else np.square(group_norms(np.sqrt(scores), structure, axes))

@@ -176,15 +176,19 @@ class Targets:
     def state(self):
         """All that `load` needs, a flat dict of NumPy arrays."""
         keys = attach.structural(self.variables)
-        duals = {f"u/{keys[name]}": u for name, u in self._duals.items()}
-        return {"sets": state.of_sets(self._fixed_sets, keys), **state.of_hold(self._hold, keys), **duals}
+        found = {f"u/{keys[name]}": u for name, u in self._duals.items()}
+        for i, step in enumerate(self.plan.steps):
+            found |= {f"measured/{i}/{keys[name]}": array for name, array in step.target.state().items()}
+        return {"sets": state.of_sets(self._fixed_sets, keys), **state.of_hold(self._hold, keys), **found}
 
     def load(self, saved):
         """Go on from a `state`."""
         keys = attach.structural(self.variables)
         self._fixed_sets = state.sets_from(saved["sets"], {key: name for name, key in keys.items()})
         state.into_hold(self._hold, saved, keys)
-        self._duals = {name: saved[f"u/{key}"] for name, key in keys.items() if f"u/{key}" in saved}
+        self._duals = _under("u", saved, keys)
+        for i, step in enumerate(self.plan.steps):
+            step.target.load(_under(f"measured/{i}", saved, keys))
 
     def _hold_zeros(self, arrays, sets, later):
         """Hold the zeros of weights that come to a set that keeps them in a later step only."""
@@ -223,3 +227,8 @@ class Targets:
         target = weights.view(self._hold.states[name].target)
         z = np.where(target == attach.UNCONSTRAINED, w, target + self._duals[name])
         return admm.ADMMState(z=np.where(target == attach.PRUNED, 0, z), u=self._duals[name])
+
+
+def _under(prefix, saved, keys):
+    """The arrays of a state that are saved under a prefix, by the names of weights."""
+    return {name: saved[f"{prefix}/{key}"] for name, key in keys.items() if f"{prefix}/{key}" in saved}

@@ -5,8 +5,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from keras_admm import checks, weights
-from keras_admm.allocation import check_how, check_min_keep, divide, starved
-from keras_admm.constraints import Sparse, Support, check_sparsity, group_norms, pattern, says_sparsity, view
+from keras_admm.allocation import MeasuredAllocation, check_how, check_min_keep, divide, starved
+from keras_admm.constraints import (
+    Sparse,
+    Support,
+    check_sparsity,
+    group_norms,
+    group_sums,
+    pattern,
+    says_sparsity,
+    view,
+)
 from keras_admm.plan.target import Target
 from keras_admm.schedules import check_path, tighten
 
@@ -58,9 +67,11 @@ class PruningTarget(Target):
         self.min_keep = check_min_keep(name, min_keep)
         self.structure = structure
         self.path = path
+        self._model, self._measured = None, {}
 
     def of(self, model, variables, layers=None, exclude=None):
         told = super().of(model, variables, layers, exclude)
+        told._model, told._measured = model, {}
         if pattern("PruningTarget", self.structure).ends_outputs:
             last = set(map(id, weights.last(model)))
             told.misfits |= {name: self._last(variable) for name, variable in variables.items() if id(variable) in last}
@@ -82,7 +93,8 @@ class PruningTarget(Target):
         sparsity = tighten(self.start, self.sparsity, fraction, self.path)
         groups = weights.Lazy(arrays, lambda n: self._groups(n, arrays[n]))
         sizes = {n: g.size for n, g in groups.items()}
-        counts = divide(groups, sizes, sparsity, how, self.min_keep)
+        looked_at = self._scores() if isinstance(how, MeasuredAllocation) else groups
+        counts = divide(looked_at, sizes, sparsity, how, self.min_keep)
         return {
             n: Sparse(1 - counts[n] / size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
             for n, size in sizes.items()
@@ -103,18 +115,39 @@ class PruningTarget(Target):
         See `allocate.starved`.
         """
         kept = {n: s.kept(arrays[n].shape) for n, s in sets.items() if isinstance(s, Sparse)}
-        if not isinstance(self.allocation, str) or not kept or self.fixed:
+        if not isinstance(self.allocation, (str, MeasuredAllocation)) or not kept or self.fixed:
             return {}
         counts, sizes = ({n: pair[i] for n, pair in kept.items()} for i in range(2))
         return {n: f"{counts[n]:,} of {sizes[n]:,}" for n in starved(counts, sizes, self.min_keep)}
+
+    def state(self):
+        return self._measured
+
+    def load(self, state):
+        self._measured = state
+
+    def _scores(self):
+        """What an allocation has measured of the model, as the run began."""
+        if not self._measured:
+            if self._model is None:
+                how = type(self.allocation).__name__
+                raise ValueError(
+                    f"PruningTarget: an allocation by {how} must know the model, which it measures. Received: a target "
+                    "that was asked for sets before it was told. Ask what of(model, variables) returns."
+                )
+            fitting = {name: variable for name, variable in self.wants.items() if name not in self.misfits}
+            self._measured = dict(self.allocation.measure(self._model, fitting))
+        if not self.allocation.by_weight:
+            return self._measured
+        return weights.Lazy(self._measured, lambda n: self._groups(n, self._measured[n], group_sums))
 
     def get_config(self):
         names = ("sparsity", "start", "allocation", "min_keep", "structure", "path")
         return {name: getattr(self, name) for name in names}
 
-    def _groups(self, name, array):
+    def _groups(self, name, array, of_each=group_norms):
         try:
-            return group_norms(array, self.structure, self.axes.get(name))
+            return of_each(array, self.structure, self.axes.get(name))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 

@@ -87,6 +87,13 @@ class Target(abc.ABC):
     def projected(self, sets):  # noqa: B027, nothing follows unless a subclass says so
         """What else of the model has to change once weights were projected on these sets: moving statistics."""
 
+    def state(self):
+        """What it has measured as the run began, a dict of weights' names to arrays, for `load` when it is resumed."""
+        return {}
+
+    def load(self, state):  # noqa: B027, nothing is measured unless a subclass says so
+        """Go on with a `state`, in the place of measuring anew."""
+
     def outcome(self):
         """What the model comes to, to be told before training, such as `"3,000 MACs to 1,500"`; None: see the sets."""
         return None

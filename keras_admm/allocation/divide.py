@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from keras_admm import checks
+from keras_admm.allocation.measured import MeasuredAllocation
 from keras_admm.constraints import check_sparsity, reached_by
 from keras_admm.names import idle, last_fitting
 
@@ -50,6 +51,11 @@ def allocate(arrays, sparsity, how="global", min_keep=1):
     {'a': 3, 'b': 2}
     """
     arrays = _arrays(arrays)
+    if isinstance(how, MeasuredAllocation):
+        raise TypeError(
+            f"allocate: `how` must be what the weights alone tell. Received: how={checks.shown(how)}, which measures a "
+            "model. Hand it to ADMMPrune(allocation=...)."
+        )
     check_how("allocate", how)
     check_min_keep("allocate", min_keep)
     sparsity = check_sparsity("allocate", sparsity)
@@ -57,7 +63,10 @@ def allocate(arrays, sparsity, how="global", min_keep=1):
 
 
 def divide(arrays, sizes, sparsity, how, min_keep):
-    """`allocate` of arguments that are known to be good; the arrays may be made anew at each look at one of them."""
+    """`allocate` of arguments that are known to be good; the arrays may be made anew at each look at one of them.
+
+    For a `MeasuredAllocation` they are what it has measured.
+    """
     least = {name: min(min_keep, size) for name, size in sizes.items()}
     if isinstance(how, Mapping):
         return _each(sizes, _by_pattern(list(sizes), how, sparsity), least)
@@ -72,7 +81,8 @@ def divide(arrays, sizes, sparsity, how, min_keep):
             f"leaves {budget} weights, fewer than min_keep={min_keep} for each of {len(sizes)} tensors. Lower the "
             "sparsity or min_keep."
         )
-    shares = {"global": _by_magnitude, "lamp": _by_lamp, "erk": _by_shape}[how]
+    named = {"global": _by_magnitude, "lamp": _by_lamp, "erk": _by_shape}
+    shares = how.shares if isinstance(how, MeasuredAllocation) else named[how]
     return _bounded(arrays, sizes, budget, least, shares)
 
 
@@ -123,12 +133,12 @@ def _bounded(arrays, sizes, budget, least, shares):
 
 
 def _by_magnitude(arrays, sizes, budget):
-    return _above_threshold(lambda name: np.abs(arrays[name]).ravel(), arrays, sizes, budget)
+    return above_threshold(lambda name: np.abs(arrays[name]).ravel(), arrays, sizes, budget)
 
 
 def _by_lamp(arrays, sizes, budget):
     scores = {name: _lamp_scores(arrays[name]) for name in sizes}
-    return _above_threshold(scores.get, scores, sizes, budget)
+    return above_threshold(scores.get, scores, sizes, budget)
 
 
 def _lamp_scores(array):
@@ -138,7 +148,7 @@ def _lamp_scores(array):
     return np.divide(squares, sums, out=np.zeros_like(squares), where=sums > 0)
 
 
-def _above_threshold(scores, arrays, sizes, budget):
+def above_threshold(scores, arrays, sizes, budget):
     """How many of the `budget` largest scores each tensor holds; between equal ones the earlier tensor's stay.
 
     Args:
@@ -172,11 +182,11 @@ def _by_shape(arrays, sizes, budget):
         scale = (budget - sum(full.values())) / max(sum(rest.values()), 1e-12)
         over = {name: sizes[name] for name, s in rest.items() if scale * s > sizes[name]}
         if not over:
-            return _rounded({**full, **{name: scale * s for name, s in rest.items()}}, budget, sizes)
+            return rounded({**full, **{name: scale * s for name, s in rest.items()}}, budget, sizes)
         full.update(over)
 
 
-def _rounded(shares, budget, sizes):
+def rounded(shares, budget, sizes):
     """Whole numbers of the same sum, by largest remainder."""
     counts = {name: min(math.floor(s), sizes[name]) for name, s in shares.items()}
     by_remainder = sorted(shares, key=lambda name: counts[name] - shares[name])
@@ -216,10 +226,12 @@ def check_how(name, how):
         for pattern, sparsity in how.items():
             checks.text(name, "allocation", pattern)
             check_sparsity(f"{name}, pattern {pattern!r}", sparsity)
+    elif isinstance(how, MeasuredAllocation):
+        return
     elif callable(how):
         checks.takes(name, "allocation", how, 2, "a callable of (arrays, sparsity)")
     elif not isinstance(how, str) or how not in HOW:
-        must = f"one of {', '.join(map(repr, HOW))}, a mapping of name patterns to sparsities, or a callable"
+        must = f"one of {', '.join(map(repr, HOW))}, a mapping of name patterns to sparsities, a callable, or an object"
         raise ValueError(checks.refused(name, "allocation", must, how, "Use 'global' for one threshold over all."))
 
 
