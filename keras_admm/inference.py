@@ -49,6 +49,18 @@ def compiled(function):
     return torch.no_grad()(function)
 
 
+def batches(data, size):
+    """Yields the batches of an array, or of a structure of arrays of one length, as tensors.
+
+    Example:
+
+    >>> [tuple(batch.shape) for batch in batches(np.zeros((5, 2)), 2)]
+    [(2, 2), (2, 2), (1, 2)]
+    """
+    for start in range(0, len(keras.tree.flatten(data)[0]), size):
+        yield keras.tree.map_structure(lambda x, start=start: ops.convert_to_tensor(x[start : start + size]), data)
+
+
 @contextlib.contextmanager
 def unchanged(model):
     """Gives every variable that a model holds its value back, whatever is done to it, and however that ends.

@@ -8,7 +8,7 @@ import pytest
 
 import keras_admm as ka
 from keras_admm import weights
-from keras_admm.allocation import OWL, MeasuredAllocation, allocate, divide, starved
+from keras_admm.allocation import OWL, MeasuredAllocation, Saliency, allocate, divide, starved
 from keras_admm.constraints.magnitudes import reached_by
 from keras_admm.weights import Lazy
 
@@ -214,6 +214,55 @@ def test_what_reads_something_else_is_measured_without_inputs():
         w = np.abs(weights.read(variable))
         if "recurrent" in name or "embeddings" in name:
             assert measured[name] == np.float32(np.mean(w > 2 * w.mean()))
+
+
+@pytest.mark.every_backend
+def test_saliency_by_hand():
+    """y = x1 + 2 x2: gradients by weights: of y^2 at x = (1, 1) (6, 6), of (y - 3)^2 at (1, 0) (-4, 0)."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False, name="a")], name="m")
+    model.set_weights([np.float32([[1], [2]])])
+    data = np.float32([[1, 1], [1, 0]]), np.float32([[0], [3]])
+    for size, scores in ((1, [6 + 4, 12]), (2, [1, 6])):
+        measured = Saliency(data, "mse", batch_size=size).measure(model, chosen(model))
+        assert np.allclose(measured["m/a/kernel"][:, 0], scores)
+        assert measured["m/a/kernel"].dtype == "float32"
+
+
+def test_saliency_divides_by_one_threshold():
+    measured = {"a": np.float32([[9, 1], [2, 3]]), "b": np.float32([4, 5, 0.5])}
+    shares = Saliency((np.ones((2, 1)), np.ones((2, 1))), "mse").shares
+    assert [shares(measured, {"a": 4, "b": 3}, k) for k in (1, 3, 4)] == [
+        {"a": 1, "b": 0},
+        {"a": 1, "b": 2},
+        {"a": 2, "b": 2},
+    ]
+
+
+@pytest.mark.every_backend
+def test_saliency_leaves_the_model_and_a_tensor_that_the_loss_does_not_feel_has_none():
+    inputs = keras.Input((3,))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(4, name="a")(inputs))
+    outputs = [keras.layers.Dense(2, name="b")(x), keras.layers.Dense(2, name="c")(x)]
+    model = keras.Model(inputs, outputs, name="m")
+    before = model.get_weights()
+    data = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")
+
+    def first(y_true, y_pred):
+        return keras.ops.mean((y_true - y_pred[0]) ** 2, axis=-1)
+
+    measured = Saliency(data, first).measure(model, chosen(model))
+    assert not measured["c/kernel"].any() and measured["b/kernel"].any() and measured["a/kernel"].any()
+    assert measured["c/kernel"].shape == (4, 2)
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    with pytest.raises(ValueError, match="must be finite. Received: NaN or infinity at"):
+        Saliency((data[0] * np.nan, data[1]), first).measure(model, chosen(model))
+
+
+def test_saliency_is_of_keras_3():
+    tf_keras = pytest.importorskip("tf_keras")
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,))])
+    with pytest.raises(ValueError, match="must be a model of Keras 3"):
+        Saliency((np.ones((2, 3)), np.ones((2, 2))), "mse").measure(model, weights.select(model))
 
 
 class Calls(MeasuredAllocation):

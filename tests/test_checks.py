@@ -339,6 +339,11 @@ TABLE = {
         {"data": X},
         {"data": "data", "threshold": "positive", "spread": "positive", "batch_size": "count"},
     ),
+    "allocation.Saliency": (
+        ka.allocation.Saliency,
+        {"data": (X, X[:, :3]), "loss": "mse"},
+        {"data": "pair", "loss": "choice or None", "batch_size": "count"},
+    ),
     "latency": (
         ka.latency,
         {"a": ..., "b": ..., "data": X},

@@ -7,3 +7,4 @@ from keras_admm.allocation.divide import divide as divide
 from keras_admm.allocation.divide import starved as starved
 from keras_admm.allocation.measured import MeasuredAllocation as MeasuredAllocation
 from keras_admm.allocation.owl import OWL as OWL
+from keras_admm.allocation.saliency import Saliency as Saliency

@@ -89,7 +89,7 @@ def _input_norms(model, variables, data, batch_size):
             squares[name] = squares.get(name, 0.0) + found
 
     with graph.observe(list({id(layer): layer for layer in readers.values()}.values()), note):
-        for batch in _batches(data, batch_size):
+        for batch in inference.batches(data, batch_size):
             inference.call(model, batch)
     return {name: np.sqrt(squares.get(name, 1.0)) for name in variables}
 
@@ -118,9 +118,3 @@ def _squares(call, axes, shape):
         return np.float64(1)
     sums = x.reshape(-1, x.shape[-1] // sizes[0], sizes[0]).sum(axis=0)  # a group of channels for each of the outputs
     return np.repeat(sums.T, shape[-1] // len(sums), axis=1)
-
-
-def _batches(data, size):
-    count = len(keras.tree.flatten(data)[0])
-    for start in range(0, count, size):
-        yield keras.tree.map_structure(lambda x, start=start: ops.convert_to_tensor(x[start : start + size]), data)

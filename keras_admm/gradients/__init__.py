@@ -1,4 +1,5 @@
 """Gradients of a model's outputs with respect to its inputs, on every backend."""
 
+from keras_admm.gradients import autodiff as autodiff
 from keras_admm.gradients.gradient import Gradient as Gradient
 from keras_admm.gradients.inputs import Inputs as Inputs
