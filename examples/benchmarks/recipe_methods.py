@@ -1,4 +1,5 @@
-"""The methods of `recipes.py`: ours, gradual magnitude pruning in plain Keras, and TFMOT's pruning in tf_keras."""
+"""The methods of `recipes.py`: ours, gradual magnitude pruning in plain Keras, PQuantML's in its own layers, and TFMOT's
+in tf_keras."""
 
 from dataclasses import dataclass
 
@@ -144,6 +145,30 @@ def tfmot(job, sparsities):
     return job.task.compiled(pruning.strip_pruning(model), tf_keras)
 
 
+def pquantml(job):
+    """PQuantML's pruning by its PDP, whose soft masks follow one sparsity in steps of an epoch; no quantization.
+
+    Its `epsilon`, the share of the sparsity that is reached with each epoch, is set so that all of it is.
+    Reference: Cho, Adya and Naik, "PDP: Parameter-free Differentiable Pruning is All You Need", arXiv:2305.11203.
+    """
+    from pquant import PQConfig, add_compression_layers
+    from pquant.core.keras.train import PQuantCallback
+    from pquant.core.utils import get_default_config
+
+    config = get_default_config("pdp")
+    epochs = max(1, int(SHARE * job.task.epochs))
+    config["pruning_parameters"] |= {"sparsity": job.sparsity, "epsilon": 1 / epochs}
+    config["quantization_parameters"]["enable_quantization"] = False
+    lengths = {"pretraining_epochs": 0, "epochs": epochs, "fine_tuning_epochs": job.task.epochs - epochs}
+    config["training_parameters"] |= lengths
+    config = PQConfig.load_from_config(config)
+    dense = job.dense()
+    # As a functional model, for it takes the first layer of a sequential one for the input, and leaves it as it is.
+    model = add_compression_layers(keras.Model(dense.inputs, dense.outputs), config)
+    model = job.fit(model, PQuantCallback(config, log_ebops=False, log_keep_ratio=False))
+    return job.task.compiled(model)
+
+
 def kernels(model):
     """The variables that are pruned, by everybody: kernels and embeddings, of Keras or tf_keras."""
     return ka.weights.select(model, None, None)
@@ -182,6 +207,7 @@ METHODS = {
     "ours, papers' recipe": lambda job: ours(job, recipe="paper"),
     "ours, geometric": geometric,
     "gradual magnitude": gradual,
+    "pquantml, pdp": pquantml,
     "tfmot, uniform": tfmot_uniform,
     "tfmot, erk": tfmot_erk,
     "tfmot, our counts": tfmot_ours,
