@@ -1,7 +1,7 @@
 """OLMP on MNIST, no ratio chosen by hand: `python examples/mnist_olmp.py --data DATA --cache CACHE`.
 
-LeNet-300-100 and LeNet-5 in 30,000 training steps of 64 images, as in the paper (Li et al., IJCAI 2018): half of them
-with searches, then masked training. 6,000 training images are for validation: the searches look at 1,000 of them,
+LeNet-300-100 and LeNet-5 in 30,000 training steps of 64 images, as in the paper (Li et al., IJCAI 2018), each moved by
+up to one pixel: half of the steps with searches, then masked training. 6,000 training images are for validation: the searches look at 1,000 of them,
 drawn anew for each. Weights and biases are counted. Each row that is done is appended to `--results`; what is there
 already is not run again, and `--table` prints what is there. Nothing is chosen by the test set.
 """
@@ -42,35 +42,17 @@ def score(model, pair):
     return round(100 * model.evaluate(*pair, batch_size=1000, verbose=0)[1], 3)
 
 
-class Batches(keras.utils.PyDataset):
-    """So many batches in an order that the seed alone tells, every image once before any comes again."""
-
-    def __init__(self, pair, count, seed):
-        super().__init__()
-        self._pair, self._count = pair, count
-        self._rng, self._order = np.random.default_rng(seed), np.empty(0, int)
-
-    def __len__(self):
-        return self._count
-
-    def __getitem__(self, index):
-        if len(self._order) < BATCH:
-            self._order = np.concatenate([self._order, self._rng.permutation(len(self._pair[0]))])
-        chosen, self._order = self._order[:BATCH], self._order[BATCH:]
-        return tuple(part[chosen] for part in self._pair)
-
-
 def dense(args, network, seed, train):
     """The dense network of a seed, from the cache, or trained and put there; the L1 readies it for thinning."""
     path = Path(args.cache or ".") / f"olmp_{network}_{seed}.npz"
     keras.utils.set_random_seed(seed)
-    steps = args.dense_epochs * len(train[0]) // BATCH
-    model = compiled(NETWORKS[network](L1), steps)
+    batches = data.Shifted(*train, BATCH, 1, seed)
+    model = compiled(NETWORKS[network](L1), args.dense_epochs * len(batches))
     if args.cache and path.exists():
         with np.load(path) as file:
             model.set_weights([file[name] for name in file.files])
         return model
-    model.fit(Batches(train, steps, seed), shuffle=False, verbose=0)
+    model.fit(batches, epochs=args.dense_epochs, verbose=0)
     if args.cache:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, *model.get_weights())
@@ -102,21 +84,20 @@ class Measurement:
         train, validation, test = self._images(seed)
         model = dense(self._args, network, seed, train)
         before = score(model, validation), score(model, test)
-        model = compiled(model, steps)
-        epochs = 30
+        batches = data.Shifted(*train, BATCH, 1, 100 + seed)
+        epochs = max(1, steps // len(batches))
+        model = compiled(model, epochs * len(batches))
         prune = ka.OLMP(
             delta,
             validation_data=validation,
             batch_size=1000,
             search_every=max(1, steps // 60),
-            evaluations=100,
             method=self._args.method,
             seed=seed,
             verbose=0,
         )
         began = time.time()
-        batches = Batches(train, steps // epochs, seed)
-        model.fit(batches, shuffle=False, epochs=epochs, verbose=0, callbacks=[prune, Clock(prune)])
+        model.fit(batches, epochs=epochs, verbose=0, callbacks=[prune, Clock(prune)])
         kept, size = sum(prune.counts.values()), model.count_params()
         last = prune.searches[-1]
         return {

@@ -96,6 +96,22 @@ def test_a_weight_is_off_below_and_on_above_the_threshold_by_hand():
 
 
 @pytest.mark.every_backend
+def test_a_weight_that_is_off_fades():
+    """Threshold 1, a quarter with each step: 0.8 is worth 0.6 after one, and 1.16 after another that adds 0.71."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mse")
+    held = hold(model)
+    (name,) = held.rules
+    held.set_rules({name: attach.Spliced(fade=0.25)})
+    rule, state = held.rules[name], held.states[name]
+    rule.set_threshold(1.0)
+    for change, worth, on in ([0.8, 2.0], 0.8, 0.0), ([0.0, 2.0], 0.6, 0.0), ([0.71, 2.0], 0.0, 1.16):
+        w = ops.convert_to_numpy(rule.after_update(ops.convert_to_tensor(np.float32(change)[:, None])))
+        assert np.allclose(weights.view(state.target)[:, 0], [worth, 0.0]) and np.allclose(w[:, 0], [on, 2.0])
+    held.release()
+
+
+@pytest.mark.every_backend
 def test_a_zero_is_trained_by_the_gradient_at_the_masked_weights():
     """Least squares by SGD: the off weight moves by the gradient of the network without it."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -264,7 +280,7 @@ def test_a_search_changes_nothing_of_the_training_state():
     model.compile("adam", LOSS, metrics=["accuracy"], jit_compile=BACKEND == "jax")
     model.fit(X, Y, verbose=0)
     run = SplicedPruning("me", model, (None, None), "accuracy", NCS, {})
-    run.attach(100)
+    run.attach(100, 10)
     before = [np.array(ops.convert_to_numpy(v)) for v in [*model.variables, *model.optimizer.variables]]
     found = run.search((X, Y), -1.0, 0, np.random.default_rng(0), 20)
     after = [np.array(ops.convert_to_numpy(v)) for v in [*model.variables, *model.optimizer.variables]]
@@ -279,7 +295,7 @@ def test_each_mask_costs_one_forward_pass():
     calls = []
     model = trained(epochs=1)
     run = SplicedPruning("me", model, (None, None), "accuracy", NCS, {})
-    run.attach(100)
+    run.attach(100, 10)
     found = run.search((X, Y), 0.2, 0, np.random.default_rng(0), 60, lambda: calls.append(1))
     assert len(calls) == found.scored <= 60
     run.release()

@@ -14,14 +14,18 @@ class Spliced(Holding):
     """Weights at or below 0.9 of a threshold become zero, and come back above 1.1 of it: what they are worth is trained
     on behind the zero, by the gradient that the loss has at the masked weights.
 
-    The target keeps what a weight that is off is worth, and is 0 where it is on. With `decay`, masks are looked at more
+    The target keeps what a weight that is off is worth, and is 0 where it is on. What is off fades. With `decay`, masks are looked at more
     and more seldom, in a share of `1 / (1 + decay * steps)` of the steps.
 
     Args:
         decay: float >= 0.
+        fade: float in `[0, 1)`, by what share a weight that is off comes nearer to 0 with each step. Without it an
+            optimizer that divides by the size of the gradients, as Adam does, carries weights which the loss hardly
+            feels across the threshold, one after the other.
     """
 
     decay: float = 0.0
+    fade: float = 0.0
 
     # By what a magnitude is multiplied before it is compared with the threshold: of a weight that is off, and one that
     # is on. In between a weight stays what it is, so that none comes and goes with every step.
@@ -47,7 +51,7 @@ class Spliced(Holding):
         target, steps = self.assigned
         behind, threshold = ops.convert_to_tensor(target), ops.convert_to_tensor(self.state.own["threshold"])
         off = ops.not_equal(behind, 0.0)
-        trained = ops.cast(w, "float32") + behind
+        trained = ops.cast(w, "float32") + behind * np.float32(1 - self.fade)
         size = ops.abs(trained) * ops.where(off, *self.SCALES)
         on = ops.where(self._due(steps, threshold), size > threshold, ops.logical_not(off))
         target.assign(ops.where(on, 0.0, trained))

@@ -13,6 +13,8 @@ from keras_admm.callbacks.step_count import StepCount
 from keras_admm.engine import SplicedPruning
 
 MASKS = 200
+# Where the model is from search to search: points near where the thresholds are say more than points anywhere.
+SETTINGS = {search.NCS: {"spread": False, "sigma": 0.03}}
 
 
 class OLMP(Callback):
@@ -21,8 +23,8 @@ class OLMP(Callback):
     Optimization based Layer-wise Magnitude-based Pruning. Every `search_every` training steps it solves
     `min (weights left) subject to score >= score of the dense model - delta` over one threshold for each layer,
     `t = max(mu + c * sigma, 0)`, by a search that tries masks on validation data. In between weights go to zero below
-    0.9 of the threshold and come back above 1.1 of it, for they train on behind the zero; so what a search has cost is
-    won back before the next. From `stop_at` on the masks are held and what is left is trained.
+    0.9 of the threshold and come back above 1.1 of it, for they train on behind the zero, where they fade by half from
+    one search to the next; so what a search has cost is won back before the next. From `stop_at` on the masks are held and what is left is trained.
 
     Args:
         delta: float >= 0, how much lower than that of the dense model the score may be right after a search, in the
@@ -40,7 +42,7 @@ class OLMP(Callback):
         layers: what to prune, with its biases; see `keras_admm.ADMM`.
         exclude: what to leave out.
         verbose: `"auto"`, as `fit` has it; 0: nothing is printed; 1: a progress bar and a line for each search.
-        **settings: of the search; see `keras_admm.search.NCS`.
+        **settings: of the search; see `keras_admm.search.NCS`, here with `spread=False, sigma=0.03`.
 
     Attributes:
         searches: list of dicts, one for each search: `"step"`, `"score"` and `"left"` (of what was found), `"least"`,
@@ -101,8 +103,8 @@ class OLMP(Callback):
         self.layers = weights.check_choice("OLMP", "layers", layers)
         self.exclude = weights.check_choice("OLMP", "exclude", exclude)
         self.verbose = checked_verbosity("OLMP", verbose)
-        self.settings = settings
-        self.method([0.5, 1.5], (0, 2), self.evaluations, **settings)  # raises what is wrong with them
+        self.settings = SETTINGS.get(self.method, {}) | settings
+        self.method([0.5, 1.5], (0, 2), self.evaluations, **self.settings)  # raises what is wrong with them
         self.searches, self.counts = [], {}
 
     def on_train_begin(self, logs=None):
@@ -116,7 +118,7 @@ class OLMP(Callback):
         self.searches, self.counts = [], {}
         callbacks = attach.running_callbacks()
         self._judges = attach.Judges(callbacks.callbacks, lambda: self._masked)
-        self._run.attach(self._stop)
+        self._run.attach(self._stop, self._every)
         self._run.release_with(callbacks, self.end)
         callbacks.callbacks += [StepCount(self), PhaseChange(self)]
         attach.tell_of_batches(callbacks)

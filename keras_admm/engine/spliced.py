@@ -59,15 +59,18 @@ class SplicedPruning:
         self._score = scoring.Score(name, model, metric, self.variables, self._masked)
         self._hold = None
 
-    def attach(self, steps):
+    def attach(self, steps, every):
         """Attach to the model, with every weight on.
 
         Args:
             steps: int, training steps until the masks are held.
+            every: int, training steps between two searches, in which what is off loses about half of its worth.
         """
         self._hold = attach.Hold(self.model, self.variables, self.optimizers)
         self._decay = {layer: self._rarer(names) / steps for layer, names in self._layers.items()}
-        self._hold.set_rules({name: attach.Spliced(self._decay[self._layer_of[name]]) for name in self.variables})
+        decays = {name: self._decay[self._layer_of[name]] for name in self.variables}
+        fade = -math.expm1(-math.log(2) / every)
+        self._hold.set_rules({name: attach.Spliced(decay, fade) for name, decay in decays.items()})
         for rule in self._hold.rules.values():
             rule.set_threshold(None)
         self.target.begin(weights.views(self.variables))
