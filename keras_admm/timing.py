@@ -35,11 +35,12 @@ class Latency(NamedTuple):
 
     def __str__(self):
         low, high = self.quartiles
-        a, b = (1000 * m for m in self.medians)
+        unit, scale = ("ms", 1e3) if min(self.medians) >= 1e-4 else ("us", 1e6)
+        a, b = (scale * m for m in self.medians)
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         told = (
-            f"b is {self.ratio:.2f}x as fast as a (quartiles {low:.2f}..{high:.2f}; medians {a:.3f} and {b:.3f} ms; "
-            f"{self.runs} pairs of runs in turn, {threads})"
+            f"b is {self.ratio:.2f}x as fast as a (quartiles {low:.2f}..{high:.2f}; "
+            f"medians {a:.3f} and {b:.3f} {unit}; {self.runs} pairs of runs in turn, {threads})"
         )
         return f"{told}. {self.limits}" if self.limits else told
 

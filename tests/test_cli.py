@@ -68,6 +68,53 @@ def test_prune_zeroes_the_smallest(tmp_path, capsys, allocation, kept):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.keras", "pruned.keras"]
 
 
+def test_numbers_as_json(saved, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.ones((3, 4), "float32"))
+    for words in (
+        ["prune", saved, "--sparsity=.5", "-o", tmp_path / "pruned.keras"],
+        ["pack", saved, "-o", tmp_path / "small.kadmm"],
+        ["latency", saved, tmp_path / "small.kadmm", f"--data={tmp_path / 'x.npy'}"],
+    ):
+        assert run(*words, "--json") == 0
+        assert json.loads(capsys.readouterr().out)
+
+
+def test_pack_and_unpack(saved, tmp_path, capsys):
+    packed, back = tmp_path / "model.kadmm", tmp_path / "back.keras"
+    assert run("pack", saved, "-o", packed) == 0
+    assert f"-> {packed.stat().st_size:,} bytes" in capsys.readouterr().out
+    assert run("unpack", packed, "-o", back) == 0
+    for a, b in zip(files.load_model(saved).weights, keras.models.load_model(back).weights, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_a_packed_file_is_a_model_of_every_command(saved, tmp_path, capsys):
+    packed = tmp_path / "model.kadmm"
+    assert run("pack", saved, "-o", packed) == 0
+    np.save(tmp_path / "x.npy", np.ones((3, 4), "float32"))
+    capsys.readouterr()
+    assert run("report", packed) == 0
+    assert f"{ka.report(files.load_model(saved))}".splitlines()[-2:] == capsys.readouterr().out.splitlines()[-2:]
+    assert run("prune", packed, "--sparsity=.5", "-o", tmp_path / "pruned.keras") == 0
+    with pytest.warns(UserWarning, match="no channel is dead"):
+        assert run("shrink", packed, "-o", tmp_path / "small.keras") == 0
+    assert run("latency", packed, saved, f"--data={tmp_path / 'x.npy'}") == 0
+
+
+def test_shrink_takes_out_what_is_dead(tmp_path, capsys):
+    model = small()
+    weights.write(model.layers[0].kernel, np.ones((4, 5)) * [1, 0, 1, 1, 0])
+    model.save(tmp_path / "model.keras")
+    assert run("shrink", tmp_path / "model.keras", "-o", tmp_path / "small.keras") == 0
+    assert "30 -> 18 weights" in capsys.readouterr().out
+    assert run("shrink", tmp_path / "model.keras", "--json", "-o", tmp_path / "small.keras") == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert (counts["before"]["weights"], counts["after"]["weights"]) == (30, 18)
+    assert keras.models.load_model(tmp_path / "small.keras").layers[0].units == 3
+    assert run("shrink", tmp_path / "model.keras", "--round-to=4", "-o", tmp_path / "four.keras") == 0
+    assert keras.models.load_model(tmp_path / "four.keras").layers[0].units == 4
+
+
 def test_prune_leaves_what_is_excluded(saved, tmp_path):
     assert run("prune", saved, "--sparsity=.5", "--exclude=b", "-o", tmp_path / "out.keras") == 0
     assert [row.kept for row in ka.report(keras.models.load_model(tmp_path / "out.keras")).rows] == [10, 10]
@@ -233,7 +280,14 @@ def test_a_foreign_file_gets_a_sentence(make, sentence, tmp_path, capsys):
         (["export", "MODEL", "--to=savedmodel", "--quantize=int8", "-o", "out"], 2, "--to=litert"),
         (["export", "MODEL", "--to=savedmodel", "-o", "."], 1, "Received: a folder that"),
         (["export", "MODEL", "--to=litert", "--data=none.npy", "-o", "out"], 1, "none.npy"),
+        (["export", "MODEL", "--to=litert", "--quantize=int8", "-o", "out"], 2, "--quantize=int8 needs --data"),
+        (["export", "MODEL", "--to=litert", "--quantize=int9", "-o", "out"], 2, "int9"),
         (["latency", "MODEL", "MODEL"], 2, "--data"),
+        (["latency", "MODEL", "MODEL", "--data=x.npy", "--threads=0"], 2, "must be an integer >= 1. Received: 0"),
+        (["pack", "MODEL", "-o", "out.keras"], 2, "must end in .kadmm"),
+        (["pack", "MODEL", "-o", "MODEL"], 2, "must not be the input"),
+        (["unpack", "MODEL", "-o", "out.keras"], 2, "must be a .kadmm file"),
+        (["report", "none.kadmm"], 1, "none.kadmm"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_written(words, code, sentence, saved, tmp_path, monkeypatch, capsys):
@@ -264,6 +318,49 @@ def test_data_is_read_by_name(tmp_path):
     assert files.load_array(f"{tmp_path}/one.npz").shape == (4,)
 
 
+def test_the_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"keras-admm {ka.__version__}\n"
+
+
+def test_options_are_named_as_typed(saved, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.ones((3, 7), "float32"))
+    data = f"--data={tmp_path / 'x.npy'}"
+    assert run("export", saved, "--to=litert", "--quantize=int8", data, "-o", tmp_path / "out.tflite") == 1
+    told = capsys.readouterr().err
+    assert "--data" in told and "representative_data" not in told
+
+
+def test_what_takes_long_is_told_on_standard_error(saved, capsys, monkeypatch):
+    assert run("report", saved) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("keras_admm.cli.commands.SILENT", 0.0)
+    assert run("report", saved) == 0
+    assert f"keras-admm: opening {saved} ..." in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_error(saved):
+    """As `keras-admm report model.keras | head -0` has it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        told = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys; from keras_admm.cli import main; sys.exit(main(['report', sys.argv[1]]))",
+                saved,
+            ],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(ka.__file__).parent.parent)},
+        )
+    finally:
+        os.close(writer)
+    assert told.returncode == 0 and "Broken pipe" not in told.stderr and "Traceback" not in told.stderr
+
+
 @pytest.mark.parametrize("words", [["--help"], ["report", "--help"], ["prune", "--help"], ["export", "--help"]])
 def test_help(words, capsys):
     assert run(*words) == 0
@@ -271,7 +368,10 @@ def test_help(words, capsys):
     assert told.startswith("usage: keras-admm")
     assert max(map(len, told.splitlines())) <= 120
     if words == ["--help"]:
-        assert all(f"keras-admm {command} " in told for command in ("report", "prune", "export", "latency"))
+        assert all(
+            f"\n  {command} " in told
+            for command in ("report", "prune", "shrink", "pack", "unpack", "export", "latency")
+        )
 
 
 def test_as_a_module(saved, monkeypatch, capsys):

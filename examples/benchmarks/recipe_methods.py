@@ -1,4 +1,4 @@
-"""The methods of `recipes.py`: ours, gradual magnitude pruning in plain Keras, PQuantML's in its own layers, and TFMOT's
+"""The methods of `recipes.py`: ours, gradual magnitude pruning in plain Keras, PQuantML's in layers of its own, TFMOT's
 in tf_keras."""
 
 from dataclasses import dataclass

@@ -14,8 +14,8 @@ class Spliced(Holding):
     """Weights at or below 0.9 of a threshold become zero, and come back above 1.1 of it: what they are worth is trained
     on behind the zero, by the gradient that the loss has at the masked weights.
 
-    The target keeps what a weight that is off is worth, and is 0 where it is on. What is off fades. With `decay`, masks are looked at more
-    and more seldom, in a share of `1 / (1 + decay * steps)` of the steps.
+    The target keeps what a weight that is off is worth, which fades, and is 0 where it is on. With `decay`, masks are
+    looked at more and more seldom, in a share of `1 / (1 + decay * steps)` of the steps.
 
     Args:
         decay: float >= 0.

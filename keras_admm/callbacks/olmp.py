@@ -24,7 +24,8 @@ class OLMP(Callback):
     `min (weights left) subject to score >= score of the dense model - delta` over one threshold for each layer,
     `t = max(mu + c * sigma, 0)`, by a search that tries masks on validation data. In between weights go to zero below
     0.9 of the threshold and come back above 1.1 of it, for they train on behind the zero, where they fade by half from
-    one search to the next; so what a search has cost is won back before the next. From `stop_at` on the masks are held and what is left is trained.
+    one search to the next; so what a search has cost is won back before the next. From `stop_at` on the masks are held
+    and what is left is trained.
 
     Args:
         delta: float >= 0, how much lower than that of the dense model the score may be right after a search, in the

@@ -10,6 +10,8 @@ from keras_admm import checks, files, serialization, weights
 from keras_admm.packed import assets, build, codec, state, trial
 from keras_admm.packed.codec import architecture
 
+TAKEN = (".keras", ".h5", ".hdf5", ".tflite", ".npz", ".json")
+
 
 class TensorSize(NamedTuple):
     """Where the bytes of one tensor went.
@@ -61,7 +63,7 @@ def save(model, path):
 
     Args:
         model: a built model of Keras 3, of any kind that Keras itself can save.
-        path: of the file; its ending is free, `.kadmm` is usual.
+        path: of the file; `.kadmm` is usual, those of other formats (`.keras`, `.h5`, `.tflite`) are refused.
 
     Before anything is written the model is made again from its description, which takes its weights' memory once
     more: what could not be loaded is not saved.
@@ -69,7 +71,7 @@ def save(model, path):
     Raises:
         ValueError: for an unbuilt model or one of tf_keras, a dtype that the format does not know, a model that
             does not come back from its description with the same weights, shared by the same layers (the first
-            layer that differs is named), or a path that cannot be written.
+            layer that differs is named), or a path that cannot be written or ends as another format's do.
 
     Example:
         >>> import os, tempfile, keras, keras_admm as ka
@@ -79,6 +81,7 @@ def save(model, path):
         >>> ka.load(path).layers[0].units
         2
     """
+    _check_ending(path)
     files.check_place(path)
     data, _ = pack(model)
     trial.check(model, data)
@@ -189,6 +192,15 @@ def _bytes(path):
         raise codec.PackedFileError(
             f"{path}: the packed file must be there to be read. Received: {error.strerror}. Look for a typing error."
         ) from error
+
+
+def _check_ending(path):
+    ending = Path(checks.path("save", "path", path)).suffix.lower()
+    if ending in TAKEN:
+        raise ValueError(
+            f"save: a packed file must not end in {ending}, by which other programs know files of another format. "
+            f"Received: {str(path)!r}. Choose an ending such as .kadmm; model.save writes .keras."
+        )
 
 
 def _check(model):

@@ -1,0 +1,46 @@
+"""The command line: `keras-admm` and `python -m keras_admm`, commands on models in files."""
+
+import os
+import sys
+
+from keras_admm.cli.parser import UsageError, parser
+
+# What the package calls its arguments, and what was typed.
+TYPED = {"representative_data=": "--data=", "representative_data": "--data"}
+
+
+def main(argv=None):
+    """Runs one command.
+
+    Args:
+        argv: list of str, the words after the program's name; by default those of this process.
+
+    Returns:
+        int, the exit code: 0 done, 1 failed. Wrong usage leaves by `SystemExit` with code 2, as argparse does. A pipe
+        that its reader has closed is no failure.
+
+    Example:
+
+    ```
+    main(["report", "model.keras", "--markdown"])
+    ```
+    """
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except UsageError as error:
+        args.parser.error(str(error))
+    except BrokenPipeError:
+        # What is still buffered would raise once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        print(f"keras-admm: {_as_typed(str(error))}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _as_typed(sentence):
+    for name, option in TYPED.items():
+        sentence = sentence.replace(name, option)
+    return sentence

@@ -1,0 +1,193 @@
+"""What the commands do; each loads what it needs when it runs, so that `--help` is there at once."""
+
+import contextlib
+import json
+import sys
+import threading
+from pathlib import Path
+
+CALIBRATION = 500  # samples: more change the ranges little and take long
+SILENT = 2.0  # seconds after which it is said what takes so long
+PACKED = ".kadmm"
+
+
+class UsageError(ValueError):
+    """What is wrong with the command line, not with the work."""
+
+
+def version():
+    """The program's name and version."""
+    import keras_admm
+
+    return f"keras-admm {keras_admm.__version__}"
+
+
+def report(args):
+    from keras_admm import reporting
+    from keras_admm.files import check_place
+
+    if args.html:
+        check_place(args.html)
+    model = _opened(args.model)
+    with _told("counting what each layer kept"):
+        counted = reporting.report(model)
+        if args.html:
+            counted.to_html(args.html)
+    _print(args, counted.to_dict, lambda: counted.to_markdown() if args.markdown else counted)
+
+
+def prune(args):
+    from keras_admm import reporting
+    from keras_admm.engine import Engine
+    from keras_admm.files import save_model
+    from keras_admm.plan import Plan, Step, pruning_targets
+
+    try:
+        steps = [
+            Step(target=target, admm_epochs=1, retrain_epochs=0)
+            for target in pruning_targets("prune", args.sparsity, allocation=args.allocation)
+        ]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    _check_output(args)
+    model, choice = _opened(args.model), (_names(args.layers), _names(args.exclude))
+    with _told("pruning"):
+        Engine(model, Plan(steps=steps), *choice, optimizer=None, name="prune").project()
+        save_model(model, args.output)
+        counted = reporting.report(model, *choice)
+    note = (
+        "Pruned at once by magnitude, without data or training: the accuracy was not looked at.\n"
+        f"Written without an optimizer: {args.output}"
+    )
+    _print(args, counted.to_dict, lambda: f"{counted}\n\n{note}")
+
+
+def shrink(args):
+    from keras_admm import reporting, structure
+    from keras_admm.files import save_model
+
+    _check_output(args)
+    model = _opened(args.model)
+    with _told("taking out what is dead"):
+        small = structure.shrink(model, args.round_to)
+        save_model(small, args.output)
+        counts = {name: _size(reporting.report(each)) for name, each in (("before", model), ("after", small))}
+    before, after = counts["before"], counts["after"]
+    lines = (f"{before[name]:,} -> {after[name]:,} {name}" for name in before)
+    _print(args, lambda: counts, lambda: f"{', '.join(lines)}\nWritten: {args.output}")
+
+
+def pack(args):
+    from keras_admm import packed
+
+    _check_output(args)
+    if not args.output.endswith(PACKED):
+        raise UsageError(f"a packed file must end in {PACKED}. Received: {args.output!r}. Choose such a name.")
+    model = _opened(args.model)
+    with _told("packing"):
+        packed.save(model, args.output)
+    size, dense = Path(args.output).stat().st_size, 4 * model.count_params()
+    counts = {"bytes": size, "float32_bytes": dense, "ratio": dense / size}
+    told = f"{dense:,} bytes of float32 -> {size:,} bytes, {dense / size:.1f}x\nWritten: {args.output}"
+    _print(args, lambda: counts, lambda: told)
+
+
+def unpack(args):
+    from keras_admm.files import save_model
+
+    _check_output(args)
+    if not args.model.endswith(PACKED):
+        raise UsageError(f"the model must be a {PACKED} file. Received: {args.model!r}. Others need no unpacking.")
+    save_model(_opened(args.model), args.output)
+    print(f"Written: {args.output}")
+
+
+def export(args):
+    from keras_admm.files import load_array, save_model, save_saved_model
+
+    _check_output(args)
+    if args.to != "litert" and (args.quantize or args.data or args.json):
+        raise UsageError(
+            f"--quantize, --data and --json are for --to=litert. Received: --to={args.to}. Leave them out."
+        )
+    if args.quantize == "int8" and not args.data:
+        raise UsageError(
+            "--quantize=int8 needs --data, which show the ranges of the activations. Received: none. Pass a few "
+            "hundred typical inputs, or --quantize=dynamic_int8."
+        )
+    data = load_array(args.data)[:CALIBRATION] if args.data else None
+    model = _opened(args.model)
+    with _told(f"exporting to {args.to}"):
+        if args.to == "litert":
+            from keras_admm.export import litert
+
+            written = litert(model, args.output, quantize=args.quantize, representative_data=data)
+        elif args.to == "tf_keras":
+            from keras_admm.export import to_tf_keras
+
+            save_model(to_tf_keras(model), args.output)
+        else:
+            save_saved_model(model, args.output)
+    if args.to == "litert":
+        _print(args, lambda: written.to_dict(), lambda: written)
+    if not args.json:
+        print(f"Written: {args.output}")
+
+
+def latency(args):
+    from keras_admm.files import load_array
+    from keras_admm.timing import latency
+
+    data = load_array(args.data)[: args.batch]
+    a, b = (path if path.endswith(".tflite") else _opened(path) for path in (args.a, args.b))
+    with _told("timing"):
+        found = latency(a, b, data, threads=args.threads)
+    _print(args, found._asdict, lambda: found)
+
+
+def _opened(path):
+    """The model in a file."""
+    with _told(f"opening {path}"):
+        if str(path).endswith(PACKED) and not Path(path).is_dir():
+            from keras_admm import packed
+
+            return packed.load(path)
+        from keras_admm.files import load_model
+
+        return load_model(path)
+
+
+@contextlib.contextmanager
+def _told(what):
+    """Say on standard error what is being done, once it has taken long."""
+    timer = threading.Timer(SILENT, lambda: print(f"keras-admm: {what} ...", file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _print(args, numbers, text):
+    print(json.dumps(numbers(), indent=2) if args.json else text())
+
+
+def _size(counted):
+    total = counted.total
+    return {"weights": total.weights} | ({} if total.macs is None else {"MACs": total.macs})
+
+
+def _names(text):
+    return text.split(",") if text else None
+
+
+def _check_output(args):
+    from keras_admm.files import check_place
+
+    output = Path(args.output)
+    if output.exists() and Path(args.model).exists() and output.samefile(args.model):
+        raise UsageError(f"{output}: the output must not be the input. Received: the same path twice. Choose another.")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"{output}: the folder to write into must exist. Received: a path in none. Make it first.")
+    check_place(output)
