@@ -3,6 +3,7 @@ from . import constraints as constraints
 from . import export as export
 from . import graph as graph
 from . import layers as layers
+from . import layerwise as layerwise
 from . import packed as packed
 from . import penalties as penalties
 from . import plots as plots
@@ -19,6 +20,7 @@ from .callbacks import ADMMLowRank as ADMMLowRank
 from .callbacks import ADMMPrune as ADMMPrune
 from .callbacks import ADMMQuantize as ADMMQuantize
 from .engine import Engine as Engine
+from .layerwise import prune_layerwise as prune_layerwise
 from .masking import mask as mask
 from .masking import strip as strip
 from .packed import PackedFileError as PackedFileError

@@ -5,8 +5,12 @@ import contextlib
 import keras
 import numpy as np
 from keras import ops
+from keras.src.backend.common import masking
 
 from keras_admm.weights import is_tf_keras
+
+# Of a tensor of values: the Keras mask that comes along with it, or None.
+mask_of, set_mask = masking.get_keras_mask, masking.set_keras_mask
 
 
 def call(model, inputs, values=None):
@@ -59,6 +63,30 @@ def batches(data, size):
     """
     for start in range(0, len(keras.tree.flatten(data)[0]), size):
         yield keras.tree.map_structure(lambda x, start=start: ops.convert_to_tensor(x[start : start + size]), data)
+
+
+@contextlib.contextmanager
+def eager(values=None):
+    """A scope to call Keras 3 layers in: none of their variables changes, and torch keeps no gradients.
+
+    Args:
+        values: dict of `id(variable)` to the tensor that a variable stands for in the scope.
+
+    Example:
+
+    >>> layer = keras.layers.Dropout(0.5)
+    >>> with eager():
+    ...     _ = layer(np.ones(4, "float32"), training=True)
+    >>> int(layer.seed_generator.state[1])
+    0
+    """
+    with contextlib.ExitStack() as scopes:
+        if keras.backend.backend() == "torch":
+            import torch
+
+            scopes.enter_context(torch.no_grad())
+        scopes.enter_context(keras.StatelessScope()).state_mapping.update(values or {})
+        yield
 
 
 @contextlib.contextmanager

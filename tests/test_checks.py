@@ -368,6 +368,19 @@ TABLE = {
         {"model": "model", "rank": "count or None", "energy": "energy or None", "budget": "budget or None"}
         | {"scheme": "choice", "layers": "layers or None", "exclude": "layers or None", "verbose": "verbose"},
     ),
+    "prune_layerwise": (
+        ka.prune_layerwise,
+        {"model": ..., "data": X},
+        {"model": "model", "data": "data", "sparsity": "share", "method": "name", "structure": "name or None"}
+        | {"allocation": "allocation or None", "layers": "layers or None", "exclude": "layers or None"}
+        | {"num_samples": "count", "batch_size": "count", "damping": "not negative", "seed": "count from 0"}
+        | {"verbose": "verbose"},
+    ),
+    "layerwise.ADMM": (
+        ka.layerwise.ADMM,
+        {},
+        {"rho": "positive", "iterations": "count", "fits": "count from 0", "correction": "fraction"},
+    ),
     "LowRankTarget": (
         ka.LowRankTarget,
         {"rank": 1},

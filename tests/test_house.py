@@ -47,6 +47,7 @@ FLOORS = {
     "engine": 2,
     "packed": 2,
     "masking": 2,
+    "layerwise": 2,
     "purification": 2,
     "structure": 2,
     "pictures": 2,
@@ -63,7 +64,7 @@ FLOORS = {
 }
 AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one another
 # Of the floor of training they know `plan` alone, and nothing of one another.
-ACTS = {"masking", "packed", "purification", "structure"}
+ACTS = {"layerwise", "masking", "packed", "purification", "structure"}
 # But what leaves a model is what would be zero, and a study trains by the callbacks.
 ONE_ANOTHER = {("structure", "purification"), ("studies", "callbacks")}
 HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization"}

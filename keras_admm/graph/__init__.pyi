@@ -12,6 +12,7 @@ from .kind import Kind as Kind
 from .kind import register as register
 from .layers import every_layer as every_layer
 from .layers import made_trainable as made_trainable
+from .layers import takes_training as takes_training
 from .observation import Observed as Observed
 from .observation import alter as alter
 from .observation import observe as observe

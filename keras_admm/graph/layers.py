@@ -11,3 +11,8 @@ def every_layer(layer):
 def made_trainable(layer):
     """The variables of a layer that were made to be trained, whatever is frozen by now; none of those that it holds."""
     return library_of(layer).made_trainable(layer)
+
+
+def takes_training(layer):
+    """Whether the call of a layer or another operation has an argument `training`."""
+    return library_of(layer).takes_training(layer)

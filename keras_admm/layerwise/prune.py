@@ -1,0 +1,137 @@
+"""`prune_layerwise`: a trained model is pruned layer by layer, on a few samples, without labels and retraining."""
+
+from keras_admm import checks, weights
+from keras_admm.constraints import pattern
+from keras_admm.layerwise import samples
+from keras_admm.layerwise.methods import Magnitude, Method, SparseGPT, Wanda
+from keras_admm.layerwise.run import Run, candidates
+from keras_admm.layerwise.solver import ADMM
+from keras_admm.plan import PruningTarget, sets_of
+
+NAMED = {"admm": ADMM, "sparsegpt": SparseGPT, "wanda": Wanda, "magnitude": Magnitude}
+
+
+def prune_layerwise(
+    model,
+    data,
+    sparsity=0.5,
+    *,
+    method="admm",
+    structure=None,
+    allocation="uniform",
+    layers=None,
+    exclude=None,
+    num_samples=128,
+    batch_size=8,
+    damping=0.01,
+    seed=0,
+    verbose=1,
+):
+    """Prunes a trained model layer by layer on a few samples: post-training pruning, without labels or retraining.
+
+    For each kernel in the order in which they compute it solves `argmin_W ||X W - X W0||^2` over kernels `W` of that
+    sparsity, `W0` the trained kernel and `X` what comes in to it on the samples, behind layers that are pruned already.
+    Convolutions are unfolded, the axes of an `EinsumDense` are told by its equation, those of attention have a problem
+    each; embeddings stay. Samples go through the model block by block: the blocks of
+    `model.get_quantization_layer_structure()` where it has one, else the calls of its graph, with what is passed
+    between them held for one block; a subclassed model is computed from its inputs for each layer.
+
+    Args:
+        model: a built model of Keras 3, on any backend. It is changed in place.
+        data: an array, or a list or dict of arrays, one for each input, of which `num_samples` samples are drawn; or an
+            iterable of batches (a `tf.data.Dataset`, a `PyDataset`, a `DataLoader`), of inputs or of tuples that begin
+            with them, the first of which are taken as they come.
+        sparsity: float in `[0, 1)`, the share of zeros; a structure of the form `"m:n"` says its own.
+        method: `"admm"`, see `keras_admm.layerwise.ADMM`; or one to compare with: `"sparsegpt"`, `"wanda"`,
+            `"magnitude"`; or a `keras_admm.layerwise.Method`.
+        structure: None for single weights, or as in `keras_admm.ADMMPrune`: `"2:4"`, `"block(1,4)"`, `"filter"`.
+        allocation: `"uniform"`, the sparsity in every kernel; or as in `keras_admm.allocate`.
+        layers: which kernels, as in `keras_admm.ADMMPrune`; frozen ones too.
+        exclude: which to leave out, same forms as `layers`.
+        num_samples: int, how many samples.
+        batch_size: int, how many go through the model at once.
+        damping: float >= 0, what is added to the diagonal of `X^T X`, in shares of its mean.
+        seed: int, of the draw of samples.
+        verbose: 1 shows a progress bar and prints the report; 0 nothing.
+
+    Returns:
+        A `LayerwiseReport`: what each kernel kept and its error, and why others are as they were.
+
+    Raises:
+        ValueError, TypeError: before anything is changed, for a model that is not built or of tf_keras, arguments out
+            of their range, data on which the model fails, or where no kernel can be pruned. While it runs, for inputs
+            of a layer that are not finite.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(4)])
+    >>> x = np.random.default_rng(0).normal(size=(100, 8)).astype("float32")
+    >>> report = prune_layerwise(model, x, 0.75, verbose=0)
+    >>> [(row.kept, row.weights) for row in report.rows]
+    [(32, 128), (16, 64)]
+
+    Reference: Meng et al., "ALPS", arXiv:2406.07831; Boza, "Fast and Effective Weight Update for Pruned Large Language
+    Models", arXiv:2401.02938.
+    """
+    name = "prune_layerwise"
+    weights.check_keras_3(name, model, "Build it with Keras 3.")
+    checked(name, num_samples, batch_size, damping, seed, verbose)
+    method = named_method(name, method)
+    target = _target(name, sparsity, structure, allocation)
+    chosen = weights.choose(model, layers, exclude, training=False)
+    items, skipped = candidates(model, chosen)
+    target = target.of(model, {n: item.variable for n, item in items.items()}, layers, exclude)
+    skipped |= target.misfits
+    items = {n: item for n, item in items.items() if n not in target.misfits}
+    check_some(name, model, items, skipped)
+    sets = sets_of(name, target, weights.views({n: item.variable for n, item in items.items()}), 1.0)
+    for constraint in sets.values():
+        method.check(constraint)
+    batches = samples.batches(name, data, num_samples, batch_size, seed)
+    samples.check_runs(name, model, batches[0])
+    report = Run(name, method, damping, verbose).compress(model, batches, items, sets)
+    report = report._replace(skipped=skipped | report.skipped)
+    print(report) if verbose else None
+    return report
+
+
+def checked(name, num_samples, batch_size, damping, seed, verbose):
+    """Raises for arguments that are out of their range whatever the model."""
+    checks.integer(name, "num_samples", num_samples)
+    checks.integer(name, "batch_size", batch_size)
+    must, remedy = "a number >= 0, a share of the mean of the diagonal", "Start with 0.01."
+    checks.number(name, "damping", damping, 0, must, remedy)
+    checks.integer(name, "seed", seed, 0)
+    checks.integer(name, "verbose", verbose, 0, 1, "Pass 0 to print nothing.")
+
+
+def named_method(name, method):
+    """A `Method`, by name or itself."""
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str) or method not in NAMED:
+        must = f"one of {', '.join(map(repr, NAMED))}, or a keras_admm.layerwise.Method"
+        raise ValueError(checks.refused(name, "method", must, method, "Use 'admm', the most accurate one."))
+    return NAMED[method]()
+
+
+def check_some(name, model, items, skipped):
+    """Raises ValueError where no kernel is left."""
+    if not items:
+        reasons = "; ".join(f"{n}: {reason}" for n, reason in skipped.items()) or "no kernel is chosen"
+        raise ValueError(
+            f"{name}: at least one kernel of {model.name} must be compressible. Received: {reasons}. Choose other "
+            "layers."
+        )
+
+
+def _target(name, sparsity, structure, allocation):
+    structure = "element" if structure is None else structure
+    says = pattern(name, structure).sparsity
+    if says is None:
+        return PruningTarget(sparsity, allocation=allocation, structure=structure, name=name)
+    if sparsity not in (0.5, says):
+        must = f"left out beside structure={structure!r}, which says its own"
+        raise ValueError(checks.refused(name, "sparsity", must, sparsity, "Choose one of the two."))
+    return PruningTarget(structure=structure, name=name)
