@@ -28,6 +28,7 @@ class Gradient:
 
     Example: the gradient of `3 a + 4 b`.
 
+    >>> import keras
     >>> model = keras.Sequential([keras.Input((2,), name="x"), keras.layers.Dense(1, use_bias=False)])
     >>> model.set_weights([np.array([[3.0], [4.0]])])
     >>> scores, gradients = Gradient("me", model, lambda outputs: outputs[:, 0])(np.ones((1, 2)))

@@ -1,0 +1,171 @@
+"""The three networks of the Deep Motif Dashboard, dense and compressed: `python examples/deepmotif.py --data DATA`.
+
+Trained on ChIP-seq peaks of transcription factors (arXiv:1608.03644; DeepBind's ENCODE sequences): which sequences of
+101 letters are bound. Those that are not are shuffled ones with the same pairs of neighbours. A row for each factor,
+network, way of compressing and seed is appended to `--results`, and one that is there is not made again, so that a run
+that was stopped goes on. The test set is only printed: the dense network is that of the epoch of the best validation
+loss, and the compressed ones are those of their last epoch.
+
+`--most 2000` takes few sequences of each factor. `--dashboard FACTOR` makes the page of a factor from the networks that
+are in `--cache`: what they look at, before and after.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+
+import dna
+import keras
+import show
+from keras import layers
+from resumable import Rows, arguments
+from sklearn.metrics import roc_auc_score
+
+import keras_admm as ka
+
+RESULTS = Path(__file__).parent / "results" / "deepmotif.jsonl"
+FACTORS = "CTCFL", "SRF", "USF2", "YY1"
+WAYS = {
+    "10x": lambda: ka.ADMMPrune(sparsity=0.9),
+    "30x": lambda: ka.ADMMPrune(sparsity=1 - 1 / 30),
+    "100x": lambda: ka.ADMMPrune(sparsity=0.99),
+    "4 bits": lambda: ka.ADMMQuantize(bits=4),
+    "half the channels": lambda: ka.ADMMPrune(sparsity=0.5, structure="channel"),
+}
+NETWORKS = {"CNN-RNN": ("dense", *WAYS), "CNN": ("dense", "30x"), "RNN": ("dense", "30x")}
+KEYS = "factor", "network", "way", "seed"
+
+
+def recurrent():
+    """Both ways over the sequence, the mean of each way over time, two classes."""
+    yield layers.Bidirectional(layers.LSTM(32, return_sequences=True), name="lstm")
+    yield layers.GlobalAveragePooling1D()
+    yield layers.Dropout(0.5)
+
+
+def convolutions():
+    """Three convolutions, narrower from one to the next; the maximum of each filter over the sequence."""
+    for i, width in enumerate((9, 5, 3)):
+        yield layers.Conv1D(128, width, activation="relu", name=f"conv{i + 1}")
+        if i < 2:
+            yield layers.MaxPooling1D(2)
+        yield layers.Dropout(0.5)
+    yield layers.GlobalMaxPooling1D()
+
+
+def network(kind, length=101):
+    """A network of the paper, not compiled."""
+    first = layers.Conv1D(128, 9, padding="same", activation="relu", name="conv")
+    parts = {"CNN": convolutions, "RNN": recurrent, "CNN-RNN": lambda: [first, *recurrent()]}[kind]()
+    name = kind.lower().replace("-", "_")
+    return keras.Sequential([keras.Input((length, 4)), *parts, layers.Dense(2, "softmax", name="head")], name=name)
+
+
+def fit(model, pairs, epochs, rate, callbacks=()):
+    """Trains with a rate that falls to zero along a cosine."""
+    train, validation, _ = pairs
+    batch = 128
+    schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * -(-len(train[1]) // batch))
+    model.compile(keras.optimizers.Adam(schedule, clipvalue=5), "sparse_categorical_crossentropy")
+    model.fit(*train, batch_size=batch, epochs=epochs, validation_data=validation, callbacks=list(callbacks), verbose=0)
+
+
+def best():
+    """Gives the weights of the best validation loss back at the end."""
+    return keras.callbacks.EarlyStopping("val_loss", patience=1000, restore_best_weights=True)
+
+
+def auc(model, pair):
+    return 100 * roc_auc_score(pair[1], model.predict(pair[0], verbose=0)[:, 1])
+
+
+class Bench:
+    """Trains what a row is of, from the dense network of the same factor and seed."""
+
+    def __init__(self, args):
+        self.args = args
+        self.cache = Path(args.cache)
+        self.cache.mkdir(parents=True, exist_ok=True)
+
+    def path(self, *cell):
+        """Where the packed file of a cell is."""
+        return self.cache / f"{'-'.join(map(str, cell)).replace(' ', '_')}.kadmm"
+
+    def measure(self, cell, done):
+        """The entries of a row."""
+        factor, kind, way, seed = cell
+        keras.utils.set_random_seed(seed)
+        pairs, start = dna.chip_seq(self.args.data, factor, self.args.most), time.perf_counter()
+        if way == "dense":
+            model = network(kind)
+            fit(model, pairs, self.args.epochs, 1e-2, [best()])
+        else:
+            dense = self.path(factor, kind, "dense", seed)
+            if not dense.exists():
+                raise LookupError(f"the dense network is to be trained first: {dense} is not there")
+            model = ka.load(dense)
+            fit(model, pairs, self.args.epochs, 3e-3, [WAYS[way]()])
+            model = ka.shrink(model) if "channels" in way else model
+        seconds = time.perf_counter() - start
+        ka.save(model, self.path(*cell))
+        model = ka.load(self.path(*cell))
+        total, size = ka.report(model).total, os.path.getsize(self.path(*cell))
+        found = {"validation": auc(model, pairs[1]), "test": auc(model, pairs[2]), "bytes": size}
+        return found | {"kept": total.kept, "epochs": self.args.epochs, "seconds": round(seconds)}
+
+
+def shown(rows):
+    """The table of all rows: means over the seeds."""
+    cells = rows.by_seeds()
+    lines = []
+    for (factor, kind, way), seeds in sorted(cells.items(), key=lambda each: (each[0][:2], -_mean(each[1], "bytes"))):
+        dense = cells.get((factor, kind, "dense"), {})
+        both = [seed for seed in seeds if seed in dense]
+        lost = sum(seeds[s]["test"] - dense[s]["test"] for s in both) / len(both) / 100 if both else None
+        line = [f"{_mean(seeds, 'test') / 100:.4f}", "-" if lost is None else f"{lost:+.4f}"]
+        more = [f"{_mean(seeds, 'kept'):,.0f}", f"{_mean(seeds, 'bytes'):,.0f}", str(len(seeds))]
+        lines.append([f"{factor} {kind} {way}", *line, *more])
+    return show.table(["factor, network, way", "test AUC", "to dense", "weights", "bytes", "seeds"], lines)
+
+
+def _mean(seeds, entry):
+    return sum(row[entry] for row in seeds.values()) / len(seeds)
+
+
+def dashboard(bench, factor, data, path):
+    """The page of a factor: its dense network and the compressed ones that are in the cache."""
+    found = {way: bench.path(factor, "CNN-RNN", way, 0) for way in NETWORKS["CNN-RNN"]}
+    models = {way: ka.load(file) for way, file in found.items() if file.exists()}
+    x, y = dna.chip_seq(data, factor)[2]
+    motifs = ka.explain.read_meme(Path(data) / "Jaspar.meme")
+    chosen = [*range(0, 1000, 100)]
+    ka.dashboard(models, x[chosen], y[chosen], path, alphabet=dna.LETTERS, motifs=motifs)
+
+
+def main():
+    parser = arguments(__doc__, RESULTS)
+    parser.add_argument("--factors", nargs="+", default=FACTORS)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--most", type=int, help="how many bound sequences of each factor; all by default")
+    parser.add_argument("--epochs", type=int, default=30, help="of the dense network, and of each compression")
+    parser.add_argument("--dashboard", metavar="FACTOR", help="write the page of a factor, deepmotif.html")
+    args = parser.parse_args()
+    args.cache = args.cache or "deepmotif_cache"
+    rows = Rows(args.results, KEYS)
+    if not args.table and not args.dashboard:
+        if not args.data:
+            raise SystemExit("The sequences must be given: --data DATA, the folder of the .seq.gz files.")
+        cells = [(f, n, w, s) for s in args.seeds for f in args.factors for n in args.networks for w in NETWORKS[n]]
+        rows.fill(cells, Bench(args).measure)
+    if args.dashboard:
+        dashboard(Bench(args), args.dashboard, args.data, "deepmotif.html")
+    print(show.machine("keras", keras.backend.backend()))
+    print(shown(rows))
+
+
+if __name__ == "__main__":
+    main()
