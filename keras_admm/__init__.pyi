@@ -1,5 +1,6 @@
 from . import allocation as allocation
 from . import constraints as constraints
+from . import explain as explain
 from . import export as export
 from . import graph as graph
 from . import layers as layers

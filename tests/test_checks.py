@@ -131,6 +131,7 @@ BAD = {
     "data": [None, "x", "", {}, [], [None], ["x"], {"a": None}, 0, NAN, *ODD[:-2]],
     "pair": [None, "x", {}, [], [None, None], (np.ones(2),), (np.ones(2), np.ones(3)), ("x", "y"), 0, NAN]
     + [Odd(), object(), Odd, 1j, b"bytes"],
+    "class": [-1, 3, 1.5, NAN, "cat", "", True, [], {}, [0, 1, 2], np.zeros(2), np.ones((2, 2), int), *ODD],
     "samples": [0, 1.5, NAN, "x.npy", "", [], {}, (), Odd(), object(), Odd, b"bytes"],
     "input_shape": [0, 1.5, "shape", (), [], {}, (1.5, 2), (-1, 2), (True,), [(1.5,)], {"a": 3}, NAN, *ODD],
     "sparse in the file": [None, 0, 1, NAN, "yes", "", [], {}, np.array([True, False]), *ODD],
@@ -397,6 +398,40 @@ TABLE = {
         {"layers": [keras.layers.Dense(2)], "on_call": print},
         {"layers": "layers themselves", "on_call": "function"},
     ),
+    "explain.saliency": (
+        ka.explain.saliency,
+        {"model": ..., "x": X},
+        {
+            "model": "model",
+            "x": "samples",
+            "target": "class",
+            "method": "name",
+            "steps": "count",
+            "seed": "count from 0",
+        }
+        | {"noise": "not negative", "baseline": "tensor", "batch_size": "count"},
+    ),
+    "explain.temporal_scores": (
+        ka.explain.temporal_scores,
+        {"model": ..., "x": X},
+        {"model": "model", "x": "samples", "target": "class", "mode": "name", "batch_size": "count"},
+    ),
+    "explain.mutagenesis": (
+        ka.explain.mutagenesis,
+        {"model": ..., "x": X},
+        {"model": "model", "x": "samples", "target": "class", "batch_size": "count"},
+    ),
+    "explain.optimize_input": (
+        ka.explain.optimize_input,
+        {"model": ..., "target": 1, "like": X},
+        {"model": "model", "target": "class", "like": "samples", "count": "count", "steps": "count"}
+        | {"learning_rate": "not negative", "penalty": "not negative", "seed": "count from 0"},
+    ),
+    "explain.activating_windows": (
+        ka.explain.activating_windows,
+        {"model": ..., "layer": "head", "x": X},
+        {"model": "model", "layer": "name", "x": "samples", "share": "share", "most": "count", "batch_size": "count"},
+    ),
     "report": (
         ka.report,
         {"model": ...},
@@ -525,6 +560,7 @@ def public():
         "layers.": ka.layers,
         "packed.": ka.packed,
         "export.": ka.export,
+        "explain.": ka.explain,
     }.items():
         for name, thing in vars(owner).items():
             if not name.startswith("_") and callable(thing) and thing.__module__.startswith("keras_admm"):
@@ -550,6 +586,7 @@ NOT_CALLED |= {
     "constraints.says_sparsity",
 }
 NOT_CALLED |= {"constraints.view"}
+NOT_CALLED |= {"explain.NamedArray", "explain.Windows"}
 NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.reached_by"}
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}
 NOT_CALLED |= {"constraints.factors", "constraints.check_energy", "constraints.check_scheme"}

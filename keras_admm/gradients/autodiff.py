@@ -16,6 +16,10 @@ class Autodiff(ABC):
     def compiled(self, function):
         """A function of structures of tensors, compiled as the backend compiles."""
 
+    def of_lengths(self, function):
+        """The same for a function that is called with many lengths of an axis: compiled for all of them, or not."""
+        return function
+
     @abstractmethod
     def gradient(self, scores):
         """Of a function `scores(points, *rest)` a compiled one that returns its scores, and the gradients of their sum.
@@ -47,6 +51,11 @@ class TensorFlow(Autodiff):
         import tensorflow as tf
 
         return tf.function(function, autograph=False)
+
+    def of_lengths(self, function):
+        import tensorflow as tf
+
+        return tf.function(function, autograph=False, reduce_retracing=True)
 
     def gradient(self, scores):
         import tensorflow as tf
@@ -116,6 +125,9 @@ class Torch(Autodiff):
         import torch
 
         return torch.no_grad()(function)
+
+    def of_lengths(self, function):
+        return self.compiled(function)
 
     def gradient(self, scores):
         import torch

@@ -3,11 +3,10 @@
 import itertools
 
 import numpy as np
-from keras import ops, tree
+from keras import tree
 
-from keras_admm import checks, graph, inference, weights
-from keras_admm.gradients import autodiff, inputs
-from keras_admm.weights import is_tf_keras
+from keras_admm import graph, weights
+from keras_admm.gradients.runner import Runner
 
 
 class Gradient:
@@ -37,14 +36,12 @@ class Gradient:
     """
 
     def __init__(self, name, model, score, batch_size=128):
-        weights.check_model(name, model)
-        self._name, self._model, self._score = name, model, score
-        self._size = checks.integer(name, "batch_size", batch_size)
+        self._runner = Runner(name, model, batch_size)
+        self._score = score
         self._embeddings = [x for x in graph.every_layer(model) if weights.of_class(x, "Embedding")]
-        self._autodiff = autodiff.of(model)
-        self._embed = self._autodiff.compiled(self._embedded)
-        self._gradient = self._autodiff.gradient(self._scored)
-        self._given = self._taken = None
+        self._embed = self._runner.autodiff.compiled(self._embedded)
+        self._gradient = self._runner.autodiff.gradient(self._scored)
+        self._taken = self._given = None
 
     def points(self, x):
         """The float32 arrays that a gradient is taken at, a dict by name.
@@ -57,12 +54,11 @@ class Gradient:
         """
         given = self._read(x)
         replaced = set().union(*(which for _, which in self._taken.values()))
-        flat = zip(given.names, given.arrays, given.floats, strict=True)
-        points = {name: array for i, (name, array, is_float) in enumerate(flat) if is_float and i not in replaced}
+        flat = enumerate(zip(given.names, given.arrays, given.floats, strict=True))
+        points = {name: array for i, (name, array, is_float) in flat if is_float and i not in replaced}
         if self._taken:
-            parts = [self._embed(self._variables(), self._batch(rows)) for rows in self._rows(given.size)]
-            for (name, _), *each in zip(self._taken.values(), *parts, strict=True):
-                points[name] = self._joined(each)
+            outputs = self._runner.run(self._embed, given.size, given.structure)
+            points |= {name: each for (name, _), each in zip(self._taken.values(), outputs, strict=True)}
         if not points:
             raise ValueError(self._without("whole numbers that no Embedding layer takes"))
         return {name: np.asarray(array, "float32") for name, array in points.items()}
@@ -83,61 +79,38 @@ class Gradient:
                 gradient that is not finite.
         """
         points = self.points(x) if points is None else points
-        given, parts = self._read(x), []
-        for rows in self._rows(given.size):
-            at, *more = self._tensors((points, *tensors), rows)
-            parts.append(self._gradient(at, self._variables(), self._batch(rows), *more))
-        lost = [name for name, each in parts[0][1].items() if each is None]
-        if lost:
-            raise ValueError(self._without(f"none to {', '.join(lost)}"))
-        scores = self._joined([found for found, _ in parts])
-        gradients = {name: self._joined([each[name] for _, each in parts]) for name in points}
+        given = self._read(x)
+
+        def checked(variables, at, *more):
+            found, gradients = self._gradient(at, variables, *more)
+            lost = [name for name, each in gradients.items() if each is None]
+            if lost:
+                raise ValueError(self._without(f"none to {', '.join(lost)}"))
+            return found, gradients
+
+        scores, gradients = self._runner.run(checked, given.size, points, given.structure, *tensors)
         for what, array in {"the score": scores, **gradients}.items():
             if not np.isfinite(array).all():
                 raise ValueError(
-                    f"{self._name}: the score and its gradient must be finite. Received: NaN or infinity in {what}, "
-                    f"from {self._model.name}. Look at the weights and the outputs of the model."
+                    f"{self._runner.name}: the score and its gradient must be finite. Received: NaN or infinity in "
+                    f"{what}, from {self._runner.model.name}. Look at the weights and the outputs of the model."
                 )
         return scores, gradients
 
     def _read(self, x):
-        """The inputs, of which it is known from then on which embeddings stand for them."""
-        if self._given is None or self._given[0] is not x:
-            self._given = x, inputs.read(self._name, self._model, x)
+        """The inputs; the first time it is found out which embeddings stand for them."""
+        self._given = self._runner.read(x)
         if self._taken is None:
-            self._taken = self._find(self._given[1]) if self._embeddings else {}
-        return self._given[1]
+            self._taken = self._find() if self._embeddings else {}
+        return self._given
 
-    def _rows(self, size):
-        """Indices of the samples of each batch; the last is filled up, for one shape alone is compiled."""
-        step = min(self._size, size)
-        return [np.minimum(np.arange(start, start + step), size - 1) for start in range(0, size, step)]
-
-    def _joined(self, parts):
-        joined = np.concatenate([self._autodiff.numpy(part).astype("float32") for part in parts])
-        return joined[: self._given[1].size]
-
-    def _tensors(self, arrays, rows):
-        return tree.map_structure(lambda array: self._autodiff.tensor(np.asarray(array)[rows]), arrays)
-
-    def _batch(self, rows):
-        return self._tensors(self._given[1].structure, rows)
-
-    def _variables(self):
-        """What a compiled function would else keep as it was when it was compiled."""
-        return [] if is_tf_keras(self._model) else [ops.convert_to_tensor(v) for v in self._model.variables]
-
-    def _call(self, x, variables):
-        own = self._model.variables if variables else []
-        return inference.call(self._model, x, {id(v): value for v, value in zip(own, variables, strict=True)})
-
-    def _find(self, given):
+    def _find(self):
         """Which calls of embeddings stand for inputs: dict of their numbers to a name and the set of these inputs."""
-        self._given, calls, taken = (self._given[0], given), [], {}
+        given, calls, taken = self._given, [], {}
         with graph.observe(self._embeddings, calls.append):
-            self._call(self._batch(np.zeros(2, int)), [])
+            self._runner.call(self._runner.tensors(given.structure, np.zeros(2, int)))
         for number, call in enumerate(calls):
-            ids = self._autodiff.numpy(call.inputs)
+            ids = self._runner.autodiff.numpy(call.inputs)
             alike = [i for i, a in enumerate(given.arrays) if (2, *a.shape[1:]) == ids.shape]
             same = {i for i in alike if not given.floats[i] or (given.arrays[i][0].astype(int) == ids[0]).all()}
             if same:
@@ -148,7 +121,7 @@ class Gradient:
     def _embedded(self, variables, x):
         outputs = []
         with graph.observe(self._embeddings, lambda call: outputs.append(call.outputs)):
-            self._call(x, variables)
+            self._runner.call(x, variables)
         return [outputs[number] for number in self._taken]
 
     def _scored(self, points, variables, x, *tensors):
@@ -157,21 +130,21 @@ class Gradient:
 
         def at_point(call):
             name, _ = self._taken.get(next(numbers), (None, None))
-            return call.outputs if name is None else self._autodiff.cast(points[name], call.outputs.dtype)
+            return call.outputs if name is None else self._runner.autodiff.cast(points[name], call.outputs.dtype)
 
         with graph.alter(self._embeddings, at_point):
-            outputs = self._call(self._given[1]._replace(arrays=tree.flatten(x)).replaced(points), variables)
+            outputs = self._runner.call(self._given._replace(arrays=tree.flatten(x)).replaced(points), variables)
         scores = self._score(outputs, *tensors)
         if len(scores.shape) != 1:
             raise ValueError(
-                f"{self._name}: a score must be one number for each sample. Received: shape {tuple(scores.shape)}. "
-                "Choose an output, for example lambda outputs: outputs[:, 0]."
+                f"{self._runner.name}: a score must be one number for each sample. Received: shape "
+                f"{tuple(scores.shape)}. Choose an output, for example lambda outputs: outputs[:, 0]."
             )
         return scores
 
     def _without(self, received):
         return (
-            f"{self._name}: the score of {self._model.name} must have a gradient with respect to its inputs. Received: "
-            f"{received}. Give inputs of floats, or of whole numbers that Embedding layers take, with no rounding or "
-            "comparison on the way."
+            f"{self._runner.name}: the score of {self._runner.model.name} must have a gradient with respect to its "
+            f"inputs. Received: {received}. Give inputs of floats, or of whole numbers that Embedding layers take, "
+            "with no rounding or comparison on the way."
         )
