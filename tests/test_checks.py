@@ -432,6 +432,12 @@ TABLE = {
         {"model": ..., "layer": "head", "x": X},
         {"model": "model", "layer": "name", "x": "samples", "share": "share", "most": "count", "batch_size": "count"},
     ),
+    "explain.read_meme": (ka.explain.read_meme, {}, {"path": "path"}),
+    "explain.match_motifs": (
+        ka.explain.match_motifs,
+        {"pwm": X, "motifs": [ka.explain.Motif("m", "", X)]},
+        {"pwm": "tensor", "motifs": "names", "most": "count", "shuffles": "count", "seed": "count from 0"},
+    ),
     "report": (
         ka.report,
         {"model": ...},
@@ -586,7 +592,7 @@ NOT_CALLED |= {
     "constraints.says_sparsity",
 }
 NOT_CALLED |= {"constraints.view"}
-NOT_CALLED |= {"explain.NamedArray", "explain.Windows"}
+NOT_CALLED |= {f"explain.{each}" for each in ("NamedArray", "Windows", "Motif", "Match")}
 NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.reached_by"}
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}
 NOT_CALLED |= {"constraints.factors", "constraints.check_energy", "constraints.check_scheme"}

@@ -1,3 +1,7 @@
+from .motifs import Match as Match
+from .motifs import Motif as Motif
+from .motifs import match_motifs as match_motifs
+from .motifs import read_meme as read_meme
 from .mutation import mutagenesis as mutagenesis
 from .named_array import NamedArray as NamedArray
 from .optimized import optimize_input as optimize_input
