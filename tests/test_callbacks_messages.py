@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_admm as ka
+from keras_admm import constraints as sets
 from keras_admm.callbacks.messages import costly
 
 X = np.random.default_rng(0).normal(size=(16, 8)).astype("float32")
@@ -91,3 +92,24 @@ def test_a_projection_that_costs_much_says_what_to_do(capsys):
 )
 def test_what_counts_as_much(before, after, much):
     assert costly(before, after) == much
+
+
+@pytest.mark.parametrize(
+    "made, told",
+    [
+        (lambda: sets.Sparse(0.9), "Sparse(sparsity=0.9, structure='element')"),
+        (lambda: sets.Sparse(structure="2:4"), "Sparse(structure='2:4')"),
+        (lambda: sets.Levels(3), "Levels(bits=3, zero=True, scope='tensor', fit='least_squares')"),
+        (lambda: sets.Codebook(8), "Codebook(size=8, keep_zeros=True, scope='tensor', zero=False)"),
+        (lambda: sets.LowRank(energy=0.5), "LowRank(energy=0.5, scheme='channel')"),
+        (lambda: sets.Support([[True, False]]), "Support(1 of 2, shape=(1, 2))"),
+        (lambda: sets.Joint(sets.Sparse(0.5), sets.Ternary(keep_zeros=True)), "Joint(Sparse(sparsity=0.5, "),
+        (lambda: ka.ADMM(sets.Sparse(0.5)), "ADMM(Sparse(sparsity=0.5, structure='element'))"),
+        (lambda: ka.ADMMPrune(0.9), "ADMMPrune(0.9)"),
+        (lambda: ka.ADMMPrune([0.5, 0.9], allocation="erk"), "ADMMPrune([0.5, 0.9], allocation='erk')"),
+        (lambda: ka.ADMMQuantize(bits=2, first_last="same"), "ADMMQuantize(bits=2, first_last='same')"),
+        (lambda: ka.TRP(period=5), "TRP(period=5)"),
+    ],
+)
+def test_settings_are_told(made, told):
+    assert repr(made()).startswith(told)

@@ -1,15 +1,15 @@
 """`TRP`, the callback for trained rank pruning: truncated SVD of the kernels every few steps, and the nuclear norm."""
 
-import keras
 import numpy as np
 
 from keras_admm import attach, checks, weights
 from keras_admm.callbacks.arguments import checked_verbosity
+from keras_admm.callbacks.base import Callback
 from keras_admm.constraints import check_energy, full_rank, truncated
 from keras_admm.structure import LowRankTarget
 
 
-class TRP(keras.callbacks.Callback):
+class TRP(Callback):
     """Trains the kernels of a model to a low rank by trained rank pruning, during `model.fit`.
 
     Every `period` training steps each kernel, seen as a matrix, is cut to its largest singular values, and the step

@@ -70,6 +70,10 @@ class Set(keras.constraints.Constraint, abc.ABC):
     def __call__(self, x):
         """The nearest member of the set."""
 
+    def __repr__(self):
+        told = (f"{name}={value!r}" for name, value in self.get_config().items() if value is not None)
+        return f"{type(self).__name__}({', '.join(told)})"
+
     def project(self, array):
         """The nearest member of a NumPy array, as one; for ADMM, which projects on the host."""
         member = self(array)

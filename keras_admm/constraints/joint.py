@@ -71,6 +71,9 @@ class Joint(Set):
     def codes(self, z):
         return self.levels.codes(z)._replace(zeros_stay=True, zero=False)
 
+    def __repr__(self):
+        return f"Joint({self.sparse!r}, {self.levels!r})"
+
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         return {"sparse": serialize(self.sparse), "levels": serialize(self.levels)}

@@ -202,6 +202,9 @@ class Support(Set):
         x = floats.tensor("Support", x)
         return _restrict(x, self.support(x))
 
+    def __repr__(self):
+        return f"Support({np.count_nonzero(self.mask):,} of {self.mask.size:,}, shape={tuple(self.mask.shape)})"
+
     def get_config(self):
         return {"mask": self.mask.tolist()}
 
