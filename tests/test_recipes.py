@@ -31,6 +31,15 @@ def test_three_quarters_of_the_epochs_are_of_admm(epochs, phases):
     assert found == ["admm"] * phases[0] + ["retrain"] * phases[1]
 
 
+@pytest.mark.parametrize("epochs, phases", [(2, (1, 1)), (3, (1, 2)), (6, (2, 4)), (40, (14, 26))])
+@pytest.mark.parametrize(
+    "make", [lambda: ka.ADMMPrune(0.5, structure="channel"), lambda: ka.ADMMAdaptive({"params": 0.5})]
+)
+def test_a_third_where_channels_leave(make, epochs, phases):
+    found = [info.phase for info in make().plan.timeline("me", epochs)]
+    assert found == ["admm"] * phases[0] + ["retrain"] * phases[1]
+
+
 def test_one_epoch_is_of_admm_alone_or_refused():
     timeline = ka.ADMMPrune(0.9, retrain_epochs=0).plan.timeline("me", 1)
     assert [info.phase for info in timeline] == ["admm"]

@@ -79,5 +79,5 @@ class ADMMAdaptive(ADMM):
                 "example {'macs': 0.5}."
             )
         target = StructureTarget(budget, strength=strength, min_keep=min_keep, branches=True, path=path, name=name)
-        how = recipes.completed(name, recipe, penalty, update_every, admm_epochs)
+        how = recipes.completed(name, recipe, penalty, update_every, admm_epochs, channels=True)
         super().__init__([target], retrain_epochs=retrain_epochs, **how, **kwargs)

@@ -48,8 +48,8 @@ class ADMMPrune(ADMM):
               `ProximalPenalty` whose rho grows from 0.03 to 0.3 and which leaves the kept weights free, so that the
               loss alone moves them, while the others are pulled to zero, from where the loss may pull them back; Z and
               U move every 100 training steps, or as often as makes 40 moves; three quarters of a step's epochs are
-              ADMM's. Nothing depends on the optimizer, its learning rate or the scale of the weights, for the pull is
-              a share of the way to zero.
+              ADMM's, a third where channels leave. Nothing depends on the optimizer, its learning rate or the scale of
+              the weights, for the pull is a share of the way to zero.
             - `"paper"`, as the authors have it (arXiv:1804.03294): the whole sparsity from the start; a
               `GradientPenalty` of rho 1e-3 that grows by 1.3 with each move, one an epoch; half the epochs.
         **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
@@ -88,7 +88,8 @@ class ADMMPrune(ADMM):
         name = type(self).__name__
         how = {"allocation": allocation, "structure": structure, "min_keep": min_keep, "path": path}
         targets = _targets(name, sparsity, budget, how, recipes.recipe(name, recipe).path)
-        how = recipes.completed(name, recipe, penalty, update_every, admm_epochs)
+        channels = isinstance(structure, str) and structure == "channel"
+        how = recipes.completed(name, recipe, penalty, update_every, admm_epochs, channels)
         super().__init__(targets, retrain_epochs=retrain_epochs, **how, **kwargs)
 
 
