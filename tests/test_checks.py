@@ -132,6 +132,9 @@ BAD = {
     "pair": [None, "x", {}, [], [None, None], (np.ones(2),), (np.ones(2), np.ones(3)), ("x", "y"), 0, NAN]
     + [Odd(), object(), Odd, 1j, b"bytes"],
     "class": [-1, 3, 1.5, NAN, "cat", "", True, [], {}, [0, 1, 2], np.zeros(2), np.ones((2, 2), int), *ODD],
+    "classes": [None, 0, -1, 3, [1], [-1, 0], [0, 3], [0.5, 1], NAN, "cat", [], {}, np.ones((2, 2, 2)), *ODD],
+    "part": [0, -0.1, 1, 1.0, NAN, INF, *NO_NUMBER],
+    "motifs": [0, "JASPAR.meme", [], [0], {}, NAN, *ODD],
     "samples": [0, 1.5, NAN, "x.npy", "", [], {}, (), Odd(), object(), Odd, b"bytes"],
     "input_shape": [0, 1.5, "shape", (), [], {}, (1.5, 2), (-1, 2), (True,), [(1.5,)], {"a": 3}, NAN, *ODD],
     "sparse in the file": [None, 0, 1, NAN, "yes", "", [], {}, np.array([True, False]), *ODD],
@@ -432,6 +435,12 @@ TABLE = {
         {"model": ..., "layer": "head", "x": X},
         {"model": "model", "layer": "name", "x": "samples", "share": "share", "most": "count", "batch_size": "count"},
     ),
+    "compare": (
+        ka.compare,
+        {"models": {"a": keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])}, "x": X, "y": [1, 2]},
+        {"models": "names", "x": "samples", "y": "classes", "method": "name", "top": "part", "truth": "tensor or None"}
+        | {"motifs": "motifs", "batch_size": "count"},
+    ),
     "explain.read_meme": (ka.explain.read_meme, {}, {"path": "path"}),
     "explain.match_motifs": (
         ka.explain.match_motifs,
@@ -592,7 +601,7 @@ NOT_CALLED |= {
     "constraints.says_sparsity",
 }
 NOT_CALLED |= {"constraints.view"}
-NOT_CALLED |= {f"explain.{each}" for each in ("NamedArray", "Windows", "Motif", "Match")}
+NOT_CALLED |= {f"explain.{each}" for each in ("NamedArray", "Windows", "Motif", "Match", "Compared", "Comparison")}
 NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.reached_by"}
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}
 NOT_CALLED |= {"constraints.factors", "constraints.check_energy", "constraints.check_scheme"}

@@ -141,8 +141,7 @@ def match_motifs(pwm, motifs, most=5, shuffles=999, seed=0):
     """
     name = "match_motifs"
     matrix = checks.array(name, "pwm", pwm).astype("float32")
-    if not isinstance(motifs, (list, tuple)) or not motifs or not all(isinstance(each, Motif) for each in motifs):
-        raise TypeError(checks.refused(name, "motifs", "a list of Motif", motifs, "Pass what read_meme() returned."))
+    motifs = check_motifs(name, [] if motifs is None else motifs)
     letters = len(motifs[0].alphabet)
     if matrix.ndim != 2 or not len(matrix) or matrix.shape[1] != letters or not np.isfinite(matrix).all():
         must = f"a matrix (width, {letters}) of finite numbers, for the alphabet {motifs[0].alphabet}"
@@ -157,6 +156,14 @@ def match_motifs(pwm, motifs, most=5, shuffles=999, seed=0):
     for width in {len(motif.matrix) for motif in motifs}:
         matches += _matches(queries, [motif for motif in motifs if len(motif.matrix) == width])
     return sorted(matches, key=lambda match: -match.z)[:most]
+
+
+def check_motifs(name, motifs):
+    """A list of `Motif`, or None; else what is wrong with it."""
+    known = isinstance(motifs, (list, tuple)) and motifs and all(isinstance(each, Motif) for each in motifs)
+    if motifs is not None and not known:
+        raise TypeError(checks.refused(name, "motifs", "a list of Motif", motifs, "Pass what read_meme() returned."))
+    return motifs
 
 
 def _matches(queries, motifs):

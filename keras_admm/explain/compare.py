@@ -1,0 +1,163 @@
+"""`compare`: whether compressed models still look at the same things."""
+
+import numpy as np
+
+from keras_admm import checks, graph, weights
+from keras_admm.explain import ranks, targets
+from keras_admm.explain.comparison import MOST, Compared, Comparison
+from keras_admm.explain.cut import inner
+from keras_admm.explain.motifs import check_motifs, match_motifs
+from keras_admm.explain.saliency import saliency
+from keras_admm.explain.windows import activating_windows
+from keras_admm.gradients import Forward
+
+NAME = "compare"
+LEAST_WINDOWS = 5  # of a filter whose motif is looked up
+SIGNIFICANT = 0.01
+
+
+def compare(models, x, y, method="saliency", top=0.1, truth=None, motifs=None, batch_size=128):
+    """Compares models of one task, such as a dense and a pruned one: accuracy, and what they look at.
+
+    The first model is the one that the others are compared with. The saliency of a place is the sum of the absolute
+    map of the class `y` over the channels.
+
+    Args:
+        models: dict of names to built models of Keras 3 or tf_keras, with one input: `{"dense": a, "pruned": b}`.
+        x: array of samples.
+        y: their classes, ints `(samples,)`, or one-hot `(samples, classes)`.
+        method: which map, see `keras_admm.explain.saliency`.
+        top: float in (0, 1), the share of the places whose overlap is told.
+        truth: bools `(samples, positions)`, where a sample has what makes its class (of images `(samples, rows,
+            columns)`); the AUPRC of the saliency is then told, of samples that have such a place.
+        motifs: list of `keras_admm.explain.Motif`: those that filters of the first convolution match are then told,
+            with p <= 0.01, and those that the first model's filters match and another one's do not.
+        batch_size: int, samples in one run.
+
+    Returns:
+        A `Comparison`; `print` it for a table.
+
+    Raises:
+        TypeError, ValueError: for arrays that do not fit, or a model without a gradient to its inputs.
+
+    Example: a model beside itself.
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
+    >>> found = compare({"dense": model, "same": model}, np.eye(3), np.array([0, 1, 1]))
+    >>> found.rows[1].agreement, round(found.rows[1].rank_correlation, 3)
+    (1.0, 1.0)
+    """
+    models = check_models(NAME, models)
+    x, y = checks.array(NAME, "x", x), checked_classes(NAME, y)
+    _check_share(top)
+    check_motifs(NAME, motifs)
+    truth = None if truth is None else _checked_truth(truth, x)
+    outputs = {name: Forward(NAME, model, batch_size)(x) for name, model in models.items()}
+    chosen = {name: targets.choose(NAME, y, each) for name, each in outputs.items()}
+    scores = {name: each.values(outputs[name]) for name, each in chosen.items()}
+    maps = {name: _places(saliency(model, x, y, method, batch_size=batch_size)) for name, model in models.items()}
+    found = {name: None if motifs is None else _motifs(model, x, motifs) for name, model in models.items()}
+    first = next(iter(models))
+    rows = []
+    for name in models:
+        alike = ranks.rank_correlation(maps[name], maps[first])
+        told = {
+            **_accuracy(outputs[name], outputs[first], y),
+            "rank_correlation": float(alike.mean()),
+            "overlap": float(ranks.overlap(maps[first], maps[name], top).mean()),
+            "auprc": None if truth is None else _auprc(truth, maps[name]),
+            "motifs": found[name],
+            "lost": () if motifs is None else tuple(each for each in found[first] if each not in found[name]),
+            "prediction_changed": _most(np.abs(scores[name] - scores[first])),
+            "explanation_changed": _most(-alike),
+        }
+        rows.append(Compared(name, **told))
+    return Comparison(tuple(rows), maps, scores, y)
+
+
+def check_models(name, models):
+    """A dict of names to models, or what is wrong with it."""
+    must = "a dict of names to models"
+    remedy = "Pass for example {'dense': dense, 'pruned': pruned}."
+    if not isinstance(models, dict) or not models or not all(isinstance(key, str) for key in models):
+        raise TypeError(checks.refused(name, "models", must, models, remedy))
+    for model in models.values():
+        weights.check_model(name, model, "models", f"{must} of Keras 3 or tf_keras")
+    return models
+
+
+def checked_classes(name, y):
+    """Classes as ints `(samples,)`, of one-hot ones too."""
+    array = checks.array(name, "y", y)
+    if array.ndim == 2 and array.size:
+        array = array[:, 0] if array.shape[1] == 1 else array.argmax(1)
+    if array.ndim != 1 or not len(array) or not np.array_equal(array, np.round(array)):
+        must = "the class of each sample, an int, or one-hot"
+        raise ValueError(checks.refused(name, "y", must, y, "Pass for example y_test[:20]."))
+    return array.astype(int)
+
+
+def _check_share(top):
+    must = "a float in (0, 1)"
+    if checks.share(NAME, "top", top, must) == 0:
+        raise ValueError(checks.refused(NAME, "top", must, top, checks.IN_RANGE))
+
+
+def _checked_truth(truth, x):
+    array = checks.array(NAME, "truth", truth)
+    if array.shape != x.shape[:-1]:
+        raise ValueError(
+            f"{NAME}: `truth` must be bools of the samples' places, shape {x.shape[:-1]}. Received: shape "
+            f"{array.shape}. Say of each place whether it counts."
+        )
+    return array.reshape(len(array), -1) > 0
+
+
+def _places(found):
+    """The absolute saliency of each place, `(samples, places)`."""
+    if isinstance(found, dict):
+        raise ValueError(
+            f"{NAME}: the models must have one input. Received: one of {', '.join(found)}. Look at each by "
+            "keras_admm.explain.saliency."
+        )
+    values = np.abs(found.values)
+    return (values.sum(-1) if values.ndim > 2 else values).reshape(len(values), -1)
+
+
+def _classes(outputs):
+    columns = np.asarray(outputs).reshape(len(outputs), -1)
+    if columns.shape[1] > 1:
+        return columns.argmax(1)
+    return (columns[:, 0] > (0.5 if targets.is_probability(columns) else 0)).astype(int)
+
+
+def _accuracy(outputs, first, y):
+    columns = np.asarray(outputs).reshape(len(y), -1)
+    two = columns.shape[1] <= 2
+    classes = _classes(outputs)
+    return {
+        "accuracy": float((classes == y).mean()),
+        "auc": ranks.auc(y == 1, columns[:, -1] - (columns[:, 0] if columns.shape[1] == 2 else 0)) if two else None,
+        "agreement": float((classes == _classes(first)).mean()),
+    }
+
+
+def _auprc(truth, maps):
+    rows = [ranks.average_precision(t, m) for t, m in zip(truth, maps, strict=True) if t.any()]
+    return float(np.mean(rows)) if rows else float("nan")
+
+
+def _most(changes):
+    return tuple(np.argsort(-changes, kind="stable")[:MOST].tolist())
+
+
+def _motifs(model, x, motifs):
+    """The labels of the motifs that filters of a model's first convolution match, each once."""
+    calls = graph.calls.of(model, "its filters are named by motifs").needed()
+    first = next((call.layer for call in calls if weights.of_class(inner(call.layer), "Conv1D")), None)
+    if first is None:
+        return ()
+    found = [each for each in activating_windows(model, first, x) if len(each.values) >= LEAST_WINDOWS]
+    best = [match_motifs(each.pwm, motifs, most=1, shuffles=199)[0] for each in found]
+    return tuple(sorted({match.motif.label for match in best if match.p_value <= SIGNIFICANT}))
