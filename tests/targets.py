@@ -52,6 +52,8 @@ SPARSE = {
     "a callable": lambda **k: ka.ADMM(supports, **k),
     "closures": lambda **k: ka.ADMM([halves(0.25), halves(0.4)], **k),
     "channels": lambda **k: ka.ADMMPrune(structure="channel", budget={"params": 0.5}, **k),
+    "parameters": lambda **k: ka.ADMMPrune(budget={"params": 0.5}, **k),
+    "bytes": lambda **k: ka.ADMMPrune(budget={"bytes": 0.9}, **k),
     "shares of channels": lambda **k: ka.ADMMPrune([0.3, 0.5], structure="channel", **k),
     "adaptive": lambda **k: ka.ADMMAdaptive({"params": 0.5}, **k),
     "biases": lambda **k: ka.ADMMPrune([0.5, 0.8], biases=True, **k),

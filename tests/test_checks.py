@@ -225,6 +225,9 @@ TABLE = {
         {
             "sparsity": "share or shares",
             "budget": "budget or None",
+            "max_accuracy_drop": "not negative or None",
+            "monitor": "name or None",
+            "mode": "choice",
             "allocation": "allocation or None",
             "structure": "name",
             "min_keep": "count from 0",
@@ -236,6 +239,11 @@ TABLE = {
         {"budget": {"macs": 0.5}},
         {"budget": "budget", "strength": "positive", "min_keep": "count", "path": "choice", "recipe": "name"}
         | {**HOW, "update_every": "every or None", "penalty": "name or None"},
+    ),
+    "ADMMPrune, tolerance": (
+        lambda **given: ka.ADMMPrune(**given),
+        {"max_accuracy_drop": 0.01},
+        {"max_accuracy_drop": "not negative", "monitor": "name or None", "mode": "choice"},
     ),
     "ADMMPrune, channels": (
         lambda **given: ka.ADMMPrune(structure="channel", **given),

@@ -11,6 +11,7 @@ from keras_admm.attach.fit import validation_scores as validation_scores
 from keras_admm.attach.hold import Hold as Hold
 from keras_admm.attach.hold import optimizer_of as optimizer_of
 from keras_admm.attach.judges import Judges as Judges
+from keras_admm.attach.judges import direction as direction
 from keras_admm.attach.optimizers import Optimizers as Optimizers
 from keras_admm.attach.optimizers import check_optimizer as check_optimizer
 from keras_admm.attach.optimizers import choose_optimizers as choose_optimizers

@@ -3,9 +3,11 @@
 import contextlib
 import functools
 
+import keras
 import numpy as np
 
 from keras_admm.attach.fit import is_kind
+from keras_admm.weights import is_tf_keras
 
 JUDGES = ("MonitorCallback", "EarlyStopping", "ReduceLROnPlateau", "ModelCheckpoint")
 
@@ -63,3 +65,31 @@ def _first_best(callback):
         worst = {np.less: np.inf, np.greater: -np.inf}  # tf_keras's comparisons; Keras 3 begins with None
         return worst.get(callback.monitor_op)
     return callback.best
+
+
+def direction(name, model, monitor, mode):
+    """1 where a larger value of a metric is better, -1 where a smaller is: as Keras's `EarlyStopping` knows it.
+
+    Args:
+        name: str, name used in error messages.
+        model: compiled, and evaluated once.
+        monitor: name of the metric in the logs.
+        mode: `"auto"`, `"min"` or `"max"`.
+
+    Raises:
+        ValueError: where it cannot be known.
+    """
+    if mode != "auto":
+        return 1 if mode == "max" else -1
+    if is_tf_keras(model):
+        return 1 if any(monitor.endswith(each) for each in ("acc", "accuracy", "auc")) else -1
+    stopping = keras.callbacks.EarlyStopping(monitor)
+    stopping.set_model(model)
+    try:
+        stopping._set_monitor_op()
+    except ValueError:
+        raise ValueError(
+            f"{name}: it must be known whether a metric is better when it is larger. Received: monitor={monitor!r}, "
+            "mode='auto', which Keras cannot tell. Pass mode='max' or mode='min'."
+        ) from None
+    return -1 if stopping.monitor_op is keras.ops.less else 1

@@ -130,6 +130,14 @@ class Messages:
             stacklevel=3,
         )
 
+    def back_at_last_that_held(self, received):
+        """Warn that a run with a tolerance of accuracy has ended early: by what, or why."""
+        warnings.warn(
+            f"{self._engine.name}: all steps must pass for the sparsity to be as high as the tolerance allows. "
+            f"Received: {received}, after {self._engine.epoch} epoch(s). The model is the last that held.",
+            stacklevel=3,
+        )
+
     def nothing_projected(self, received, error):
         """Warn that an early end left the weights as they were, for the reason of an exception."""
         warnings.warn(f"{self._engine.name}: nothing was projected at the end of {received}. {error}", stacklevel=3)

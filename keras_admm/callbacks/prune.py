@@ -1,11 +1,17 @@
 """`ADMMPrune`, the callback for weight pruning: ADMM on sparse sets."""
 
-from keras_admm import checks
-from keras_admm.callbacks import recipes
+from dataclasses import replace
+
+from keras_admm import attach, checks
+from keras_admm.callbacks import recipes, tolerance
 from keras_admm.callbacks.admm import ADMM
-from keras_admm.constraints import says_sparsity
-from keras_admm.plan import check_budget, pruning_targets
+from keras_admm.constraints import pattern, says_sparsity
+from keras_admm.packed import PackedBytes
+from keras_admm.plan import BudgetTarget, Ladder, LadderTarget, Parameters, PruningTarget, check_budget, pruning_targets
 from keras_admm.structure import structure_targets
+
+# What a budget of single weights may count.
+AMOUNTS = {"params": Parameters, "bytes": PackedBytes}
 
 
 class ADMMPrune(ADMM):
@@ -16,10 +22,27 @@ class ADMMPrune(ADMM):
 
     Args:
         sparsity: float in `[0, 1)`, the share of zeros; a list of ascending ones runs progressive steps, each
-            starting from the last: `[0.9, 0.97, 0.99]`. None, and only then, where `structure` or `budget` says it.
-        budget: with `structure="channel"`, in the place of `sparsity`: what is left of the dense model, a dict of one
-            of `"macs"`, `"params"`, `"bytes"` to a float in `(0, 1)`, the share, or to an int, how many. It is met
-            within 1% where single channels are that small, and never exceeded.
+            starting from the last: `[0.9, 0.97, 0.99]`. None, and only then, where
+            `structure`, `budget` or `max_accuracy_drop` gives the target.
+        budget: in the place of `sparsity`: what is left of the dense model, a dict of one unit to a float in `(0, 1)`,
+            the share, or to an int, how many. It is never exceeded. With `structure="channel"` the unit is one of
+            `"macs"`, `"params"`, `"bytes"`, and met within 1% where single channels are that small. Else it is
+            `"params"`, the trained weights that stay, kept ones and those that are not pruned; or `"bytes"`, the whole
+            file that `keras_admm.save` writes: which sparsity that is, is estimated at each move of Z and U from the
+            entropy of positions and values, and measured by packing at the projection and at the end.
+        max_accuracy_drop: float >= 0, in the place of `sparsity`: by how much `monitor` may be worse than the dense
+            model's, which is evaluated on the validation data of `fit` before the first step. Progressive steps go on
+            until that is broken, each of ADMM and retraining: the first keeps a quarter of the weights, each one after
+            it a quarter of what held; once a step has broken it, the next is half way (the geometric mean of what is
+            kept) between the sparsest that held and the least sparse that did not, from the weights of the one that
+            held. A step holds if one of its epochs of retraining does, and the best of these counts. At the end the
+            model is the sparsest that held, its zeros exact. The epochs of `fit` are divided evenly over eight steps,
+            or over as many as have six epochs each, two thirds of them of ADMM; where `admm_epochs` and
+            `retrain_epochs` are both given, over as many as they make. `steps` is the table: a list of dicts of
+            `"sparsity"`, the monitor, `"drop"` and `"held"`. A killed fit cannot be resumed: `backup_dir` is refused.
+            Save the model after `fit`, for what others save in between need not hold.
+        monitor: a metric of the validation data, by default `"val_accuracy"`; `max_accuracy_drop` is in its units.
+        mode: `"min"`, `"max"`, or `"auto"`, as of `keras.callbacks.EarlyStopping`: whether smaller is better.
         allocation: how the budget is divided over the tensors at every update: `"global"` (one threshold over the
             model), `"uniform"`, `"erk"`, `"lamp"`, a mapping of name patterns to sparsities (others get
             `sparsity`), or a callable; see `keras_admm.allocate`. By default `"global"`; `"uniform"` for filters, rows
@@ -74,6 +97,9 @@ class ADMMPrune(ADMM):
         sparsity=None,
         *,
         budget=None,
+        max_accuracy_drop=None,
+        monitor=None,
+        mode=None,
         allocation=None,
         structure="element",
         min_keep=1,
@@ -86,34 +112,114 @@ class ADMMPrune(ADMM):
         **kwargs,
     ):
         name = type(self).__name__
-        how = {"allocation": allocation, "structure": structure, "min_keep": min_keep, "path": path}
-        targets = _targets(name, sparsity, budget, how, recipes.recipe(name, recipe).path)
+        epochs = {"retrain_epochs": retrain_epochs, "backup_dir": kwargs.get("backup_dir")}
+        self.tolerance = tolerance.checked(name, max_accuracy_drop, monitor, mode, epochs)
+        how = {"allocation": allocation, "structure": structure, "min_keep": min_keep}
+        how["path"] = recipes.recipe(name, recipe).path if path is None else path
+        given = {"sparsity": sparsity, "budget": budget, "max_accuracy_drop": max_accuracy_drop}
+        targets = _targets(name, {key: value for key, value in given.items() if value is not None}, how, path)
+        if self.tolerance is not None and admm_epochs is None:
+            admm_epochs = tolerance.ADMM
         channels = isinstance(structure, str) and structure == "channel"
         how = recipes.completed(name, recipe, penalty, update_every, admm_epochs, channels)
         super().__init__(targets, retrain_epochs=retrain_epochs, **how, **kwargs)
+        self.steps, self._judged = [], None
+
+    def on_train_begin(self, logs=None):
+        if self.tolerance is not None:
+            self._begin_steps()
+        super().on_train_begin(logs)
+
+    def _begin_steps(self):
+        """As many steps as the epochs allow, which share what is tried next."""
+        (step, *_), ladder = self.plan.steps, Ladder()
+        count = tolerance.steps_in(self.params["epochs"], step.admm_epochs, step.retrain_epochs)
+        target = LadderTarget(ladder, step.target.pruning, type(self).__name__)
+        self.plan = replace(self.plan, steps=(replace(step, target=target, keep_pruned=False),) * count)
+        attach.build(self.model)
+        self._judged = tolerance.Judged(type(self).__name__, self.model, self.tolerance, ladder, count)
+        self.steps = self._judged.rows
+
+    def on_epoch_end(self, epoch, logs=None):
+        info, logs = self.engine.epoch_info, {} if logs is None else logs
+        super().on_epoch_end(epoch, logs)
+        if self._judged and not self._failed and info.phase == "retrain":
+            self._judged.look(logs, info)
+
+    def change_phase(self, epoch):
+        if self._judged and not self._failed:
+            self._judged.decide(self._prints, self.engine.done)
+        super().change_phase(epoch)
+
+    def end(self):
+        super().end()
+        if self._judged:
+            self._judged.restore()
+            self._judged.tell(self._prints)
+
+    def _stop_early(self, received):
+        if self._judged is None:
+            super()._stop_early(received)
+            return
+        self.engine.release()
+        self._judged.restore()
+        self._messages.back_at_last_that_held(received)
+
+    def _stop(self, error):
+        if self._judged is None:
+            super()._stop(error)
+            return
+        self.model.stop_training = self._failed = True
+        self._messages.back_at_last_that_held(str(error))
 
 
-def _targets(name, sparsity, budget, how, path):
+def _targets(name, given, how, path):
     """What a run aims at: channels of the whole model, or what is zeroed in each kernel by itself.
 
     Args:
         name: str, name used in error messages.
-        sparsity, budget: see `ADMMPrune`.
-        how: dict of its `allocation`, `structure`, `min_keep` and `path`.
-        path: the recipe's, for a `path` of None.
+        given: dict of what gives the target, of `sparsity`, `budget` and `max_accuracy_drop`.
+        how: dict of its `allocation`, `structure`, `min_keep` and `path`, by the recipe where none was given.
+        path: the one that was given.
     """
     structure, allocation = how["structure"], how["allocation"]
     if isinstance(structure, str) and structure == "channel":
         if allocation is not None:
             must = "left out with structure='channel', where channels of all layers are ranked together"
             raise ValueError(checks.refused(name, "allocation", must, allocation, "Leave some out with exclude=."))
-        path = path if how["path"] is None else how["path"]
-        return structure_targets(name, sparsity, budget, min_keep=how["min_keep"], path=path)
-    if budget is not None:
-        check_budget(name, budget)
+        _check_alone(name, given, "max_accuracy_drop", "structure='channel'")
+        rest = {"min_keep": how["min_keep"], "path": how["path"]}
+        return structure_targets(name, given.get("sparsity"), given.get("budget"), **rest)
+    says = pattern(name, structure).sparsity is not None
+    if len(given) > 1 or given and says and "sparsity" not in given:
         raise ValueError(
-            f"{name}: `budget` must go with structure='channel': channels really leave a model. Received: {budget=}, "
-            f"structure={checks.shown(structure)}. Add structure='channel'; or give a sparsity."
+            f"{name}: exactly one of `sparsity`, `budget`, `max_accuracy_drop`, and a structure of the form 'm:n' must "
+            f"give the target. Received: {', '.join(f'{key}={checks.shown(each)}' for key, each in given.items())}, "
+            f"structure={checks.shown(structure)}. Leave the others out."
         )
-    path = "constant" if says_sparsity(name, sparsity, structure) else path
-    return pruning_targets(name, sparsity, **{**how, "path": path if how["path"] is None else how["path"]})
+    if "budget" in given:
+        return [_budgeted(name, check_budget(name, given["budget"]), how)]
+    if "max_accuracy_drop" in given:
+        return [LadderTarget(Ladder(), PruningTarget(0.0, name=name, **how), name)]
+    if says_sparsity(name, given.get("sparsity"), structure):
+        how = {**how, "path": "constant" if path is None else path}
+    return pruning_targets(name, given.get("sparsity"), **how)
+
+
+def _check_alone(name, given, argument, beside):
+    if argument in given:
+        raise ValueError(
+            f"{name}: `{argument}` must be of single weights. Received: {argument}={checks.shown(given[argument])} and "
+            f"{beside}. Leave one of these out."
+        )
+
+
+def _budgeted(name, budget, how):
+    """The target of pruning until a budget is met that counts what single weights leave."""
+    if budget.unit not in AMOUNTS:
+        raise ValueError(
+            f"{name}: a budget of '{budget.unit}' must go with structure='channel': channels really leave a model. "
+            f"Received: structure={checks.shown(how['structure'])}. Add structure='channel', or give one of "
+            f"{', '.join(map(repr, AMOUNTS))}."
+        )
+    return BudgetTarget(budget, AMOUNTS[budget.unit](), PruningTarget(0.0, name=name, **how), name)

@@ -113,6 +113,7 @@ class Phases:
         say_missing(self._name, self._targets.missing(arrays, last))
         # Averages that the optimizer wrote back at the end know nothing of what is held.
         self._targets.settle(arrays, last)
+        self._targets.correct(self._read(), last)
         return True
 
     def stop(self):
@@ -130,9 +131,9 @@ class Phases:
         arrays = self._read()
         for i, step in enumerate(self._plan.steps):
             if self._targets is None:
-                sets = sets_of(self._name, step.target, arrays, 1.0)
+                sets = sets_of(self._name, step.target, arrays, 1.0, last=True)
             else:
-                sets = self._targets.sets(arrays, i, 1.0)
+                sets = self._targets.sets(arrays, i, 1.0, last=True)
             arrays = {name: sets[name].project(w) if name in sets else w for name, w in arrays.items()}
             step.target.projected(sets)
         for name, w in arrays.items():

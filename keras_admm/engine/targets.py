@@ -36,9 +36,9 @@ class Targets:
         self._sparse = {}
         self._scarcity = Scarcity(name, plan.steps)
 
-    def sets(self, arrays, step, fraction):
+    def sets(self, arrays, step, fraction, last=False):
         """The sets of a step: those that it began with, unless they move with the weights and the time."""
-        return self._fixed_sets.get(step) or sets_of(self.name, self.plan.steps[step].target, arrays, fraction)
+        return self._fixed_sets.get(step) or sets_of(self.name, self.plan.steps[step].target, arrays, fraction, last)
 
     def check(self, arrays, fractions):
         """Ask every step for its sets at each of the fractions at which it will be asked, before any training.
@@ -97,7 +97,7 @@ class Targets:
 
     def project(self, arrays, step, epochs):
         """W <- P(W), and the beginning of retraining: each weight in the way that goes with its set."""
-        sets = self.sets(arrays, step, 1.0)
+        sets = self.sets(arrays, step, 1.0, last=True)
         sets = self._held(arrays, sets, step)
         self._sparse = {name: each for name, each in sets.items() if each.says_support}
         self._scarcity.look(step, self._sparse, arrays, final=True)
@@ -149,6 +149,11 @@ class Targets:
                 w = valued[name].project(w)
             if name in moved or to_project:
                 weights.write(self.variables[name], w)
+
+    def correct(self, arrays, step):
+        """Project the weights once more, where the run has ended and a step's target says so."""
+        sets = self.plan.steps[step].target.corrections(arrays)
+        self._write((name, each.project(arrays[name])) for name, each in sets.items())
 
     def missing(self, arrays, step):
         """`"kept of promised"` of the weights, or blocks, that a step lets be other than 0, where some are 0."""

@@ -1,5 +1,6 @@
 """Packed files: a whole model in few bytes, as format.md describes them."""
 
+from keras_admm.packed.amount import PackedBytes as PackedBytes
 from keras_admm.packed.codec import PackedFileError as PackedFileError
 from keras_admm.packed.model import Sizes as Sizes
 from keras_admm.packed.model import TensorSize as TensorSize

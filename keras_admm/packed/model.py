@@ -131,14 +131,18 @@ def pack(model):
         ValueError: for an unbuilt model or one of tf_keras, one that cannot be described, or a dtype that the format
             does not know.
     """
-    _check(model)
-    described = trial.described(model)
-    described = json.loads(json.dumps(serialization.numbered(described)))
-    described.pop("compile_config", None)
+    described = contents(model)
     arrays = state.arrays(model)
-    content = [architecture.short(described), *assets.collect(model)]
-    data, each = codec.write(content, [array.spec for array in arrays], [array.read() for array in arrays])
+    data, each = codec.write(described, [array.spec for array in arrays], [array.read() for array in arrays])
     return data, _sizes(data, arrays, each)
+
+
+def contents(model):
+    """What a packed file says of a model besides its weights: its architecture, and files that its layers keep."""
+    _check(model)
+    described = json.loads(json.dumps(serialization.numbered(trial.described(model))))
+    described.pop("compile_config", None)
+    return [architecture.short(described), *assets.collect(model)]
 
 
 def sizes(source, custom_objects=None, max_bytes=codec.MAX_BYTES):

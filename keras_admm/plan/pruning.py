@@ -87,10 +87,13 @@ class PruningTarget(Target):
     def sets(self, arrays, fraction):
         if self.fixed:
             return dict.fromkeys(arrays, Sparse(structure=self.structure))
+        return self.at(arrays, tighten(self.start, self.sparsity, fraction, self.path), fraction)
+
+    def at(self, arrays, sparsity, fraction):
+        """The sets of a sparsity, whatever the target's own; see `sets`."""
         how = self.allocation
         if isinstance(how, Mapping):
             how = {p: tighten(min(self.start, s), s, fraction, self.path) for p, s in how.items()}
-        sparsity = tighten(self.start, self.sparsity, fraction, self.path)
         groups = weights.Lazy(arrays, lambda n: self._groups(n, arrays[n]))
         sizes = {n: g.size for n, g in groups.items()}
         looked_at = self._scores() if isinstance(how, MeasuredAllocation) else groups
@@ -99,6 +102,11 @@ class PruningTarget(Target):
             n: Sparse(1 - counts[n] / size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
             for n, size in sizes.items()
         }
+
+    def counts(self, arrays):
+        """How many groups are kept at least, and how many there are, of weights of these shapes."""
+        sizes = [Sparse(0.0, self.structure, self.axes.get(n)).kept(arrays[n].shape)[1] for n in arrays]
+        return max(1, sum(min(self.min_keep, size) for size in sizes)), sum(sizes)
 
     def check(self, name, shape):
         view(self.structure, shape, self.axes.get(name))

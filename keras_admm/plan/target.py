@@ -75,6 +75,14 @@ class Target(abc.ABC):
             stay as they are in this step.
         """
 
+    def last_sets(self, arrays):
+        """The sets that weights are projected on where the step's ADMM ends: those of `sets`, or others."""
+        return self.sets(arrays, 1.0)
+
+    def corrections(self, arrays):
+        """The sets that the weights have to be projected on once more where the run has ended: none, or some."""
+        return {}
+
     def _misfit(self, name, shape):
         try:
             self.check(name, shape)
@@ -183,16 +191,17 @@ class Computed(Target):
         return {"function": self.function}
 
 
-def sets_of(name, target, arrays, fraction):
+def sets_of(name, target, arrays, fraction, last=False):
     """What a target's `sets` gives, or an error that says what is wrong with it.
 
     Args:
         name: str, name used in error messages.
         target, arrays, fraction: see `Target.sets`.
+        last: bool, whether to ask for `last_sets`.
     """
     wanted = arrays if target.wants is None else target.wants
     arrays = weights.Lazy((key for key in wanted if key not in target.misfits), arrays.__getitem__)
-    sets = target.sets(arrays, fraction)
+    sets = target.last_sets(arrays) if last else target.sets(arrays, fraction)
     remedy = "Return a constraint for each of the names that it is given."
     if not isinstance(sets, Mapping):
         must = "a dict of names to constraints, as a step's target must return"

@@ -1,5 +1,6 @@
 """Packed files without Keras: arrays of bits and an architecture in JSON, to bytes and back."""
 
+from . import estimate as estimate
 from .dtype import KINDS as KINDS
 from .dtype import Spec as Spec
 from .errors import PackedFileError as PackedFileError

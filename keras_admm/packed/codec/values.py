@@ -43,7 +43,7 @@ def values(coder, name, dtype, count, patterns=None):
     """
     kind = KINDS[dtype]
     coder.label = "side"
-    book = None if patterns is None else _book(kind, patterns)
+    book = None if patterns is None else cheapest_book(kind, patterns)
     way = coder.tree(("way", dtype), 2, None if patterns is None else (book.way if book else RAW))
     if way == RAW:
         coder.label = "data"
@@ -58,7 +58,7 @@ def values(coder, name, dtype, count, patterns=None):
     return _symbols(coder, name, book, count, patterns)
 
 
-def _book(kind, patterns):
+def cheapest_book(kind, patterns):
     """The cheapest book for some numbers, or None where they are cheaper as they are."""
     distinct, counts = np.unique(patterns, return_counts=True)
     if len(distinct) > min(MOST_ENTRIES, len(patterns)):
@@ -66,7 +66,7 @@ def _book(kind, patterns):
     sign = kind.word.type(1 << (kind.bits - 1))
     below, above = distinct[distinct >= sign], distinct[distinct < sign]
     symbols = float(-(counts * np.log2(counts / len(patterns))).sum())
-    one = kind.bits - _zeros_at_end(distinct)
+    one = kind.bits - zeros_at_end(distinct)
     grid = _grid(kind, below, above)
     if grid is not None and len(distinct) > 1:
         return grid
@@ -163,7 +163,7 @@ def _symbols(coder, name, book, count, patterns=None):
 def _raw(coder, kind, count, patterns=None):
     """Patterns in full: how many zeros all of them end in, their heads by context, the bits between as they are."""
     width = (kind.bits - kind.head).bit_length()
-    zeros = None if patterns is None else min(_zeros_at_end(patterns), kind.bits - kind.head)
+    zeros = None if patterns is None else min(zeros_at_end(patterns), kind.bits - kind.head)
     zeros = coder.tree(("zeros", kind), width, zeros)
     rest = kind.bits - kind.head - zeros
     if rest < 0:
@@ -180,6 +180,6 @@ def _raw(coder, kind, count, patterns=None):
     return (heads << np.uint64(kind.bits - kind.head) | between << np.uint64(zeros)).astype(kind.word)
 
 
-def _zeros_at_end(patterns):
+def zeros_at_end(patterns):
     union = int(np.bitwise_or.reduce(patterns)) if len(patterns) else 0
     return (union & -union).bit_length() - 1 if union else 64
