@@ -136,7 +136,7 @@ def summary(rows):
 def main():
     parser = resumable.arguments(__doc__, RESULTS)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--delta", type=float, nargs="+", default=[0.04], help="see keras_admm.OLMP")
+    parser.add_argument("--delta", type=float, nargs="+", default=[0.003], help="see keras_admm.OLMP")
     parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument("--dense-epochs", type=int, default=10)
     parser.add_argument("--validation", type=int, default=6000, help="images of the training set to search by")
