@@ -26,6 +26,25 @@ def run(script, *arguments, backend="tensorflow"):
     return done.stdout
 
 
+GUIDES = {
+    "prune_and_ship": r"the packed file gives back the same weights: True",
+    "what_and_how_much": r"99% at once +\d\d\.\d+%   zeros: conv1",
+    "few_bits": r"binary +9\d\.\d+%   at most 2 values a kernel",
+    "to_litert": r"int8 +[\d,]+ bytes, +[\d,]+ by gzip; zeros: stored",
+    "training_loop": r"kept 1,908 of 38,160; test 9\d\.",
+    "coming_from_tfmot": r"zeros of the model in TFMOT's wrappers: 0.9000\nstripped: 0.9000",
+    "extending": r"the smallest weight of the head is -?0; test 9\d\.",
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("guide", GUIDES)
+def test_guides(guide, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert re.search(GUIDES[guide], run(f"guides/{guide}.py"))
+
+
 @pytest.fixture(scope="module")
 def mnist(tmp_path_factory):
     """The real images where they are, made-up ones of the same shapes elsewhere; few, for the examples' paths alone."""
