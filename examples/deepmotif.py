@@ -6,8 +6,11 @@ network, way of compressing and seed is appended to `--results`, and one that is
 that was stopped goes on. The test set is only printed: the dense network is that of the epoch of the best validation
 loss, and the compressed ones are those of their last epoch.
 
-`--most 2000` takes few sequences of each factor. `--dashboard FACTOR` makes the page of a factor from the networks that
-are in `--cache`: what they look at, before and after.
+The factor `simulated` stands for simulated sequences of 200 letters with motifs of GATA in known places: of these the
+AUPRC of the saliency for the places is told too. `--most 2000` takes few sequences of each factor.
+
+`--motifs` prints which known motifs the networks in `--cache` have learned, by their filters and by class optimisation;
+`--dashboard FACTOR` makes the page of a factor: what they look at, before and after.
 """
 
 import os
@@ -29,6 +32,7 @@ import keras_admm as ka
 
 RESULTS = Path(__file__).parent / "results" / "deepmotif.jsonl"
 FACTORS = "CTCFL", "SRF", "USF2", "YY1"
+FAMILIES = {"CTCFL": ("CTCFL", "CTCF"), "SRF": ("SRF",), "USF2": ("USF2", "USF1"), "YY1": ("YY1", "YY2")}
 WAYS = {
     "10x": lambda: ka.ADMMPrune(sparsity=0.9),
     "30x": lambda: ka.ADMMPrune(sparsity=1 - 1 / 30),
@@ -99,9 +103,9 @@ class Bench:
         """The entries of a row."""
         factor, kind, way, seed = cell
         keras.utils.set_random_seed(seed)
-        pairs, start = dna.chip_seq(self.args.data, factor, self.args.most), time.perf_counter()
+        pairs, start = self.pairs(factor), time.perf_counter()
         if way == "dense":
-            model = network(kind)
+            model = network(kind, pairs[0][0].shape[1])
             fit(model, pairs, self.args.epochs, 1e-2, [best()])
         else:
             dense = self.path(factor, kind, "dense", seed)
@@ -115,7 +119,23 @@ class Bench:
         model = ka.load(self.path(*cell))
         total, size = ka.report(model).total, os.path.getsize(self.path(*cell))
         found = {"validation": auc(model, pairs[1]), "test": auc(model, pairs[2]), "bytes": size}
-        return found | {"kept": total.kept, "epochs": self.args.epochs, "seconds": round(seconds)}
+        return found | self.auprc(factor, model) | {"kept": total.kept, "seconds": round(seconds)}
+
+    def pairs(self, factor):
+        """Training, validation and test sequences with their labels."""
+        if factor != "simulated":
+            return dna.chip_seq(self.args.data, factor, self.args.most)
+        (x, y, _), (x_test, y_test, _) = dna.simulated(self.args.data)
+        x, y = x[: self.args.most], y[: self.args.most]
+        held_out = len(y) // 10
+        return (x[held_out:], y[held_out:]), (x[:held_out], y[:held_out]), (x_test, y_test)
+
+    def auprc(self, factor, model):
+        """The average precision of the saliency for the places of the motifs, where they are known."""
+        if factor != "simulated":
+            return {}
+        x, y, places = (array[-400:] for array in dna.simulated(self.args.data)[1])
+        return {"auprc": ka.compare({"model": model}, x, y, truth=places).rows[0].auprc}
 
 
 def shown(rows):
@@ -126,24 +146,48 @@ def shown(rows):
         dense = cells.get((factor, kind, "dense"), {})
         both = [seed for seed in seeds if seed in dense]
         lost = sum(seeds[s]["test"] - dense[s]["test"] for s in both) / len(both) / 100 if both else None
-        line = [f"{_mean(seeds, 'test') / 100:.4f}", "-" if lost is None else f"{lost:+.4f}"]
+        precise = f"{_mean(seeds, 'auprc'):.4f}" if factor == "simulated" else "-"
+        line = [f"{_mean(seeds, 'test') / 100:.4f}", "-" if lost is None else f"{lost:+.4f}", precise]
         more = [f"{_mean(seeds, 'kept'):,.0f}", f"{_mean(seeds, 'bytes'):,.0f}", str(len(seeds))]
         lines.append([f"{factor} {kind} {way}", *line, *more])
-    return show.table(["factor, network, way", "test AUC", "to dense", "weights", "bytes", "seeds"], lines)
+    return show.table(["factor, network, way", "test AUC", "to dense", "AUPRC", "weights", "bytes", "seeds"], lines)
 
 
 def _mean(seeds, entry):
     return sum(row[entry] for row in seeds.values()) / len(seeds)
 
 
-def dashboard(bench, factor, data, path):
-    """The page of a factor: its dense network and the compressed ones that are in the cache."""
-    found = {way: bench.path(factor, "CNN-RNN", way, 0) for way in NETWORKS["CNN-RNN"]}
-    models = {way: ka.load(file) for way, file in found.items() if file.exists()}
-    x, y = dna.chip_seq(data, factor)[2]
-    motifs = ka.explain.read_meme(Path(data) / "Jaspar.meme")
-    chosen = [*range(0, 1000, 100)]
-    ka.dashboard(models, x[chosen], y[chosen], path, alphabet=dna.LETTERS, motifs=motifs)
+def cached(bench, factor, ways, seed=0):
+    """The CNN-RNN networks of a factor that are in the cache."""
+    found = {way: bench.path(factor, "CNN-RNN", way, seed) for way in ways}
+    return {way: ka.load(file) for way, file in found.items() if file.exists()}
+
+
+def motifs_found(bench, args):
+    """The table of the five known motifs that each network has learned best, and whether the factor is among them."""
+    known, lines = ka.explain.read_meme(Path(args.data) / "Jaspar.meme"), []
+    for factor in args.factors:
+        x, y = bench.pairs(factor)[2]
+        for way, model in cached(bench, factor, ("dense", "30x")).items():
+            typical = ka.explain.optimize_input(model, 1, x[:1]).values[0]
+            filters = ka.compare({way: model}, x[y == 1], y[y == 1], motifs=known).filters[way]
+            found = {"class optimisation": ka.explain.match_motifs(typical, known)}
+            found["filters"] = [match for _, match in filters[:5]]
+            for by, matches in found.items():
+                good = [match.motif.label.split()[-1] for match in matches if match.p_value <= 0.01]
+                its = "yes" if set(good) & set(FAMILIES.get(factor, (factor,))) else "no"
+                lines.append([f"{factor} {way}, by {by}", its, ", ".join(good)])
+    return show.table(["network", "its own", "the best five with p <= 0.01"], lines)
+
+
+def dashboard(bench, factor, args):
+    """Write the page of a factor: its dense network and the compressed ones that are in the cache."""
+    x, y = bench.pairs(factor)[2]
+    motifs = ka.explain.read_meme(Path(args.data) / "Jaspar.meme")
+    models = cached(bench, factor, ("dense", "30x", "half the channels"))
+    page = f"deepmotif_{factor}.html"
+    print(ka.dashboard(models, x, y, page, alphabet=dna.LETTERS, motifs=motifs, samples=10, steps=1000))
+    print(f"Written: {page}")
 
 
 def main():
@@ -152,17 +196,20 @@ def main():
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--most", type=int, help="how many bound sequences of each factor; all by default")
     parser.add_argument("--epochs", type=int, default=30, help="of the dense network, and of each compression")
-    parser.add_argument("--dashboard", metavar="FACTOR", help="write the page of a factor, deepmotif.html")
+    parser.add_argument("--motifs", action="store_true", help="print the known motifs that networks have learned")
+    parser.add_argument("--dashboard", metavar="FACTOR", help="write the page of a factor")
     args = parser.parse_args()
     args.cache = args.cache or "deepmotif_cache"
-    rows = Rows(args.results, KEYS)
-    if not args.table and not args.dashboard:
-        if not args.data:
-            raise SystemExit("The sequences must be given: --data DATA, the folder of the .seq.gz files.")
+    rows, bench = Rows(args.results, KEYS), Bench(args)
+    if not args.table and not args.data:
+        raise SystemExit("The sequences must be given: --data DATA, the folder of the .seq.gz files.")
+    if args.motifs:
+        print(motifs_found(bench, args))
+    elif args.dashboard:
+        dashboard(bench, args.dashboard, args)
+    elif not args.table:
         cells = [(f, n, w, s) for s in args.seeds for f in args.factors for n in args.networks for w in NETWORKS[n]]
-        rows.fill(cells, Bench(args).measure)
-    if args.dashboard:
-        dashboard(Bench(args), args.dashboard, args.data, "deepmotif.html")
+        rows.fill(cells, bench.measure)
     print(show.machine("keras", keras.backend.backend()))
     print(shown(rows))
 

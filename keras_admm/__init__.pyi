@@ -22,6 +22,7 @@ from .callbacks import ADMMPrune as ADMMPrune
 from .callbacks import ADMMQuantize as ADMMQuantize
 from .engine import Engine as Engine
 from .explain import compare as compare
+from .explain import dashboard as dashboard
 from .layerwise import prune_layerwise as prune_layerwise
 from .masking import mask as mask
 from .masking import strip as strip

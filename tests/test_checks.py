@@ -133,6 +133,7 @@ BAD = {
     + [Odd(), object(), Odd, 1j, b"bytes"],
     "class": [-1, 3, 1.5, NAN, "cat", "", True, [], {}, [0, 1, 2], np.zeros(2), np.ones((2, 2), int), *ODD],
     "classes": [None, 0, -1, 3, [1], [-1, 0], [0, 3], [0.5, 1], NAN, "cat", [], {}, np.ones((2, 2, 2)), *ODD],
+    "alphabet": [0, 1.5, NAN, "", "ACG", "ACGG", [], list("ACGT"), {}, *ODD],
     "part": [0, -0.1, 1, 1.0, NAN, INF, *NO_NUMBER],
     "motifs": [0, "JASPAR.meme", [], [0], {}, NAN, *ODD],
     "samples": [0, 1.5, NAN, "x.npy", "", [], {}, (), Odd(), object(), Odd, b"bytes"],
@@ -448,6 +449,14 @@ TABLE = {
         {"models": {"a": keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])}, "x": X, "y": [1, 2]},
         {"models": "names", "x": "samples", "y": "classes", "method": "name", "top": "part", "truth": "tensor or None"}
         | {"motifs": "motifs", "batch_size": "count"},
+    ),
+    "dashboard": (
+        ka.dashboard,
+        {"models": {"a": keras.Sequential([keras.Input((1, 4)), keras.layers.Flatten(), keras.layers.Dense(3)])}}
+        | {"x": X[:, None], "y": [1, 2], "path": "p.html", "steps": 0},
+        {"models": "names", "x": "samples", "y": "classes", "path": "path", "alphabet": "alphabet or None"}
+        | {"samples": "count", "method": "name", "truth": "tensor or None", "motifs": "motifs", "seed": "count from 0"}
+        | {"steps": "count from 0"},
     ),
     "explain.read_meme": (ka.explain.read_meme, {}, {"path": "path"}),
     "explain.match_motifs": (

@@ -370,8 +370,23 @@ def test_help(words, capsys):
     if words == ["--help"]:
         assert all(
             f"\n  {command} " in told
-            for command in ("report", "prune", "shrink", "pack", "unpack", "export", "latency")
+            for command in ("report", "prune", "shrink", "pack", "unpack", "export", "latency", "dashboard")
         )
+
+
+def test_dashboard_of_two_models(tmp_path, capsys):
+    for name in ("dense", "small"):
+        model = keras.Sequential([keras.Input((6, 4)), layers.Flatten(), layers.Dense(2, "softmax")])
+        model.save(tmp_path / f"{name}.keras")
+    np.savez(tmp_path / "test.npz", x=np.eye(4)[np.arange(18).reshape(3, 6) % 4], y=[0, 1, 1])
+    files_, page = [tmp_path / "dense.keras", tmp_path / "small.keras"], tmp_path / "page.html"
+    words = ["--data", tmp_path / "test.npz", "--alphabet=ACGT", "--steps=2", "-o", page]
+    assert run("dashboard", *files_, *words) == 0
+    told = capsys.readouterr().out
+    assert "small beside dense" in told and f"Written: {page}" in told
+    assert "What dense, small look at" in page.read_text()
+    assert run("dashboard", *files_, "--data", tmp_path / "test.npz", "--alphabet=AC", "-o", page) == 1
+    assert "`alphabet` must be a str of 4 different letters" in capsys.readouterr().err
 
 
 def test_as_a_module(saved, monkeypatch, capsys):

@@ -1,10 +1,12 @@
 """The examples, run as their users run them, in small."""
 
 import io
+import itertools
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +219,41 @@ def test_export_lenet5(mnist):
     assert zeros == round(0.95 * 430_500) and len(ways) == 7
     for line in ways.values():
         assert int(re.search(r" ([\d,]+) +[\d.]+% ", line)[1].replace(",", "")) >= zeros
+
+
+def test_shuffled_sequences_keep_every_pair_of_neighbours(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import dna
+
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        sequence = "".join(rng.choice(list("ACGTN"), rng.integers(2, 40), p=[0.3, 0.2, 0.2, 0.25, 0.05]))
+        other = dna.shuffled(sequence, rng)
+        pairs = [Counter(zip(each, each[1:], strict=False)) for each in (sequence, other)]
+        assert pairs[0] == pairs[1] and (sequence[0], sequence[-1]) == (other[0], other[-1])
+    seen = {dna.shuffled("ACATAGA", rng) for _ in range(300)}
+    assert seen == {"A" + "A".join(middle) + "A" for middle in itertools.permutations("CTG")}
+    np.testing.assert_array_equal(dna.one_hot(["AN", "TG"])[..., 3], [[0, 0], [1, 0]])
+
+
+@pytest.mark.nightly
+@pytest.mark.tensorflow_only
+@pytest.mark.skipif(not (DATA / "dna").exists(), reason="needs the sequences")
+def test_deepmotif(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--data", DATA / "dna", "--seeds", 0, "--most", 60, "--epochs", 2, "--results", tmp_path / "rows.jsonl"]
+    out = run("deepmotif.py", *options, "--factors", "SRF", "simulated")
+    for network in ("CNN dense", "CNN 30x", "RNN 30x", "CNN-RNN 100x", "CNN-RNN half the channels"):
+        assert re.search(rf"SRF {network} +0\.\d+ +[+-]0\.\d+ +- ", out)
+    assert re.search(r"simulated CNN-RNN dense +0\.\d+ +\+0\.0000 +0\.\d+ ", out)
+    assert "validation" not in run("deepmotif.py", *options, "--factors", "SRF")  # nothing is made again
+    assert re.search(r"SRF 30x, by filters +(yes|no)", run("deepmotif.py", *options, "--factors", "SRF", "--motifs"))
+
+
+@pytest.mark.nightly
+@pytest.mark.tensorflow_only
+def test_guide_what_it_looks_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = run("guides/what_it_looks_at.py")
+    assert re.search(r"pruned 20x +0\.9\d+ ", out)
+    assert "<img" in (tmp_path / "what_it_looks_at.html").read_text()

@@ -145,6 +145,22 @@ def latency(args):
     _print(args, found._asdict, lambda: found)
 
 
+def dashboard(args):
+    from keras_admm import explain
+    from keras_admm.files import check_place, load_array
+
+    check_place(args.output)
+    x, y = (load_array(f"{args.data}:{name}") for name in ("x", "y"))
+    motifs = explain.read_meme(args.motifs) if args.motifs else None
+    stems = [Path(path).stem for path in args.models]
+    names = stems if len(set(stems)) == len(stems) else args.models
+    models = {name: _opened(path) for name, path in zip(names, args.models, strict=True)}
+    options = {"alphabet": args.alphabet, "samples": args.samples, "motifs": motifs, "steps": args.steps}
+    with _told("looking at what the models look at"):
+        found = explain.dashboard(models, x, y, args.output, **options)
+    _print(args, found.to_dict, lambda: f"{found}\nWritten: {args.output}")
+
+
 def _opened(path):
     """The model in a file."""
     with _told(f"opening {path}"):

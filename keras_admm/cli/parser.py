@@ -17,6 +17,7 @@ commands:
   unpack MODEL       the .keras file of a packed one
   export MODEL       to LiteRT, tf_keras or a SavedModel
   latency A B        two models timed in turn
+  dashboard A B ...  a page of what models look at, before and after compression
 
 `keras-admm COMMAND --help` tells more of each. A MODEL is a .keras file, an .h5 file, a packed .kadmm file, or the
 folder of a tf_keras SavedModel. Opening one runs no Python code from the file: a model with a Lambda layer is refused.
@@ -28,6 +29,7 @@ examples:
   keras-admm pack pruned.keras -o pruned.kadmm
   keras-admm export pruned.kadmm --to=litert --quantize=int8 --data=train.npz:x -o pruned.tflite
   keras-admm latency model.keras pruned.tflite --data=test.npy
+  keras-admm dashboard model.keras pruned.kadmm --data=test.npz --alphabet=ACGT -o dashboard.html
 
 exit codes: 0 done, 1 failed (with a sentence that says why), 2 wrong usage
 """
@@ -62,6 +64,8 @@ def parser():
     _unpack(_command(each, "unpack", commands.unpack, "Writes the .keras file of a packed model."))
     _export(_command(each, "export", commands.export, "Exports a model to LiteRT, tf_keras or a SavedModel."))
     _latency(_command(each, "latency", commands.latency, "Times two models in turn, run by run."))
+    about = "Writes a page of what models look at: saliency, scores over time, motifs; and how alike they are."
+    _dashboard(_command(each, "dashboard", commands.dashboard, about))
     return made
 
 
@@ -135,6 +139,17 @@ def _latency(command):
     command.add_argument("--batch", type=_count, default=1, help="how many of the samples one run takes; default 1")
     command.add_argument("--threads", type=_count, default=1, help="threads of a .tflite model; default 1")
     _json(command)
+
+
+def _dashboard(command):
+    command.add_argument("models", metavar="MODEL", nargs="+", help=f"the first one is the dense one: {MODEL}")
+    command.add_argument("--data", required=True, help="FILE.npz of two arrays: x, the samples, and y, their classes")
+    command.add_argument("--alphabet", help="letters of one-hot sequences, such as ACGT")
+    command.add_argument("--motifs", metavar="FILE", help="known motifs in the MEME format, to name filters by")
+    command.add_argument("--samples", type=_count, default=20, help="how many samples are drawn; default 20")
+    command.add_argument("--steps", type=int, default=500, help="of the optimised inputs; default 500, 0 for none")
+    _json(command)
+    command.add_argument("-o", "--output", metavar="OUT", default="dashboard.html", help="default dashboard.html")
 
 
 def _model(command):

@@ -1,6 +1,7 @@
 from .compare import compare as compare
 from .comparison import Compared as Compared
 from .comparison import Comparison as Comparison
+from .dashboard import dashboard as dashboard
 from .motifs import Match as Match
 from .motifs import Motif as Motif
 from .motifs import match_motifs as match_motifs

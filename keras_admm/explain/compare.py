@@ -57,7 +57,8 @@ def compare(models, x, y, method="saliency", top=0.1, truth=None, motifs=None, b
     chosen = {name: targets.choose(NAME, y, each) for name, each in outputs.items()}
     scores = {name: each.values(outputs[name]) for name, each in chosen.items()}
     maps = {name: _places(saliency(model, x, y, method, batch_size=batch_size)) for name, model in models.items()}
-    found = {name: None if motifs is None else _motifs(model, x, motifs) for name, model in models.items()}
+    filters = {name: _matched(model, x, motifs) for name, model in models.items()} if motifs else {}
+    found = {name: _labels(each) for name, each in filters.items()}
     first = next(iter(models))
     rows = []
     for name in models:
@@ -67,13 +68,13 @@ def compare(models, x, y, method="saliency", top=0.1, truth=None, motifs=None, b
             "rank_correlation": float(alike.mean()),
             "overlap": float(ranks.overlap(maps[first], maps[name], top).mean()),
             "auprc": None if truth is None else _auprc(truth, maps[name]),
-            "motifs": found[name],
-            "lost": () if motifs is None else tuple(each for each in found[first] if each not in found[name]),
+            "motifs": found.get(name),
+            "lost": tuple(each for each in found.get(first, ()) if each not in found[name]),
             "prediction_changed": _most(np.abs(scores[name] - scores[first])),
             "explanation_changed": _most(-alike),
         }
         rows.append(Compared(name, **told))
-    return Comparison(tuple(rows), maps, scores, y)
+    return Comparison(tuple(rows), maps, scores, y, filters)
 
 
 def check_models(name, models):
@@ -152,12 +153,17 @@ def _most(changes):
     return tuple(np.argsort(-changes, kind="stable")[:MOST].tolist())
 
 
-def _motifs(model, x, motifs):
-    """The labels of the motifs that filters of a model's first convolution match, each once."""
+def _matched(model, x, motifs):
+    """The filters of a model's first convolution that match known motifs, the best first."""
     calls = graph.calls.of(model, "its filters are named by motifs").needed()
     first = next((call.layer for call in calls if weights.of_class(inner(call.layer), "Conv1D")), None)
     if first is None:
         return ()
     found = [each for each in activating_windows(model, first, x) if len(each.values) >= LEAST_WINDOWS]
-    best = [match_motifs(each.pwm, motifs, most=1, shuffles=199)[0] for each in found]
-    return tuple(sorted({match.motif.label for match in best if match.p_value <= SIGNIFICANT}))
+    best = [(each, match_motifs(each.pwm, motifs, most=1, shuffles=199)[0]) for each in found]
+    significant = [each for each in best if each[1].p_value <= SIGNIFICANT]
+    return tuple(sorted(significant, key=lambda each: (each[1].p_value, -each[1].correlation)))
+
+
+def _labels(matched):
+    return tuple(sorted({match.motif.label for _, match in matched}))

@@ -45,12 +45,15 @@ class Comparison(NamedTuple):
         maps: dict of names to arrays `(samples, places)`, the saliency of each place.
         scores: dict of names to arrays `(samples,)`, the score of the class of each.
         classes: array `(samples,)`, the class of each sample.
+        filters: dict of names to tuples of pairs of `Windows` and `Match`, the filters that known motifs name; empty
+            where none were given.
     """
 
     rows: tuple
     maps: dict
     scores: dict
     classes: np.ndarray
+    filters: dict
 
     def __str__(self):
         cells = self.cells()

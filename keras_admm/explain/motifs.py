@@ -44,7 +44,6 @@ class Match(NamedTuple):
         motif: the `Motif`.
         correlation: Pearson's, at the best offset.
         p_value: the share of shuffled matrices that correlate as well with this motif.
-        z: by how many of their deviations the correlation is above their mean.
         offset: int, the place of the matrix where the motif begins.
         strand: `"+"`, or `"-"` if the motif is read backwards, of complements.
     """
@@ -52,7 +51,6 @@ class Match(NamedTuple):
     motif: Motif
     correlation: float
     p_value: float
-    z: float
     offset: int
     strand: str
 
@@ -126,7 +124,7 @@ def match_motifs(pwm, motifs, most=5, shuffles=999, seed=0):
         seed: int, of the shuffles.
 
     Returns:
-        A list of `Match`, the one furthest above its shuffles first.
+        A list of `Match`, by p-value; of alike ones the highest correlation first.
 
     Raises:
         TypeError, ValueError: for something else than a matrix of the motifs' letters.
@@ -155,7 +153,7 @@ def match_motifs(pwm, motifs, most=5, shuffles=999, seed=0):
     matches = []
     for width in {len(motif.matrix) for motif in motifs}:
         matches += _matches(queries, [motif for motif in motifs if len(motif.matrix) == width])
-    return sorted(matches, key=lambda match: -match.z)[:most]
+    return sorted(matches, key=lambda match: (match.p_value, -match.correlation))[:most]
 
 
 def check_motifs(name, motifs):
@@ -177,11 +175,9 @@ def _matches(queries, motifs):
     strand, highest = best[0].argmax(0), best.max(1)
     own, others = highest[0], highest[1:]
     p = (1 + (others >= own - 1e-6).sum(0)) / len(queries)
-    z = (own - others.mean(0)) / np.maximum(others.std(0), 1e-3)
     offsets = offsets.reshape(-1, len(motifs))[strand, np.arange(len(motifs))]
     return [
-        Match(motif, float(own[i]), float(p[i]), float(z[i]), int(offsets[i]), "+-"[strand[i]])
-        for i, motif in enumerate(motifs)
+        Match(motif, float(own[i]), float(p[i]), int(offsets[i]), "+-"[strand[i]]) for i, motif in enumerate(motifs)
     ]
 
 
