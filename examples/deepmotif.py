@@ -41,6 +41,7 @@ WAYS = {
     "half the channels": lambda: ka.ADMMPrune(sparsity=0.5, structure="channel"),
 }
 NETWORKS = {"CNN-RNN": ("dense", *WAYS), "CNN": ("dense", "30x"), "RNN": ("dense", "30x")}
+BATCH = 128
 KEYS = "factor", "network", "way", "seed"
 
 
@@ -69,13 +70,22 @@ def network(kind, length=101):
     return keras.Sequential([keras.Input((length, 4)), *parts, layers.Dense(2, "softmax", name="head")], name=name)
 
 
+def falling(epochs, steps):
+    """The dense network's learning rate: along a cosine to zero."""
+    return keras.optimizers.schedules.CosineDecay(1e-2, epochs * steps)
+
+
+def steady(epochs, steps):
+    """That of compressing, which the retraining at its end needs too: a tenth of it in the last tenth."""
+    return keras.optimizers.schedules.PiecewiseConstantDecay([round(0.9 * epochs * steps)], [5e-3, 5e-4])
+
+
 def fit(model, pairs, epochs, rate, callbacks=()):
-    """Trains with a rate that falls to zero along a cosine."""
     train, validation, _ = pairs
-    batch = 128
-    schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * -(-len(train[1]) // batch))
-    model.compile(keras.optimizers.Adam(schedule, clipvalue=5), "sparse_categorical_crossentropy")
-    model.fit(*train, batch_size=batch, epochs=epochs, validation_data=validation, callbacks=list(callbacks), verbose=0)
+    optimizer = keras.optimizers.Adam(rate(epochs, -(-len(train[1]) // BATCH)), clipvalue=5)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    data = {"batch_size": BATCH, "validation_data": validation}
+    model.fit(*train, **data, epochs=epochs, callbacks=list(callbacks), verbose=0)
 
 
 def best():
@@ -106,13 +116,13 @@ class Bench:
         pairs, start = self.pairs(factor), time.perf_counter()
         if way == "dense":
             model = network(kind, pairs[0][0].shape[1])
-            fit(model, pairs, self.args.epochs, 1e-2, [best()])
+            fit(model, pairs, self.args.epochs, falling, [best()])
         else:
             dense = self.path(factor, kind, "dense", seed)
             if not dense.exists():
                 raise LookupError(f"the dense network is to be trained first: {dense} is not there")
             model = ka.load(dense)
-            fit(model, pairs, self.args.epochs, 3e-3, [WAYS[way]()])
+            fit(model, pairs, self.args.epochs, steady, [WAYS[way]()])
             model = ka.shrink(model) if "channels" in way else model
         seconds = time.perf_counter() - start
         ka.save(model, self.path(*cell))
@@ -194,6 +204,7 @@ def main():
     parser = arguments(__doc__, RESULTS)
     parser.add_argument("--factors", nargs="+", default=FACTORS)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--ways", nargs="+", default=["dense", *WAYS], choices=["dense", *WAYS])
     parser.add_argument("--most", type=int, help="how many bound sequences of each factor; all by default")
     parser.add_argument("--epochs", type=int, default=30, help="of the dense network, and of each compression")
     parser.add_argument("--motifs", action="store_true", help="print the known motifs that networks have learned")
@@ -208,7 +219,8 @@ def main():
     elif args.dashboard:
         dashboard(bench, args.dashboard, args)
     elif not args.table:
-        cells = [(f, n, w, s) for s in args.seeds for f in args.factors for n in args.networks for w in NETWORKS[n]]
+        chosen = [(n, w) for n in args.networks for w in NETWORKS[n] if w in args.ways]
+        cells = [(f, n, w, s) for s in args.seeds for f in args.factors for n, w in chosen]
         rows.fill(cells, bench.measure)
     print(show.machine("keras", keras.backend.backend()))
     print(shown(rows))

@@ -8,6 +8,7 @@ from keras_admm.explain.compare import check_models, checked_classes, compare
 from keras_admm.explain.cut import is_recurrent
 from keras_admm.explain.drawn_images import Images
 from keras_admm.explain.drawn_sequences import Sequences
+from keras_admm.explain.motifs import check_motifs
 from keras_admm.explain.optimized import optimize_input
 from keras_admm.explain.sequences import check_alphabet
 from keras_admm.explain.temporal import temporal_scores
@@ -34,7 +35,8 @@ def dashboard(
         x: array of samples: sequences `(samples, positions, channels)`, or images `(samples, rows, columns, channels)`.
         y: their classes, see `keras_admm.compare`, which takes all of them.
         path: where the page goes.
-        alphabet: str, the letters of the channels of one-hot sequences, such as `"ACGT"`; None for other inputs.
+        alphabet: str, the letters of the channels of one-hot sequences, such as `"ACGT"`; None: those of `motifs`, or
+            none.
         samples: int, how many of the samples are drawn, the first ones.
         method: which map, see `keras_admm.explain.saliency`.
         truth: see `keras_admm.compare`.
@@ -62,6 +64,8 @@ def dashboard(
     models, given, classes = check_models(NAME, models), checks.array(NAME, "x", x), checked_classes(NAME, y)
     for argument, value, least in (("samples", samples, 1), ("steps", steps, 0), ("seed", seed, 0)):
         checks.integer(NAME, argument, value, least)
+    if alphabet is None and check_motifs(NAME, motifs):
+        alphabet = motifs[0].alphabet
     drawn = _drawn(given, alphabet)
     new_figure((1, 1))  # without matplotlib it is said now
     found = compare(models, given, classes, method, truth=truth, motifs=motifs)
