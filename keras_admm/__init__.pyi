@@ -24,6 +24,7 @@ from .engine import Engine as Engine
 from .explain import compare as compare
 from .explain import dashboard as dashboard
 from .layerwise import prune_layerwise as prune_layerwise
+from .layerwise import quantize_layerwise as quantize_layerwise
 from .masking import mask as mask
 from .masking import strip as strip
 from .packed import PackedFileError as PackedFileError

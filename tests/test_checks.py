@@ -78,6 +78,7 @@ BAD = {
     "steps": [None, 0.9, "sparse", (), [0.9], ka.constraints.Sparse(0.5), {}, *ODD],
     "plan": [None, 0.9, "plan", (), {}, *ODD],
     "sparse set": [None, 0.9, "sparse", ka.constraints.Levels(4), *ODD],
+    "layerwise levels": [None, 1, 17, 4.0, NAN, "levels", ka.constraints.Sparse(0.5), ka.constraints.Levels, *ODD],
     "level set": [None, 4, "levels", ka.constraints.Sparse(0.5), *ODD],
     "allocation": [
         None,
@@ -389,6 +390,14 @@ TABLE = {
         | {"num_samples": "count", "batch_size": "count", "damping": "not negative", "seed": "count from 0"}
         | {"verbose": "verbose"},
     ),
+    "quantize_layerwise": (
+        ka.quantize_layerwise,
+        {"model": ..., "data": X},
+        {"model": "model", "data": "data", "levels": "layerwise levels", "sparsity": "share or None"}
+        | {"structure": "name or None", "layers": "layers or None", "exclude": "layers or None"}
+        | {"num_samples": "count", "batch_size": "count", "damping": "not negative", "seed": "count from 0"}
+        | {"verbose": "verbose"},
+    ),
     "layerwise.ADMM": (
         ka.layerwise.ADMM,
         {},
@@ -620,6 +629,7 @@ NOT_CALLED |= {
 NOT_CALLED |= {"constraints.view"}
 NOT_CALLED |= {f"explain.{each}" for each in ("NamedArray", "Windows", "Motif", "Match", "Compared", "Comparison")}
 NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.reached_by"}
+NOT_CALLED |= {"constraints.reached_with_ties"}
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}
 NOT_CALLED |= {"constraints.factors", "constraints.check_energy", "constraints.check_scheme"}
 NOT_CALLED |= {"constraints.full_rank", "constraints.rows_of", "constraints.least_rank", "constraints.spectrum"}

@@ -131,6 +131,18 @@ def cifar(tmp_path_factory):
 
 
 @pytest.mark.nightly
+@pytest.mark.skipif(not (DATA / "stories260K.bin").exists(), reason="the model that tells stories is not here")
+def test_stories_layerwise():
+    out = run("stories_layerwise.py", "--data", DATA, "--sparsities", 0.5, "--steps", 50)
+    assert float(re.search(r"NumPy by (\S+)", out)[1]) < 1e-4
+    found = {
+        name.strip(): float(value) for name, value in re.findall(r"^(.{26}) +([\d.]+) +[\d.-]+ ", out, re.MULTILINE)
+    }
+    assert found["prune_layerwise"] < 16 < found["ALPS"] < found["SparseGPT"] < found["Wanda"] < found["magnitude"]
+    assert float(re.search(r"50 ([\d.]+)$", out, re.MULTILINE)[1]) < found["prune_layerwise"]
+
+
+@pytest.mark.nightly
 @pytest.mark.tensorflow_only
 def test_cifar_on_few_values(cifar):
     epochs = ["--epochs", 1, "--admm-epochs", 1, "--retrain-epochs", 1, "--limit", 64, "--batch-size", 32]

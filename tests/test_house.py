@@ -31,6 +31,7 @@ FLOORS = {
     "macs": 1,
     "files": 1,
     "scoring": 1,
+    "selection": 1,
     "allocation": 1,
     "lock": 1,
     "serialization": 1,

@@ -216,7 +216,8 @@ def test_all_ways_through_a_model_prune_it_alike(monkeypatch):
         model = language_model(kind)
         assert isinstance(passages.passage_of(model, [TOKENS[:2]], [], False), way)
         before = {v.path: ops.convert_to_numpy(v) for v in model.variables}
-        report = ka.prune_layerwise(model, TOKENS, exclude="head", num_samples=32, verbose=0)
+        method = ka.layerwise.ADMM(iterations=20)
+        report = ka.prune_layerwise(model, TOKENS, method=method, exclude="head", num_samples=16, verbose=0)
         kept[kind] = [ops.convert_to_numpy(v) for v in model.variables]
         assert len(report.rows) == 12 and report.sparsity == 0.5
         changed = {v.path for v in model.variables if not np.array_equal(ops.convert_to_numpy(v), before[v.path])}
@@ -235,7 +236,7 @@ def test_the_outputs_are_nearer_by_admm_and_nearer_still_with_correction():
     for method in (*METHODS, ka.layerwise.ADMM(correction=0.0)):
         model = language_model("functional")
         dense = outputs(model, TOKENS)
-        ka.prune_layerwise(model, TOKENS, 0.6, method=method, verbose=0)
+        ka.prune_layerwise(model, TOKENS, 0.6, method=method, layers="two", batch_size=40, verbose=0)
         errors[method if isinstance(method, str) else "apart"] = float(np.sum((outputs(model, TOKENS) - dense) ** 2))
     assert errors["admm"] < errors["apart"] < min(errors[name] for name in ("sparsegpt", "wanda", "magnitude")), errors
 
@@ -373,3 +374,54 @@ def test_printed(capsys):
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2, name="a")])
     ka.prune_layerwise(model, drawn(8, 4))
     assert "a/kernel    4x2     4   8  0.5000" in capsys.readouterr().out
+
+
+# Sets of few values: how many a channel (or the tensor) may have at most, zeros among them.
+FEW = {
+    "4 bits": (4, 15, True),
+    "ternary": (ka.constraints.Ternary("channel"), 3, True),
+    "clusters": (ka.constraints.Codebook(4), 5, False),
+}
+
+
+def distinct(kernel, by_channel):
+    rows = kernel.reshape(-1, kernel.shape[-1]).T if by_channel else [kernel]
+    return max(len(np.unique(row)) for row in rows)
+
+
+@pytest.mark.parametrize("case", FEW)
+@pytest.mark.parametrize("sparsity", [None, 0.5])
+def test_quantized_on_few_values_and_nearer_than_the_nearest(case, sparsity):
+    levels, most, by_channel = FEW[case]
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(12, "relu", name="a"), layers.Dense(4, name="b")])
+    x = drawn(60, 8) @ drawn(8, 8)
+    dense, begin = outputs(model, x), model.get_weights()
+    report = ka.quantize_layerwise(model, x, levels, sparsity=sparsity, verbose=0)
+    ours = np.sum((outputs(model, x) - dense) ** 2)
+    given = ka.constraints.Levels(4, scope="channel", fit="max") if levels == 4 else levels
+    for v in model.weights[::2]:
+        kernel = ops.convert_to_numpy(v)
+        assert distinct(kernel, by_channel) <= most
+        np.testing.assert_array_equal(given.project(kernel), kernel)
+    assert sparsity is None or report.sparsity >= sparsity
+    for v, array in zip(model.weights, begin, strict=True):
+        each = Sparse(sparsity or 0.0).project(array) if v.name == "kernel" else array
+        v.assign(given.project(each) if v.name == "kernel" else each)
+    assert ours < np.sum((outputs(model, x) - dense) ** 2)
+
+
+def test_keras_int4_keeps_what_is_on_its_levels():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(12, "relu"), layers.Dense(4)])
+    x = drawn(20, 8)
+    ka.quantize_layerwise(model, x, verbose=0)
+    before = outputs(model, x)
+    model.quantize(config=keras.quantizers.Int4QuantizationConfig(block_size=-1), filters="dense")
+    assert np.abs(outputs(model, x) - before).max() < 1e-5 * np.abs(before).max()
+
+
+def test_levels_that_move_zeros_are_refused_beside_a_sparsity():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
+    with pytest.raises(ValueError, match="Pass keep_zeros=True"):
+        ka.quantize_layerwise(model, drawn(9, 8), ka.constraints.Binary(), sparsity=0.5, verbose=0)
+    with pytest.raises(TypeError, match="constraint of few values"):
+        ka.quantize_layerwise(model, drawn(9, 8), Sparse(0.5), verbose=0)

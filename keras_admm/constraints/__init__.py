@@ -25,6 +25,7 @@ from keras_admm.constraints.low_rank import rows_of as rows_of
 from keras_admm.constraints.low_rank import spectrum as spectrum
 from keras_admm.constraints.low_rank import truncated as truncated
 from keras_admm.constraints.magnitudes import reached_by as reached_by
+from keras_admm.constraints.magnitudes import reached_with_ties as reached_with_ties
 from keras_admm.constraints.named_levels import Binary as Binary
 from keras_admm.constraints.named_levels import PowersOfTwo as PowersOfTwo
 from keras_admm.constraints.named_levels import Ternary as Ternary

@@ -10,18 +10,27 @@ STEP = 16  # bits of a float that are counted at once
 def reached_by(parts, count):
     """The magnitude that `count` of the numbers reach at least, and more only where some are equal to it.
 
+    Args, example: see `reached_with_ties`, of which this is the first result.
+    """
+    return reached_with_ties(parts, count)[0]
+
+
+def reached_with_ties(parts, count):
+    """The magnitude that `count` of the numbers reach at least, and how many of these are equal to it.
+
     Args:
         parts: function that returns the numbers as flat arrays, all float32 or all float64, none negative, one after
             the other. It is called twice, for float64 four times.
         count: int, at least 1 and at most how many there are.
 
     Returns:
-        A number of that dtype.
+        A number of that dtype, and an int.
 
     Example:
 
-    >>> print(reached_by(lambda: [np.float32([3, 1]), np.float32([2, 5])], 3))
-    2.0
+    >>> magnitude, ties = reached_with_ties(lambda: [np.float32([3, 2]), np.float32([2, 5])], 3)
+    >>> print(magnitude, ties)
+    2.0 1
     """
     dtype = next(iter(parts())).dtype
     counts = _counts(bits >> (8 * dtype.itemsize - STEP) for bits in _bits(parts))
@@ -29,7 +38,7 @@ def reached_by(parts, count):
     for shift in range(8 * dtype.itemsize - 2 * STEP, -1, -STEP):
         place, rest = _place(_counts(_below(bits, shift, found) for bits in _bits(parts)), rest)
         found = found << STEP | place
-    return np.array(found, f"uint{8 * dtype.itemsize}").view(dtype)[()]
+    return np.array(found, f"uint{8 * dtype.itemsize}").view(dtype)[()], rest
 
 
 def _below(bits, shift, found):

@@ -6,6 +6,7 @@ from keras_admm.layerwise.methods import SparseGPT as SparseGPT
 from keras_admm.layerwise.methods import Wanda as Wanda
 from keras_admm.layerwise.problem import Problem as Problem
 from keras_admm.layerwise.prune import prune_layerwise as prune_layerwise
+from keras_admm.layerwise.quantize import quantize_layerwise as quantize_layerwise
 from keras_admm.layerwise.report import LayerwiseReport as LayerwiseReport
 from keras_admm.layerwise.report import LayerwiseRow as LayerwiseRow
 from keras_admm.layerwise.solver import ADMM as ADMM

@@ -66,9 +66,18 @@ class Problem:
         if correction and mean:
             self.w = self.w + correction * np.linalg.solve(self.gram, moments.lost @ self.w)
 
+    @property
+    def unit_gram(self):
+        """The Gram matrices in the unit in which their diagonals have a mean of one."""
+        return self.gram / np.mean(self.scale**2)
+
     def kernel(self, matrices):
         """Matrices as a kernel of the layer, in float32."""
         return self._seen.kernel(matrices.astype("float32"), self.shape)
+
+    def matrices(self, kernel):
+        """A kernel's weights, or what belongs to each of them, as matrices."""
+        return self._seen.of(kernel)
 
     def project(self, constraint, matrices):
         """The nearest matrices of a set of kernels."""

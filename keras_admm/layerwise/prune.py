@@ -1,6 +1,7 @@
 """`prune_layerwise`: a trained model is pruned layer by layer, on a few samples, without labels and retraining."""
 
 from keras_admm import checks, weights
+from keras_admm.allocation import OWL
 from keras_admm.constraints import pattern
 from keras_admm.layerwise import samples
 from keras_admm.layerwise.methods import Magnitude, Method, SparseGPT, Wanda
@@ -45,7 +46,8 @@ def prune_layerwise(
         method: `"admm"`, see `keras_admm.layerwise.ADMM`; or one to compare with: `"sparsegpt"`, `"wanda"`,
             `"magnitude"`; or a `keras_admm.layerwise.Method`.
         structure: None for single weights, or as in `keras_admm.ADMMPrune`: `"2:4"`, `"block(1,4)"`, `"filter"`.
-        allocation: `"uniform"`, the sparsity in every kernel; or as in `keras_admm.allocate`.
+        allocation: `"uniform"`, the sparsity in every kernel; `"owl"`, `keras_admm.allocation.OWL` of the samples; or
+            as in `keras_admm.allocate`.
         layers: which kernels, as in `keras_admm.ADMMPrune`; frozen ones too.
         exclude: which to leave out, same forms as `layers`.
         num_samples: int, how many samples.
@@ -75,35 +77,53 @@ def prune_layerwise(
     Models", arXiv:2401.02938.
     """
     name = "prune_layerwise"
-    weights.check_keras_3(name, model, "Build it with Keras 3.")
-    checked(name, num_samples, batch_size, damping, seed, verbose)
     method = named_method(name, method)
-    target = _target(name, sparsity, structure, allocation)
-    chosen = weights.choose(model, layers, exclude, training=False)
-    items, skipped = candidates(model, chosen)
-    target = target.of(model, {n: item.variable for n, item in items.items()}, layers, exclude)
-    skipped |= target.misfits
-    items = {n: item for n, item in items.items() if n not in target.misfits}
-    check_some(name, model, items, skipped)
-    sets = sets_of(name, target, weights.views({n: item.variable for n, item in items.items()}), 1.0)
+    batches = begin(name, model, data, num_samples, batch_size, damping, seed, verbose)
+    if isinstance(allocation, str) and allocation == "owl":
+        allocation = OWL(samples.together(batches))
+    target = pruning_target(name, sparsity, structure, allocation)
+    items, skipped = candidates(model, weights.choose(model, layers, exclude, training=False))
+    samples.check_runs(name, model, batches[0])
+    sets, misfits = sets_for(name, model, items, target, skipped)
     for constraint in sets.values():
         method.check(constraint)
-    batches = samples.batches(name, data, num_samples, batch_size, seed)
-    samples.check_runs(name, model, batches[0])
-    report = Run(name, method, damping, verbose).compress(model, batches, items, sets)
-    report = report._replace(skipped=skipped | report.skipped)
-    print(report) if verbose else None
-    return report
+    return Run(name, method, damping, verbose).compress(model, batches, items, sets, skipped | misfits)
 
 
-def checked(name, num_samples, batch_size, damping, seed, verbose):
-    """Raises for arguments that are out of their range whatever the model."""
+def begin(name, model, data, num_samples, batch_size, damping, seed, verbose):
+    """The batches of samples; raises for arguments that are out of their range whatever the model's weights."""
+    weights.check_keras_3(name, model, "Build it with Keras 3.")
     checks.integer(name, "num_samples", num_samples)
     checks.integer(name, "batch_size", batch_size)
     must, remedy = "a number >= 0, a share of the mean of the diagonal", "Start with 0.01."
     checks.number(name, "damping", damping, 0, must, remedy)
     checks.integer(name, "seed", seed, 0)
     checks.integer(name, "verbose", verbose, 0, 1, "Pass 0 to print nothing.")
+    return samples.batches(name, data, num_samples, batch_size, seed)
+
+
+def sets_for(name, model, items, target, skipped):
+    """The sets of a target for the items that they fit, by name, and why they do not fit others: `{name: reason}`.
+
+    Args:
+        name: str, name used in error messages.
+        model: the model.
+        items: dict of names to `Item`s.
+        target: a `keras_admm.Target`.
+        skipped: dict of the names of other kernels to reasons.
+
+    Raises:
+        ValueError: where no item is left.
+    """
+    variables = {n: item.variable for n, item in items.items()}
+    target = target.of(model, variables)
+    if not variables.keys() - target.misfits.keys():
+        reasons = "; ".join(f"{n}: {reason}" for n, reason in (skipped | target.misfits).items())
+        raise ValueError(
+            f"{name}: at least one kernel of {model.name} must be compressible. Received: "
+            f"{reasons or 'no kernel is chosen'}. Choose other layers."
+        )
+    return sets_of(name, target, weights.views(variables), 1.0), target.misfits
 
 
 def named_method(name, method):
@@ -116,17 +136,8 @@ def named_method(name, method):
     return NAMED[method]()
 
 
-def check_some(name, model, items, skipped):
-    """Raises ValueError where no kernel is left."""
-    if not items:
-        reasons = "; ".join(f"{n}: {reason}" for n, reason in skipped.items()) or "no kernel is chosen"
-        raise ValueError(
-            f"{name}: at least one kernel of {model.name} must be compressible. Received: {reasons}. Choose other "
-            "layers."
-        )
-
-
-def _target(name, sparsity, structure, allocation):
+def pruning_target(name, sparsity, structure, allocation):
+    """The target of a share of zeros, or of a structure of the form `"m:n"`."""
     structure = "element" if structure is None else structure
     says = pattern(name, structure).sparsity
     if says is None:

@@ -68,21 +68,22 @@ class Run:
     def __init__(self, name, method, damping, verbose):
         self._name, self._method, self._damping, self._verbose = name, method, damping, verbose
 
-    def compress(self, model, batches, items, sets):
-        """Compresses the items in place.
+    def compress(self, model, batches, items, sets, skipped):
+        """Compresses in place the items that have a set.
 
         Args:
             model: the model.
             batches: list of batches of its inputs.
             items: dict of names to `Item`s.
             sets: dict of names to the `keras_admm.constraints.Set` of each.
+            skipped: dict of the names of other kernels to the reasons.
 
         Returns:
-            The `LayerwiseReport`, with the items that could not be.
+            The `LayerwiseReport`.
         """
-        bar = keras.utils.Progbar(len(items), unit_name="kernel") if self._verbose else None
-        rows, skipped, left = [], {}, dict(items)
-        variables, twice = [item.variable for item in items.values()], self._method.correction > 0
+        left, rows, skipped = {n: items[n] for n in sets}, [], dict(skipped)
+        bar = keras.utils.Progbar(len(left), unit_name="kernel") if self._verbose else None
+        variables, twice = [item.variable for item in left.values()], self._method.correction > 0
         for block in passage_of(model, batches, variables, twice).blocks():
             inside = set(map(id, block.layers))
             mine = {n: item for n, item in left.items() if id(item.product.layer) in inside}
@@ -91,8 +92,10 @@ class Run:
                 bar.add(1) if bar else None
             left = {n: item for n, item in left.items() if n not in mine}
         skipped |= dict.fromkeys(left, "its layer is not called")
-        bar.update(len(items), finalize=True) if bar else None
-        return LayerwiseReport(tuple(rows), skipped)
+        bar.update(len(sets), finalize=True) if bar else None
+        report = LayerwiseReport(tuple(rows), skipped)
+        print(report) if bar else None
+        return report
 
     def _block(self, block, count, items, sets, skipped):
         by_layer = {id(item.product.layer): item for item in items.values()}

@@ -29,6 +29,11 @@ def batches(name, data, num_samples, batch_size, seed):
     return _first(name, data, num_samples)
 
 
+def together(batches):
+    """Batches as one."""
+    return keras.tree.map_structure(lambda *parts: np.concatenate(list(map(np.asarray, parts))), *batches)
+
+
 def _drawn(name, data, num_samples, batch_size, seed):
     counts = {len(x) if np.ndim(x) else 0 for x in keras.tree.flatten(data)}
     if len(counts) != 1 or not min(counts):

@@ -42,24 +42,32 @@ class ADMM(Method):
         scale = problem.scale
         gram = problem.gram / (scale * scale.transpose(0, 2, 1))
         target = problem.w * scale
-        chosen = self._chosen(gram, target, lambda w: problem.project(constraint, w))
+        chosen = self.chosen(gram, target, lambda w: problem.project(constraint, w), np.bool_)
         fitted = fit(gram, gram @ target, chosen, self.fits) / scale
         return np.where(problem.kernel(chosen) != 0, problem.kernel(fitted), np.float32(0))
 
-    def _chosen(self, gram, target, project):
-        """The nearest member of the set to the solution that ADMM comes to."""
+    def chosen(self, gram, target, project, choice):
+        """The nearest member of a set to the solution that ADMM comes to.
+
+        Args:
+            gram: float64 array `(groups, inputs, inputs)`.
+            target: float64 array `(groups, inputs, outputs)`, the solution but for the set.
+            project: function of such an array that returns the nearest member.
+            choice: dtype in which two members are the same where they have made the same choice: `bool` where a set
+                says which weights are zero, a float where it says their values.
+        """
         values, vectors = np.linalg.eigh(gram)
         wanted = gram @ target
         begin = admm.ADMMState(z=target, u=np.zeros_like(target))
         state, rho, inverse = begin, self.rho, _inverse(values, vectors, self.rho)
-        support, grown = project(target) != 0, False
+        made, grown = project(target).astype(choice), False
         for iteration in range(1, self.iterations + 1):
             w = inverse @ (wanted + rho * (state.z - state.u))
             state, _ = admm.step(w, state, project)
             if iteration % EVERY:
                 continue
-            before, support = support, state.z != 0
-            change = np.count_nonzero(before != support) / max(np.count_nonzero(support), 1)
+            before, made = made, state.z.astype(choice)
+            change = np.count_nonzero(before != made) / max(np.count_nonzero(made), 1)
             if grown and not change or iteration > EARLIEST and change < SETTLED:
                 break
             factor = growth(change, grown)
