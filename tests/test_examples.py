@@ -74,6 +74,18 @@ def test_quickstart(tmp_path):
 
 @pytest.mark.nightly
 @pytest.mark.tensorflow_only
+def test_mnist_max_drop(mnist):
+    small = "--images", 1000, "--validation", 400, "--dense-epochs", 4, "--epochs", 18
+    out = run("mnist_max_drop.py", "--data", mnist, "--drop", 0.03, *small)
+    told = re.findall(r"step (\d) of 3, ([\d.]+)x, sparsity .*: (held|broken); ", out)
+    assert [step for step, _, _ in told] == ["1", "2", "3"]
+    held = max(float(rate) for _, rate, verdict in told if verdict == "held")
+    dense, pruned = (float(each) for each in re.findall(r"^\S+ +[\d,]+ +([\d.]+)% +[\d.]+%$", out, re.MULTILINE))
+    assert f"\n{held:.0f}x " in out and held >= 4 and pruned >= dense - 3
+
+
+@pytest.mark.nightly
+@pytest.mark.tensorflow_only
 def test_guide_faster(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = run("guides/faster.py")

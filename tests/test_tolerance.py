@@ -148,6 +148,15 @@ def test_whatever_ends_a_fit_the_best_so_far_is_kept(end, at, bearing):
     assert kept(made) == 72 and all(np.isfinite(w).all() for w in made.get_weights())
 
 
+def test_a_step_that_held_before_its_end_counts(bearing):
+    bearing(60)
+    made = model()
+    act = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: stopped(made) if epoch == 1 else None)
+    with pytest.warns(UserWarning, match="all steps must pass .*a fit that stopped, after 2 epoch"):
+        prune = fit(made, epochs=6, retrain_epochs=2, validation_data=None, callbacks=[act])
+    assert [row["held"] for row in prune.steps] == [True] and kept(made) == 72
+
+
 @every_backend
 @pytest.mark.parametrize("how", [{}, {"monitor": "val_loss", "drop": 2.0}, {"structure": "block(1,4)"}], ids=str)
 def test_a_real_fit_holds_its_tolerance(how):

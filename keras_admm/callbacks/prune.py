@@ -154,7 +154,7 @@ class ADMMPrune(ADMM):
     def end(self):
         super().end()
         if self._judged:
-            self._judged.restore()
+            self._judged.close()
             self._judged.tell(self._prints)
 
     def _stop_early(self, received):
@@ -162,7 +162,7 @@ class ADMMPrune(ADMM):
             super()._stop_early(received)
             return
         self.engine.release()
-        self._judged.restore()
+        self._judged.close()
         self._messages.back_at_last_that_held(received)
 
     def _stop(self, error):

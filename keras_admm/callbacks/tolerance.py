@@ -4,7 +4,7 @@ import math
 import warnings
 from typing import NamedTuple
 
-from keras_admm import attach, checks, weights
+from keras_admm import attach, checks, tables, weights
 
 ADMM = 2 / 3  # of a step's epochs, where it is not told
 STEPS = 8  # of a fit, at most
@@ -148,31 +148,41 @@ class Judged:
         self.rows.append(self._step)
         self._ladder.tell(self._step["held"])
         if prints:
-            told = "done" if done else f"next: {1 / (1 - self._ladder.aim):,.1f}x"
+            told = "done" if done else f"next: {_rate(self._ladder.aim)}"
             print(f"\n{self._name}: step {len(self.rows)} of {self._count}, {self._told(self._step)}; {told}")
         self._step, self._ended = None, False
         if not done:
             self.restore()
 
     def _told(self, row):
-        verb = "held" if row["held"] else "broken"
-        value, drop = row[self._tolerance.monitor], row["drop"]
-        return (
-            f"{1 / max(1 - row['sparsity'], 1e-9):,.1f}x, sparsity {row['sparsity']:.4f}: {self._tolerance.monitor} "
-            f"{value:.4f}, {drop:+.4f} of {self._tolerance.drop:g} worse: {verb}"
-        )
+        value, worse = row[self._tolerance.monitor], f"worse by {row['drop']:.4f} of {self._tolerance.drop:g}"
+        told = f"sparsity {row['sparsity']:.4f}: {self._tolerance.monitor} {value:.4f}, {worse}"
+        return f"{_rate(row['sparsity'])}, {told}: {_verdict(row)}"
+
+    def _table(self):
+        monitor = self._tolerance.monitor
+        lines = [("step", "rate", "sparsity", monitor, "worse by", ""), ("dense", "", "", f"{self._dense:.4f}", "", "")]
+        for i, row in enumerate(self.rows, 1):
+            figures = f"{row['sparsity']:.4f}", f"{row[monitor]:.4f}", f"{row['drop']:.4f}"
+            lines.append((str(i), _rate(row["sparsity"]), *figures, _verdict(row)))
+        return tables.aligned(lines)
 
     def restore(self):
         """Give the model the weights of the last step that held, of its best epoch; or of the dense model."""
         for key, value in self._best.items():
             weights.write(self._variables[key], value)
 
+    def close(self):
+        """End, in the midst of a step or behind the last: the model is the best so far."""
+        if self._step is not None:
+            self.rows.append(self._step)
+            self._step = None
+        self.restore()
+
     def tell(self, prints):
         """Print the table of all steps, and warn where none held."""
         if prints:
-            print(f"{self._name}: dense {self._tolerance.monitor} {self._dense:.4f}")
-            for i, row in enumerate(self.rows, 1):
-                print(f"{self._name}: step {i}: {self._told(row)}")
+            print(f"\n{self._name}:\n{self._table()}")
         if not any(row["held"] for row in self.rows):
             warnings.warn(
                 f"{self._name}: one step at least must hold max_accuracy_drop={self._tolerance.drop:g} for weights to "
@@ -180,3 +190,11 @@ class Judged:
                 "epochs, train the dense model further, or allow more.",
                 stacklevel=4,
             )
+
+
+def _rate(sparsity):
+    return f"{1 / max(1 - sparsity, 1e-9):,.1f}x"
+
+
+def _verdict(row):
+    return "held" if row["held"] else "broken"

@@ -66,7 +66,7 @@ class LadderTarget(DividedTarget):
         return self.pruning.at(arrays, sparsity, fraction)
 
     def outcome(self):
-        return "as few weights as hold the tolerance"
+        return "as far as the tolerance holds"
 
     def get_config(self):
         return {"pruning": self.pruning}
