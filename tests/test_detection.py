@@ -176,7 +176,9 @@ def test_photographs_and_their_boxes_are_resized(archive):
     assert train.images.shape == (24, 48, 64, 3) and len(validation.boxes) == len(test.labels) == 4
     assert train.images.dtype == np.float32 and 0 <= train.images.min() < train.images.max() <= 1
     assert all(len(boxes) == 5 for boxes in train.boxes)
-    np.testing.assert_allclose(train.boxes[0][:, 2:] - train.boxes[0][:, :2], [[10, 10]] * 3 + [[20, 20], [4, 4]])
+    np.testing.assert_allclose(
+        train.boxes[0][:, 2:] - train.boxes[0][:, :2], [[10, 10]] * 3 + [[20, 20], [4, 4]], rtol=1e-5
+    )
     np.testing.assert_array_equal(train.labels[0], [0, 0, 0, 1, 2])
 
 
