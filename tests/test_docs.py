@@ -1,4 +1,4 @@
-"""The examples of docstrings and README run."""
+"""The examples of docstrings and of the two pages run."""
 
 import doctest
 import importlib
@@ -22,14 +22,15 @@ def test_docstrings(module):
     assert failed == 0
 
 
-def test_readme(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", [HERE.parent / "README.md", HERE.parent / "examples" / "README.md"], ids=str)
+def test_pages(page, tmp_path, monkeypatch):
     """Its Python blocks, in order, on a small model of the reader's."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (HERE.parent / "README.md").read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     assert blocks
     rng = np.random.default_rng(0)
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(4)])
     model.compile("adam", "mse", jit_compile=False)
     names = {"model": model, "x": rng.normal(size=(64, 8)), "y": rng.normal(size=(64, 4)), "keras": keras}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block, page.name, "exec"), names)
