@@ -293,6 +293,15 @@ def test_a_room_is_imported_before_keras_is(name):
     assert fresh(f"import keras_admm.{name}; print('imported')", KERAS_BACKEND="jax") == "imported\n"
 
 
+def test_what_a_model_looks_at_before_keras_is_imported():
+    code = (
+        "import keras_admm as ka\n"
+        "each = [ka.dashboard, ka.compare, *(getattr(ka.explain, name) for name in dir(ka.explain))]\n"
+        "print(all(map(callable, each)), len(each) > 10)"
+    )
+    assert fresh(code, KERAS_BACKEND="jax") == "True True\n"
+
+
 def test_help_and_importing_alone_need_no_keras():
     code = (
         "import runpy, sys\n"

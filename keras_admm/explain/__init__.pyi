@@ -1,7 +1,8 @@
-from .compare import compare as compare
+from .comparing import compare as compare
 from .comparison import Compared as Compared
 from .comparison import Comparison as Comparison
-from .dashboard import dashboard as dashboard
+from .dashboards import dashboard as dashboard
+from .maps import saliency as saliency
 from .motifs import Match as Match
 from .motifs import Motif as Motif
 from .motifs import match_motifs as match_motifs
@@ -9,7 +10,6 @@ from .motifs import read_meme as read_meme
 from .mutation import mutagenesis as mutagenesis
 from .named_array import NamedArray as NamedArray
 from .optimized import optimize_input as optimize_input
-from .saliency import saliency as saliency
 from .temporal import temporal_scores as temporal_scores
 from .windows import Windows as Windows
 from .windows import activating_windows as activating_windows

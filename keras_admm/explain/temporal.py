@@ -156,6 +156,8 @@ def _by_length(runner, run, chosen, arrays):
             try:
                 outputs = runner.run(run, size, *(np.ascontiguousarray(array[:, part]) for array in arrays))
             except Exception as error:  # of a cut that is too short, each backend says so in its own way
+                if np.isfinite(scores).any():
+                    raise
                 failed = error
                 continue
             scores[:, direction, n - 1 if direction == 0 else length - n] = chosen.values(outputs)

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_admm import checks
 from keras_admm.explain import page
-from keras_admm.explain.compare import check_models, checked_classes, compare
+from keras_admm.explain.comparing import check_models, checked_classes, compare
 from keras_admm.explain.cut import is_recurrent
 from keras_admm.explain.drawn_images import Images
 from keras_admm.explain.drawn_sequences import Sequences

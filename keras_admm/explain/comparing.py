@@ -6,8 +6,8 @@ from keras_admm import checks, graph, weights
 from keras_admm.explain import ranks, targets
 from keras_admm.explain.comparison import MOST, Compared, Comparison
 from keras_admm.explain.cut import inner
+from keras_admm.explain.maps import saliency
 from keras_admm.explain.motifs import check_motifs, match_motifs
-from keras_admm.explain.saliency import saliency
 from keras_admm.explain.windows import activating_windows
 from keras_admm.gradients import Forward
 
