@@ -11,7 +11,7 @@ def keep_largest(shards, count):
 
     Solves `argmin ||Y - X||` over `Y` with exactly `count` non-zeros, `X` all shards together; between equal
     magnitudes those of earlier shards stay, and in a shard those of lower index. The threshold is found by two
-    histograms of 16 bits of the magnitudes' floats each, so the shards are gone through three times, and what is held
+    histograms of 16 bits of the magnitudes' floats each, so the shards are gone through four times, and what is held
     beside one of them is half a megabyte.
 
     Args:
