@@ -33,7 +33,25 @@ class PackedBytes(Amount):
         return told
 
     def estimate(self, arrays):
-        return estimate.size(self._described, *self._written(arrays, state.StateArray.read))
+        return self.estimator()(arrays)
+
+    def estimator(self):
+        found = state.arrays(self._model)
+        specs, names = [each.spec for each in found], self._names_of(found)
+        bits = [each.read() if name is None else None for each, name in zip(found, names, strict=True)]
+        others = [i for i, name in enumerate(names) if name is None]
+        counted = estimate.bits_of([specs[i] for i in others], [bits[i] for i in others])
+        # Kernels tell the one after them which of its rows live: they are counted in their places.
+        known = {i: n for i, n in zip(others, counted, strict=True) if len(specs[i].shape) < 2}
+
+        def about(arrays):
+            pruned = {i: _bits(specs[i], arrays[name]) for i, name in enumerate(names) if name is not None}
+            return estimate.size(self._described, specs, [pruned.get(i, each) for i, each in enumerate(bits)], known)
+
+        return about
+
+    def _names_of(self, found):
+        return [self._names.get(id(each.value)) for each in found]
 
     def measure(self, arrays):
         return len(codec.write(self._contents, *self._written(arrays, state.StateArray.read))[0])
@@ -44,7 +62,7 @@ class PackedBytes(Amount):
     def _written(self, arrays, otherwise):
         """The shapes and dtypes of all that is in the file, and its bits: of the arrays, or of the model as it is."""
         found = state.arrays(self._model)
-        names = [self._names.get(id(each.value)) for each in found]
+        names = self._names_of(found)
         bits = [
             otherwise(each) if name is None else _bits(each.spec, arrays[name])
             for each, name in zip(found, names, strict=True)

@@ -45,6 +45,10 @@ class Amount(abc.ABC):
             arrays: mapping of names to float32 arrays; what stays is other than 0.
         """
 
+    def estimator(self):
+        """`estimate` for many arrays one after the other, while the rest of the model stays as it is."""
+        return self.estimate
+
     def measure(self, arrays):
         """The same exactly, however long it takes."""
         return self.estimate(arrays)

@@ -81,7 +81,8 @@ class BudgetTarget(DividedTarget):
     def _sparsity(self, arrays, limit):
         """The sparsity whose estimate meets a limit."""
         least, all_of_them = self.pruning.counts(arrays)
-        kept = met(lambda n: self.amount.estimate(self._left(arrays, n)), limit, least, all_of_them, self.amount.near)
+        estimate = self.amount.estimator()
+        kept = met(lambda n: estimate(self._left(arrays, n)), limit, least, all_of_them, self.amount.near)
         return 1 - kept / all_of_them
 
     def _measured(self, arrays, limit):
