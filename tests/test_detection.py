@@ -182,7 +182,7 @@ def test_photographs_and_their_boxes_are_resized(archive):
     np.testing.assert_array_equal(train.labels[0], [0, 0, 0, 1, 2])
 
 
-@pytest.mark.parametrize("penalty", [None, "loss"])
+@pytest.mark.parametrize("penalty", [None, pytest.param("loss", marks=pytest.mark.nightly)])
 def test_one_global_ratio_in_a_training_step_of_its_own(penalty):
     """Four outputs, targets in a dict, losses that `compile` knows nothing of: the callback as it is."""
     size, rng = (32, 32), np.random.default_rng(0)
