@@ -40,6 +40,7 @@ from .reporting import report as report
 from .structure import LowRankTarget as LowRankTarget
 from .structure import factorize as factorize
 from .structure import shrink as shrink
+from .studies import progressive_search as progressive_search
 from .studies import sensitivity as sensitivity
 from .timing import latency as latency
 

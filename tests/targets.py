@@ -42,6 +42,9 @@ SPARSE = {
     "allocation by a partial": lambda **k: ka.ADMMPrune(0.5, allocation=functools.partial(evenly, least=2), **k),
     "allocation by a lambda": lambda **k: ka.ADMMPrune(0.5, allocation=lambda a, s: evenly(a, s, 3), **k),
     "owl": lambda **k: ka.ADMMPrune([0.5, 0.8], allocation=ka.allocation.OWL(SAMPLES, threshold=1.5), **k),
+    "parameters by owl": lambda **k: ka.ADMMPrune(
+        budget={"params": 0.5}, allocation=ka.allocation.OWL(SAMPLES, threshold=1.5), **k
+    ),
     "saliency": lambda **k: ka.ADMMPrune(
         [0.5, 0.8], allocation=ka.allocation.Saliency((SAMPLES, SAMPLES[:, :6]), "mse"), structure="column", **k
     ),

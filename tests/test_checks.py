@@ -230,6 +230,7 @@ TABLE = {
             "max_accuracy_drop": "not negative or None",
             "monitor": "name or None",
             "mode": "choice",
+            "start": "share",
             "allocation": "allocation or None",
             "structure": "name",
             "min_keep": "count from 0",
@@ -292,6 +293,13 @@ TABLE = {
         | {"method": "name", "evaluations": "count", "batch_size": "count or None", "metric": "function"}
         | {"seed": "count from 0", "layers": "layers or None", "exclude": "layers or None", "verbose": "verbose"},
     ),
+    "progressive_search": (
+        ka.progressive_search,
+        {"model": ..., "sparsities": [0.2, 0.5], "fit": lambda model, callbacks: None, "candidates": 1},
+        {"model": "model", "sparsities": "share or shares", "fit": "function", "candidates": "count"}
+        | {"validation_data": "pair or None", "monitor": "names or None", "backup_dir": "backup_dir"}
+        | {"workers": "count", "verbose": "verbose"},
+    ),
     "sensitivity": (
         ka.sensitivity,
         {"model": ..., "validation_data": (X, X[:, :3]), "sparsities": [0.5]},
@@ -318,7 +326,7 @@ TABLE = {
             "structure": "name",
             "path": "choice",
         }
-        | {"min_keep": "count from 0", "name": "names"},
+        | {"min_keep": "count from 0", "keep_zeros": "boolean", "name": "names"},
     ),
     "constraints.Foreign": (C.Foreign, {}, {"constraint": "foreign set"}),
     "penalties.GradientPenalty": (ka.penalties.GradientPenalty, {}, PULL),

@@ -428,6 +428,14 @@ def test_a_fit_that_is_interrupted_leaves_zeros_and_no_trace():
     assert "apply" not in vars(model.optimizer) and ratio(model) > 1.5
 
 
+def test_a_fit_that_begins_later_is_refused():
+    model = trained()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="must begin with its first epoch.*begins at epoch 1"):
+        model.fit(X, Y, epochs=3, initial_epoch=1, verbose=0, callbacks=[olmp()])
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+
+
 def test_a_loss_that_is_not_finite_stops_training():
     model = trained(epochs=1)
     prune = olmp()

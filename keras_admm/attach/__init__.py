@@ -1,6 +1,7 @@
 """The only room that knows Keras's insides: how the training of a live model is changed, and how that is undone."""
 
 from keras_admm.attach.build import build as build
+from keras_admm.attach.fit import begin_anew as begin_anew
 from keras_admm.attach.fit import has_own_train_step as has_own_train_step
 from keras_admm.attach.fit import is_kind as is_kind
 from keras_admm.attach.fit import is_running as is_running

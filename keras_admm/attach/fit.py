@@ -52,6 +52,12 @@ def resume_at(model, epoch):
     object.__setattr__(model, "_maybe_load_initial_counters_from_ckpt", counters)
 
 
+def begin_anew(model):
+    """Let a later fit begin with its first epoch: Keras 3 remembers where a model has been resumed."""
+    if not is_tf_keras(model):
+        model._initial_epoch = None
+
+
 def has_own_train_step(model):
     """Whether a model has a `train_step` of the user's, which may hold compiled functions of its own."""
     step = model.__dict__.get("train_step", type(model).train_step)

@@ -213,8 +213,7 @@ class ADMM(Callback):
         try:
             self._end()
         finally:
-            if self._states:
-                self._states.release()
+            self._leave_states()
 
     def _end(self):
         engine, self._in_last_set = self.engine, True
@@ -232,13 +231,17 @@ class ADMM(Callback):
         """The fit has ended in an exception: the weights are projected as they are after any other early end."""
         engine, self._in_last_set = self.engine, True
         self._judges.release()
-        if self._states:
-            self._states.release()
+        self._leave_states()
         if engine.released or self._failed or not self._began:
             engine.release()
             return
         self.model  # noqa: B018, on JAX it puts the weights of the last batch back into the variables
         self._stop_early("a fit that was interrupted")
+
+    def _leave_states(self):
+        if self._states:
+            self._states.release()
+            attach.begin_anew(self.model)
 
     def _stop_early(self, received):
         engine, info, in_last_set = self.engine, self.engine.epoch_info, self.engine.in_last_set

@@ -53,6 +53,9 @@ class OLMP(Callback):
     Logs `sparsity`, of the weights and biases that are pruned. `EarlyStopping` and `ModelCheckpoint` count from the
     first epoch that begins after `stop_at`.
 
+    It does not resume: what is behind the zeros, and the searches, are in no file. A fit that was killed is begun anew,
+    with the dense model; one that begins at a later epoch (`BackupAndRestore`, `initial_epoch`) is refused.
+
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
 
@@ -125,6 +128,14 @@ class OLMP(Callback):
         attach.tell_of_batches(callbacks)
         self._dense = self._score_of_dense()
         self._search()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._steps and epoch:
+            raise ValueError(
+                "OLMP: a fit must begin with its first epoch: what was searched and trained behind the zeros is in no "
+                f"backup. Received: a fit that begins at epoch {epoch}. Load the dense weights, and fit anew without "
+                "BackupAndRestore's folder and without initial_epoch."
+            )
 
     def end_steps(self, count):
         """Count training steps; search where it is time, and hold the masks at last."""

@@ -7,7 +7,16 @@ from keras_admm.callbacks import recipes, tolerance
 from keras_admm.callbacks.admm import ADMM
 from keras_admm.constraints import pattern, says_sparsity
 from keras_admm.packed import PackedBytes
-from keras_admm.plan import BudgetTarget, Ladder, LadderTarget, Parameters, PruningTarget, check_budget, pruning_targets
+from keras_admm.plan import (
+    BudgetTarget,
+    Ladder,
+    LadderTarget,
+    Parameters,
+    PruningTarget,
+    check_budget,
+    check_start,
+    pruning_targets,
+)
 from keras_admm.structure import structure_targets
 
 # What a budget of single weights may count.
@@ -43,9 +52,12 @@ class ADMMPrune(ADMM):
             Save the model after `fit`, for what others save in between need not hold.
         monitor: a metric of the validation data, by default `"val_accuracy"`; `max_accuracy_drop` is in its units.
         mode: `"min"`, `"max"`, or `"auto"`, as of `keras.callbacks.EarlyStopping`: whether smaller is better.
+        start: float in `[0, 1)`, the sparsity that the model has as training begins, of a fit before this one: `path`
+            begins there, and what is zero stays zero, as it does from step to step of a list of sparsities.
         allocation: how the budget is divided over the tensors at every update: `"global"` (one threshold over the
             model), `"uniform"`, `"erk"`, `"lamp"`, a mapping of name patterns to sparsities (others get
-            `sparsity`), or a callable; see `keras_admm.allocate`. By default `"global"`; `"uniform"` for filters, rows
+            `sparsity`), a callable (see `keras_admm.allocate`), or an object that measures the model as the run begins:
+            `keras_admm.allocation.OWL`, `Saliency`. By default `"global"`; `"uniform"` for filters, rows
             and columns, which are of another size in each kernel, so that their norms say little of one another.
         structure: what is zeroed as one, in every kernel by itself: `"element"`, `"filter"`, `"row"`, `"column"`,
             `"block(h,w)"`, `"m:n"`, `"pattern"`, or a `keras_admm.constraints.Pattern`; see
@@ -100,6 +112,7 @@ class ADMMPrune(ADMM):
         max_accuracy_drop=None,
         monitor=None,
         mode=None,
+        start=0.0,
         allocation=None,
         structure="element",
         min_keep=1,
@@ -117,7 +130,7 @@ class ADMMPrune(ADMM):
         how = {"allocation": allocation, "structure": structure, "min_keep": min_keep}
         how["path"] = recipes.recipe(name, recipe).path if path is None else path
         given = {"sparsity": sparsity, "budget": budget, "max_accuracy_drop": max_accuracy_drop}
-        targets = _targets(name, {key: value for key, value in given.items() if value is not None}, how, path)
+        targets = _targets(name, {key: value for key, value in given.items() if value is not None}, how, path, start)
         if self.tolerance is not None and admm_epochs is None:
             admm_epochs = tolerance.ADMM
         channels = isinstance(structure, str) and structure == "channel"
@@ -173,7 +186,7 @@ class ADMMPrune(ADMM):
         self._messages.back_at_last_that_held(str(error))
 
 
-def _targets(name, given, how, path):
+def _targets(name, given, how, path, start):
     """What a run aims at: channels of the whole model, or what is zeroed in each kernel by itself.
 
     Args:
@@ -181,8 +194,12 @@ def _targets(name, given, how, path):
         given: dict of what gives the target, of `sparsity`, `budget` and `max_accuracy_drop`.
         how: dict of its `allocation`, `structure`, `min_keep` and `path`, by the recipe where none was given.
         path: the one that was given.
+        start: see `ADMMPrune`: beside a sparsity.
     """
     structure, allocation = how["structure"], how["allocation"]
+    if check_start(name, start) and (structure == "channel" or "sparsity" not in given):
+        must = "left out, but for a sparsity of what is zeroed in each kernel by itself"
+        raise ValueError(checks.refused(name, "start", must, start, "Leave it out, or pass a sparsity."))
     if isinstance(structure, str) and structure == "channel":
         if allocation is not None:
             must = "left out with structure='channel', where channels of all layers are ranked together"
@@ -203,7 +220,7 @@ def _targets(name, given, how, path):
         return [LadderTarget(Ladder(), PruningTarget(0.0, name=name, **how), name)]
     if says_sparsity(name, given.get("sparsity"), structure):
         how = {**how, "path": "constant" if path is None else path}
-    return pruning_targets(name, given.get("sparsity"), **how)
+    return pruning_targets(name, given.get("sparsity"), start=start, **how)
 
 
 def _check_alone(name, given, argument, beside):

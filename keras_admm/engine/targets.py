@@ -204,7 +204,7 @@ class Targets:
 
     def _kept_zero(self, name, w, constraint, step):
         """Booleans: what must stay zero while the weight is trained to the set, or None."""
-        if constraint.keep_zeros:
+        if constraint.keep_zeros or self.plan.steps[step].target.keep_zeros:
             return w == 0
         return self._hold.rules[name].zero_mask() if step > 0 and self.plan.steps[step].keep_pruned else None
 

@@ -15,6 +15,7 @@ from keras_admm.plan.plan import Step as Step
 from keras_admm.plan.plan import per_step as per_step
 from keras_admm.plan.pruning import PruningTarget as PruningTarget
 from keras_admm.plan.pruning import ascending as ascending
+from keras_admm.plan.pruning import check_start as check_start
 from keras_admm.plan.pruning import pruning_targets as pruning_targets
 from keras_admm.plan.searched import SearchTarget as SearchTarget
 from keras_admm.plan.target import Target as Target

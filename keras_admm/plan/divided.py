@@ -26,6 +26,12 @@ class DividedTarget(Target):
         sets = self.pruning.at(arrays, sparsity, 1.0)
         return {name: each.along(self.axes[name]) if name in self.axes else each for name, each in sets.items()}
 
+    def state(self):
+        return self.pruning.state()
+
+    def load(self, state):
+        self.pruning.load(state)
+
     def check(self, name, shape):
         self.pruning.check(name, shape)
 

@@ -19,6 +19,8 @@ from keras_admm.constraints import (
 from keras_admm.plan.target import Target
 from keras_admm.schedules import check_path, tighten
 
+START = "a number in [0, 1), the share of zeros that the model has already", "Leave it out for a dense model."
+
 
 class PruningTarget(Target):
     """A budget of non-zeros for all weights, divided over them anew at every move of Z and U.
@@ -27,6 +29,7 @@ class PruningTarget(Target):
         sparsity: float in `[0, 1)`, the share of zeros where the step ends; None, and only then, with a `structure` of
             the form `"m:n"`, which says what each kernel keeps: nothing is divided then.
         start: float in `[0, 1)`, the share where it begins.
+        keep_zeros: bool, whether what is zero as the step begins stays zero, as in a model that is pruned already.
         allocation, min_keep, structure, path: see `keras_admm.ADMMPrune`.
         name: str, name used in error messages.
 
@@ -49,6 +52,7 @@ class PruningTarget(Target):
         min_keep=1,
         structure="element",
         path="constant",
+        keep_zeros=False,
         name="PruningTarget",
     ):
         checks.text("PruningTarget", "name", name)
@@ -67,6 +71,7 @@ class PruningTarget(Target):
         self.min_keep = check_min_keep(name, min_keep)
         self.structure = structure
         self.path = path
+        self.keep_zeros = checks.boolean(name, "keep_zeros", keep_zeros)
         self._model, self._measured = None, {}
 
     def of(self, model, variables, layers=None, exclude=None):
@@ -150,7 +155,7 @@ class PruningTarget(Target):
         return weights.Lazy(self._measured, lambda n: self._groups(n, self._measured[n], group_sums))
 
     def get_config(self):
-        names = ("sparsity", "start", "allocation", "min_keep", "structure", "path")
+        names = ("sparsity", "start", "allocation", "min_keep", "structure", "path", "keep_zeros")
         return {name: getattr(self, name) for name in names}
 
     def _groups(self, name, array, of_each=group_norms):
@@ -160,21 +165,29 @@ class PruningTarget(Target):
             raise ValueError(f"{name}: {error}") from None
 
 
-def pruning_targets(name, sparsity, **arguments):
+def pruning_targets(name, sparsity, start=0.0, **arguments):
     """The targets of progressive pruning: one for each sparsity, each starting at the one before.
 
     Args:
         name: str, name used in error messages.
         sparsity: float, or a list of ascending ones; None where the structure says it.
+        start: float, the share of zeros that the model has already, and keeps.
         **arguments: of `PruningTarget`.
     """
+    start = check_start(name, start)
     if sparsity is None:
-        return [PruningTarget(name=name, **arguments)]
+        return [PruningTarget(start=start, name=name, **arguments)]
     sparsities = ascending(name, sparsity)
-    starts = [0.0, *sparsities[:-1]]
-    return [
-        PruningTarget(end, start=start, name=name, **arguments) for start, end in zip(starts, sparsities, strict=True)
-    ]
+    if 0 < start >= sparsities[0]:
+        raise ValueError(checks.refused(name, "start", "below the sparsity that is aimed at", start, START[1]))
+    first = PruningTarget(sparsities[0], start=start, keep_zeros=start > 0, name=name, **arguments)
+    later = zip(sparsities, sparsities[1:], strict=False)
+    return [first, *(PruningTarget(end, start=begin, name=name, **arguments) for begin, end in later)]
+
+
+def check_start(name, start):
+    """Returns the share of zeros that a model has already as a float, or raises ValueError or TypeError."""
+    return checks.share(name, "start", start, *START)
 
 
 def ascending(name, sparsity):

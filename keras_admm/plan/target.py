@@ -21,6 +21,7 @@ class Target(abc.ABC):
         fixed: bool, whether they are the same whatever the weights.
         wants: dict of names to the variables of a run that it is asked for the sets of, from `of`.
         axes: dict of names to the `constraints.Axes` of the kernels of a model, from `of`.
+        keep_zeros: bool, whether weights that are 0 as the step begins stay 0, whatever their set says.
         shrinks: bool, whether a smaller model is what it is for, so that what is left of it is told after each step.
         misfits: dict of names to sentences, why a structure does not fit these kernels: the target has no sets for
             them. From `of`.
@@ -40,6 +41,7 @@ class Target(abc.ABC):
 
     fixed_at_start = False
     fixed = False
+    keep_zeros = False
     shrinks = False
     wants = None
     axes = misfits = MappingProxyType({})
