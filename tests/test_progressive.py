@@ -261,6 +261,7 @@ def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
         ({"train": lambda model, callbacks: fit(model, callbacks) and None}, "a history of NoneType"),
         ({}, "Have fit validate"),
         ({"budgets": {"macs": 0.5}}, "Did you mean budget"),
+        ({"budget": {"params": 0.5}}, "exactly one of"),
         ({"validation_data": iter([X])}, "read once"),
     ],
 )
@@ -303,7 +304,7 @@ def test_a_pruned_model_is_pruned_further_and_its_zeros_stay(path):
     [
         ({"start": 0.9}, "below the sparsity that is aimed at"),
         ({"start": 1.0}, "the share of zeros that the model has already"),
-        ({"start": 0.2, "structure": "channel"}, "left out with structure='channel'"),
+        ({"start": 0.2, "structure": "channel"}, "left out, but for a sparsity of what is zeroed"),
     ],
 )
 def test_where_it_may_begin(how, match):
