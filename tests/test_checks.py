@@ -298,7 +298,7 @@ TABLE = {
         {"model": ..., "sparsities": [0.2, 0.5], "fit": lambda model, callbacks: None, "candidates": 1},
         {"model": "model", "sparsities": "share or shares", "fit": "function", "candidates": "count"}
         | {"validation_data": "pair or None", "monitor": "names or None", "backup_dir": "backup_dir"}
-        | {"workers": "count", "verbose": "verbose"},
+        | {"mode": "choice", "workers": "count", "verbose": "verbose"},
     ),
     "sensitivity": (
         ka.sensitivity,

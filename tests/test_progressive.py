@@ -67,7 +67,7 @@ def test_the_best_takes_its_parents_place_by_hand(monkeypatch):
     """0.6 comes better from 0.5, which it replaces; 0.7 then from 0.3, which is still alive, not from 0.6."""
     Scripted(monkeypatch, [0.9, 0.8, 0.5, 0.6, 0.4, 0.3])
     model = progressive_run.network()
-    found = search(model)
+    found = search(model, mode="max")
     told = [(t.number, t.sparsity, t.parent, t.metrics["val_score"], t.kept) for t in found.trials]
     assert told == [
         (1, 0.3, None, 0.9, True),
@@ -86,7 +86,7 @@ def test_three_candidates_as_in_the_paper(monkeypatch):
     rates = [15, 18, 21, 24, 27, 30]
     Scripted(monkeypatch, [3, 3, 3, 9, 1, 1, 9, 1, 1, 1, 9, 1])
     model = progressive_run.network()
-    found = search(model, fit, [1 - 1 / r for r in rates], candidates=3)
+    found = search(model, fit, [1 - 1 / r for r in rates], candidates=3, mode="max")
     tried = {}
     for each in found.trials[3:]:
         tried.setdefault(round(1 / (1 - each.sparsity)), []).append(each.parent)
@@ -102,7 +102,7 @@ def test_of_losses_the_least_is_kept_and_of_equals_the_first(monkeypatch):
 
 def test_a_line_for_each_trial_and_the_record_as_text_and_picture(monkeypatch, tmp_path, capsys):
     Scripted(monkeypatch, [0.9, 0.8, 0.5, 0.6, 0.4, 0.3])
-    found = search(progressive_run.network(), verbose=1)
+    found = search(progressive_run.network(), verbose=1, mode="max")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6
     assert lines[3] == "progressive_search: trial 4 of 6: 0.6 from 0.5 (trial 2): val_score 0.6000"
@@ -233,14 +233,14 @@ def test_an_exception_leaves_the_best_model_so_far(scores, left, monkeypatch):
     Scripted(monkeypatch, [*scores, Killed()])
     model = progressive_run.network()
     with pytest.raises(Killed):
-        search(model)
+        search(model, mode="max")
     assert led_to(model) == left
 
 
 def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
     Scripted(monkeypatch, [1, Killed()])
     with pytest.raises(Killed):
-        search(progressive_run.network(), backup_dir=tmp_path)
+        search(progressive_run.network(), mode="max", backup_dir=tmp_path)
     for how in ({"sparsities": [0.3, 0.5, 0.8]}, {"candidates": 1}, {"allocation": "erk"}):
         with pytest.raises(ValueError, match="resumed with what it was begun with"):
             search(progressive_run.network(), backup_dir=tmp_path, **how)
@@ -257,6 +257,7 @@ def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
         ({"sparsities": [0.5, 0.4, 0.6]}, "must ascend"),
         ({"monitor": "val_top", "validation_data": (X, X)}, "Received: monitor='val_top', beside .'val_loss'"),
         ({"workers": 2}, "must be picklable"),
+        ({"mode": "up"}, "must be one of 'auto', 'min', 'max'"),
         ({"train": lambda model, callbacks: model.fit(X, X, verbose=0)}, "with the callbacks that it is given"),
         ({"train": lambda model, callbacks: fit(model, callbacks) and None}, "a history of NoneType"),
         ({}, "Have fit validate"),

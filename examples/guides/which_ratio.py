@@ -35,7 +35,7 @@ ways = {
 for name, callback in ways.items():
     model = conv_net()
     model.set_weights(dense)
-    model.fit(x, y, epochs=60, batch_size=32, verbose=0, validation_data=validation, callbacks=[callback])
+    model.fit(x, y, epochs=48, batch_size=64, verbose=0, validation_data=validation, callbacks=[callback])
     rows = ka.report(model).rows
     kept = ", ".join(f"{row.layer.split('/')[-1]} {row.kept:,} of {row.weights:,}" for row in rows)
     rate = sum(row.weights for row in rows) / sum(row.kept for row in rows)

@@ -14,8 +14,6 @@ from keras_admm.studies.states import States
 from keras_admm.studies.tree import DENSE, ProgressiveSearch, Trial
 from keras_admm.studies.trial import NAME, Job, Runner
 
-LESS = ("loss", "error", "mae", "mse", "mape", "msle", "perplexity")  # words of metrics that are to be small
-
 
 def progressive_search(
     model,
@@ -25,6 +23,7 @@ def progressive_search(
     candidates=3,
     validation_data=None,
     monitor=None,
+    mode="auto",
     backup_dir=None,
     workers=1,
     verbose=1,
@@ -48,8 +47,9 @@ def progressive_search(
         candidates: int, how many models are alive.
         validation_data: data that each trial is evaluated on: a pair `(x, y)` of arrays, `(x, y, sample_weight)`, or a
             dataset. None: the last validation metrics of `fit` count.
-        monitor: name of the metric that counts, such as `"val_accuracy"`: the larger the better, but for losses and
-            errors. None: the first metric on validation data that is not the loss.
+        monitor: name of the metric that counts, such as `"val_accuracy"`. None: the first that is not the loss, of
+            those on validation data.
+        mode: `"min"`, `"max"`, or `"auto"`, as of `keras.callbacks.EarlyStopping`: whether smaller is better.
         backup_dir: path of a folder for the state of the search. A search that is killed and started again goes on with
             the trial that it was in, from the last epoch of that trial that ended. One search at a time has the folder.
         workers: int, how many processes train the trials of a sparsity at once; with 1 they are trained here, one after
@@ -98,6 +98,7 @@ def progressive_search(
         validation_data = evaluation.checked(NAME, validation_data)
     backup_dir = None if backup_dir is None else checks.path(NAME, "backup_dir", backup_dir)
     monitor = monitor if monitor is None else checks.text(NAME, "monitor", monitor)
+    checks.choice(NAME, "mode", mode, ("auto", "min", "max"))
     settings = {"verbose": 0, **settings}
     plan = ADMMPrune(sparsities[0], **settings).plan
     runner = Runner(model, fit, validation_data, settings)
@@ -105,7 +106,7 @@ def progressive_search(
         _check_picklable(runner)
     states = States(NAME, backup_dir, model, {"sparsities": sparsities, "candidates": candidates, "plan": plan})
     with states.locked():
-        return _Search(runner, sparsities, candidates, monitor, states, verbose).run(workers)
+        return _Search(runner, sparsities, candidates, (monitor, mode), states, verbose).run(workers)
 
 
 def _check_picklable(runner):
@@ -124,13 +125,14 @@ class _Search:
 
     Args:
         runner: `Runner`.
-        sparsities, candidates, monitor, verbose: see `progressive_search`.
+        sparsities, candidates, verbose: see `progressive_search`.
+        judged_by: pair of its `monitor` and `mode`.
         states: `States`.
     """
 
-    def __init__(self, runner, sparsities, candidates, monitor, states, verbose):
+    def __init__(self, runner, sparsities, candidates, judged_by, states, verbose):
         self._runner, self._sparsities, self._count = runner, sparsities, candidates
-        self._monitor, self._states, self._verbose = monitor, states, verbose
+        (self._monitor, self._mode), self._states, self._verbose = judged_by, states, verbose
         self._size = candidates * (len(sparsities) - candidates + 1)
         self._trials, self._values = states.load()
 
@@ -180,11 +182,11 @@ class _Search:
         return jobs
 
     def _take(self, job, metrics, values):
-        self._check(metrics)
         self._trials.append(Trial(job.number, job.sparsity, job.parent, metrics, job.parent is None))
         self._trials.sort(key=lambda each: each.number)
         self._values[job.number] = trial.of_model(values)
         self._states.save(self._trials, self._values)
+        self._check(metrics)
         if self._verbose:
             came = DENSE if job.parent is None else f"{job.start:.5g} (trial {job.parent})"
             print(
@@ -194,7 +196,7 @@ class _Search:
             )
 
     def _check(self, metrics):
-        """Find the metric that counts among those of a model, or raise."""
+        """Find the metric that counts among those of a model, and whether a larger one is better, or raise."""
         self._monitor = self._monitor or next((m for m in metrics if m != "val_loss"), "val_loss")
         if self._monitor not in metrics:
             raise ValueError(
@@ -202,6 +204,7 @@ class _Search:
                 f"{list(metrics)}. Have fit validate (validation_data= or validation_split=), or pass validation_data; "
                 "or choose one of these."
             )
+        self._sign = attach.direction(NAME, self._runner.model, self._monitor, self._mode)
 
     def _choose(self, sparsity):
         """Keep the best that was tried for a sparsity, in its parent's place; forget the weights of the others."""
@@ -215,9 +218,7 @@ class _Search:
 
     def _merit(self, each):
         value = each.metrics[self._monitor]
-        if math.isnan(value):
-            return -math.inf
-        return -value if any(word in self._monitor for word in LESS) else value
+        return -math.inf if math.isnan(value) else self._sign * value
 
 
 @contextlib.contextmanager
