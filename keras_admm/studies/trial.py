@@ -71,7 +71,7 @@ def _validated(logs):
 
 
 def state(model):
-    """The values of all variables of a model and its optimizer, a dict of arrays by names that every process gives."""
+    """The values of all variables of a model and its optimizer, a dict of arrays by keys that every process gives."""
     return {key: weights.storable(variable) for key, variable in _variables(model).items()}
 
 
@@ -87,7 +87,9 @@ def _variables(model):
     compiled = attach.compiled_optimizer(model)
     if compiled is not None and not compiled.built:
         compiled.build(model.trainable_variables)
-    return attach.variables_by_role(model, optimizers)
+    by_role = attach.variables_by_role(model, optimizers)
+    # By their order, not by names: those of a model's copy in another process may lack the model's own.
+    return {f"{role.partition('/')[0]}/{i}": variable for i, (role, variable) in enumerate(by_role.items())}
 
 
 def of_model(values):
