@@ -127,20 +127,6 @@ def test_mnist_olmp(mnist, tmp_path):
     assert run("mnist_olmp.py", *few, "--steps", 60, "--table").splitlines() == out.splitlines()[-3:]
 
 
-@pytest.mark.nightly
-@pytest.mark.tensorflow_only
-def test_whose_counts(mnist, tmp_path):
-    rows = tmp_path / "rows.jsonl"
-    few = ["--data", mnist.parent, "--cache", tmp_path, "--results", rows, "--validation", 400, "--rates", 30]
-    methods = [f"ours, {how}" for how in ("erk", "owl", "saliency", "evolution")]
-    out = run("benchmarks/ratios.py", *few, "--seeds", 0, "--dense-epochs", 1, "--methods", *methods, "tfmot, lamp")
-    found = re.findall(r"^(\S+, \S+), 30x +1 +[\d.]+ +[\d.]+ +0.00 +([\d,]+), ([\d,]+), ([\d,]+)$", out, re.MULTILINE)
-    assert {method for method, *_ in found} == {*methods, "tfmot, lamp"}
-    for _, *counts in found:
-        assert abs(sum(int(count.replace(",", "")) for count in counts) - 8873) < 100
-    assert run("benchmarks/ratios.py", *few, "--table").splitlines() == out.splitlines()[-6:]
-
-
 @pytest.fixture(scope="module")
 def cifar(tmp_path_factory):
     """Made-up images in the file's format."""
