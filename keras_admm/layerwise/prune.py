@@ -40,7 +40,7 @@ def prune_layerwise(
     Args:
         model: a built model of Keras 3, on any backend. It is changed in place.
         data: an array, or a list or dict of arrays, one for each input, of which `num_samples` samples are drawn; or an
-            iterable of batches (a `tf.data.Dataset`, a `PyDataset`, a `DataLoader`), of inputs or of tuples that begin
+            iterable of batches (a `tf.data.Dataset`, a `keras.utils.PyDataset`), of inputs or of tuples that begin
             with them, the first of which are taken as they come.
         sparsity: float in `[0, 1)`, the share of zeros; a structure of the form `"m:n"` says its own.
         method: `"admm"`, see `keras_admm.layerwise.ADMM`; or one to compare with: `"sparsegpt"`, `"wanda"`,
