@@ -37,6 +37,7 @@ class TRP(Callback):
 
     Example:
 
+    >>> import keras, numpy as np
     >>> model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(16), keras.layers.Dense(4)])
     >>> model.compile("sgd", "mse")
     >>> trp = TRP(energy=0.6, period=2)
