@@ -35,6 +35,7 @@ GUIDES = {
     "to_litert": r"int8 +[\d,]+ bytes, +[\d,]+ by gzip; zeros: stored",
     "training_loop": r"kept 1,908 of 38,160; test 9\d\.",
     "coming_from_tfmot": r"zeros of the model in TFMOT's wrappers: 0.9000\nstripped: 0.9000",
+    "which_ratio": r"one tolerance: \d+\.\dx, validation 9\d\.",
     "large_models": r"2 devices: kept 3,816 of 38,160; test 9\d\.",
     "extending": r"the smallest weight of the head is -?0; test 9\d\.",
 }
