@@ -239,3 +239,15 @@ def test_a_dense_model_that_is_not_finite_is_refused():
 def test_bad_arguments_get_a_sentence(how, sentence):
     with pytest.raises(ValueError, match=sentence):
         ka.ADMMPrune(**how)
+
+
+@pytest.mark.parametrize(
+    "how, sentence",
+    [({"max_accuracy_drop": 0.01}, "must run from its beginning to its end"), ({"sparsity": 0.5}, "a backup_dir as")],
+)
+def test_beside_a_backup_of_keras_s_own_it_is_said_what_resumes(how, sentence, tmp_path, bearing):
+    bearing(0)
+    prune = ka.ADMMPrune(**how)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.warns(UserWarning, match=sentence):
+        model().fit(X, Y, epochs=6, verbose=0, validation_data=(X, Y), callbacks=[prune, backup])

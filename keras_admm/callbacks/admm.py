@@ -96,6 +96,8 @@ class ADMM(Callback):
     Method of Multipliers", 2011.
     """
 
+    resumable = True  # whether a run can go on after a kill, with a backup_dir
+
     def __init__(
         self,
         constraints,

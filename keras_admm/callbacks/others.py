@@ -18,7 +18,7 @@ def say_what_others_miss(run, callbacks, timeline):
         timeline: list of `plan.EpochInfo`s, one for each epoch.
     """
     name = run.engine.name
-    for sentence in [*_order(callbacks[: callbacks.index(run)]), *_savers(callbacks, timeline, run.backup_dir)]:
+    for sentence in [*_order(callbacks[: callbacks.index(run)]), *_savers(callbacks, timeline, run)]:
         warnings.warn(f"{name}: {sentence}", stacklevel=3)
 
 
@@ -34,16 +34,24 @@ def _order(earlier):
             )
 
 
-def _savers(callbacks, timeline, backup_dir):
+def _savers(callbacks, timeline, run):
     if timeline and timeline[-1].phase == "admm" and any(attach.is_kind(c, "ModelCheckpoint") for c in callbacks):
         yield (
             "a ModelCheckpoint needs an epoch of retraining in the last step to save a model that holds the promised "
             "set, for the projection is after the last epoch here. Received: retrain_epochs=0. Retrain for an epoch at "
             "least, or save the model after fit."
         )
-    if not backup_dir and any(attach.is_kind(c, "BackupAndRestore") for c in callbacks):
+    if run.backup_dir or not any(attach.is_kind(c, "BackupAndRestore") for c in callbacks):
+        return
+    if run.resumable:
         yield (
             "a run that is killed goes on only with the state of its own phases. Received: a BackupAndRestore without "
             "backup_dir, after which the run would begin anew in the epochs that are left. Give this callback a "
             "backup_dir as well."
+        )
+    else:
+        yield (
+            "a run whose steps are judged as it goes must run from its beginning to its end. Received: a "
+            "BackupAndRestore, after which it would begin anew in the epochs that are left. Leave that out; or prune "
+            "to the sparsity that was found, with a backup_dir."
         )

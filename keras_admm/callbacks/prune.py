@@ -130,6 +130,7 @@ class ADMMPrune(ADMM):
         how = {"allocation": allocation, "structure": structure, "min_keep": min_keep}
         how["path"] = recipes.recipe(name, recipe).path if path is None else path
         given = {"sparsity": sparsity, "budget": budget, "max_accuracy_drop": max_accuracy_drop}
+        self.resumable = self.tolerance is None
         targets = _targets(name, {key: value for key, value in given.items() if value is not None}, how, path, start)
         if self.tolerance is not None and admm_epochs is None:
             admm_epochs = tolerance.ADMM
