@@ -131,9 +131,14 @@ def arrays(name, argument, value, must):
             )
         return value
     array(name, argument, value, must)
-    if not hasattr(value, "shape"):
+    if not is_array(value):
         raise TypeError(refused(name, argument, must, value, "Pass a NumPy array or a list of numbers."))
     return value
+
+
+def is_array(value):
+    """Whether it is an array: those of NumPy, TensorFlow, JAX, torch and pandas have no class in common."""
+    return hasattr(value, "shape")
 
 
 def takes(name, argument, value, count, must):

@@ -112,10 +112,13 @@ class JAX(Autodiff):
 
 def _is_constant(program, output):
     """Whether an output of a jaxpr is one number everywhere, whatever the inputs are."""
+    from jax.extend.core import Literal
+
     for equation in program.eqns:
         if output in equation.outvars:
-            return equation.primitive.name == "broadcast_in_dim" and all(hasattr(x, "val") for x in equation.invars)
-    return hasattr(output, "val")
+            numbers = all(isinstance(each, Literal) for each in equation.invars)
+            return equation.primitive.name == "broadcast_in_dim" and numbers
+    return isinstance(output, Literal)
 
 
 class Torch(Autodiff):

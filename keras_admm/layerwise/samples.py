@@ -22,7 +22,7 @@ def batches(name, data, num_samples, batch_size, seed):
         num_samples, batch_size: ints.
         seed: int, of the draw.
     """
-    if isinstance(data, (list, tuple, dict)) or hasattr(data, "shape"):
+    if isinstance(data, (list, tuple, dict)) or checks.is_array(data):
         return _drawn(name, checks.arrays(name, "data", data, MUST), num_samples, batch_size, seed)
     if isinstance(data, (str, bytes, type)) or not isinstance(data, (Iterable, keras.utils.PyDataset)):
         raise TypeError(checks.refused(name, "data", MUST, data, REMEDY))

@@ -38,7 +38,7 @@ def check(argument, data):
     must = "an array, a list or dict of arrays, an iterable of batches, or a function that returns one"
     remedy = "Pass a few hundred typical inputs, x_train[:500]."
     if isinstance(data, (str, bytes, type, os.PathLike)) or not (
-        data is None or _is_array(data) or callable(data) or isinstance(data, Iterable)
+        data is None or checks.is_array(data) or callable(data) or isinstance(data, Iterable)
     ):
         raise TypeError(checks.refused("litert", argument, must, data, remedy))
     if isinstance(data, (list, tuple, dict)) and not len(data):
@@ -115,12 +115,8 @@ def random(inputs):
     return [a.astype(i.dtype) for a, i in zip(drawn, inputs, strict=True)]
 
 
-def _is_array(data):
-    return hasattr(data, "shape")  # arrays of NumPy, TensorFlow, JAX, torch and pandas have no class in common
-
-
 def _is_batch(data):
-    return _is_array(data) or isinstance(data, (list, tuple, dict))
+    return checks.is_array(data) or isinstance(data, (list, tuple, dict))
 
 
 def _without_targets(batch, inputs):
