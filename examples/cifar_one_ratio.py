@@ -44,7 +44,7 @@ def measured(args, network, ratio, seed):
         "test": round(100 * model.evaluate(*test, batch_size=500, verbose=0)[1], 2),
         "kept": report.total.kept,
         "MACs left": report.total.macs_left,
-        "removed": {row.variable: round(row.sparsity, 4) for row in report.rows},
+        "removed": {row.layer.rpartition("/")[2]: round(row.sparsity, 4) for row in report.rows},
         "seconds": round(time.time() - began),
     }
 
@@ -54,7 +54,7 @@ def lines(rows):
     for (network, ratio), these in rows.by_seeds().items():
         removed = next(iter(these.values()))["removed"]
         order = sorted(removed, key=removed.get)
-        most, least = (f"{name.removesuffix('/kernel')} {removed[name]:.0%}" for name in (order[-1], order[0]))
+        most, least = (f"{name} {removed[name]:.0%}" for name in (order[-1], order[0]))
         means = [f"{np.mean([row[part] for row in these.values()]):.2f}" for part in ("validation", "test")]
         kept = f"{np.mean([row['kept'] for row in these.values()]):,.0f}"
         yield f"{network}, {ratio:.0%} removed", str(len(these)), kept, *means, most, least
@@ -70,7 +70,7 @@ def picture(rows, path):
     figure, axes = plt.subplots(figsize=(11, 4), layout="constrained")
     image = axes.imshow(np.array(shares), aspect="auto", vmin=0, vmax=1, cmap="viridis")
     axes.set_yticks(range(len(done)), [f"{ratio:.0%}" for ratio in done])
-    axes.set_xticks(range(len(names)), [name.removesuffix("/kernel") for name in names], rotation=90, fontsize=6)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
     axes.set(xlabel="layer, from the input to the output", ylabel="removed of the whole network")
     axes.set_title("One global ratio: which layers give way")
     figure.colorbar(image, label="removed of the layer")
