@@ -290,7 +290,13 @@ TABLE = {
             "search_every": "count or None",
             "stop_at": "count or None",
         }
-        | {"method": "name", "evaluations": "count", "batch_size": "count or None", "metric": "function"}
+        | {
+            "method": "name",
+            "settings": "custom_objects",
+            "evaluations": "count",
+            "batch_size": "count or None",
+            "metric": "function",
+        }
         | {"seed": "count from 0", "layers": "layers or None", "exclude": "layers or None", "verbose": "verbose"},
     ),
     "progressive_search": (

@@ -23,6 +23,7 @@ FLOORS = {
     "schedules": 0,
     "admm": 0,
     "errors": 0,
+    "hints": 0,
     "checks": 0,
     "regularizers": 0,
     "search": 0,

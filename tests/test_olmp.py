@@ -351,7 +351,7 @@ def test_layers_that_are_excluded_stay_dense():
 def test_cma_and_a_search_of_ones_own():
     for method in ("cma", NCS):
         model = trained(epochs=4)
-        prune = olmp(method=method, sigma=0.1)
+        prune = olmp(method=method, settings={"sigma": 0.1})
         model.fit(X, Y, epochs=2, batch_size=32, verbose=0, callbacks=[prune])
         assert ratio(model) > 1.5 and prune.searches[0]["scored"] <= 30
 
@@ -463,7 +463,7 @@ REFUSED = {
     "empty": (lambda: olmp(validation_data=(X[:0], Y[:0])), "`validation_data` must be a pair"),
     "search_every": (lambda: olmp(search_every=0), "`search_every` must be an integer >= 1"),
     "method": (lambda: olmp(method="genetic"), "`method` must be one of"),
-    "setting": (lambda: olmp(population=-1), "`population` must be an integer"),
+    "setting": (lambda: olmp(settings={"population": -1}), "`population` must be an integer"),
     "levels": (lambda: olmp(method="levels"), "levels must be integers"),
     "metric": (lambda: olmp(metric="val_accuracy"), "`metric` must be 'accuracy', or a function"),
     "dense at chance": (lambda: fitted(network(), delta=0.9), "must score more than delta on validation_data"),

@@ -1,5 +1,6 @@
 """Sparsity allocation: one budget of non-zeros for the model -> how many weights each tensor keeps."""
 
+from keras_admm.allocation.divide import Allocation as Allocation
 from keras_admm.allocation.divide import allocate as allocate
 from keras_admm.allocation.divide import check_how as check_how
 from keras_admm.allocation.divide import check_min_keep as check_min_keep

@@ -1,7 +1,8 @@
 """Sparsity allocation: one budget of non-zeros for the model -> how many weights each tensor keeps."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from keras_admm.allocation.measured import MeasuredAllocation
 from keras_admm.constraints import check_sparsity, reached_by
 from keras_admm.names import idle, last_fitting
 
-HOW = ("global", "uniform", "erk", "lamp")
+How = Literal["global", "uniform", "erk", "lamp"]
+HOW = get_args(How)
+Allocation = How | Mapping[str, float] | Callable[..., Mapping[str, int]] | MeasuredAllocation
 
 
 def allocate(arrays, sparsity, how="global", min_keep=1):

@@ -1,9 +1,13 @@
 """`ADMMAdaptive`, the callback that prunes channels and residual blocks by gates: widths and depth come out."""
 
-from keras_admm import checks
+from collections.abc import Sequence
+
+from keras_admm import checks, hints, penalties
 from keras_admm.callbacks import recipes
 from keras_admm.callbacks.admm import ADMM
+from keras_admm.callbacks.arguments import passed_on
 from keras_admm.plan import check_budget
+from keras_admm.retraining import Retraining
 from keras_admm.structure import StructureTarget
 
 STRENGTH = "a number > 0, such as 2.0"
@@ -32,7 +36,8 @@ class ADMMAdaptive(ADMM):
             half the MACs.
         min_keep: int >= 1, how many channels a layer keeps at least, unless its branch leaves.
         path, recipe: see `keras_admm.ADMMPrune`.
-        **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
+        layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
+            optimizer, backup_dir, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -57,17 +62,24 @@ class ADMMAdaptive(ADMM):
 
     def __init__(
         self,
-        budget=None,
+        budget: hints.Budget | None = None,
         *,
-        strength=None,
-        min_keep=1,
-        path=None,
-        recipe="default",
-        admm_epochs=None,
-        retrain_epochs=None,
-        update_every=None,
-        penalty=None,
-        **kwargs,
+        strength: float | None = None,
+        min_keep: int = 1,
+        path: hints.Tightening | None = None,
+        recipe: recipes.Name = "default",
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+        biases: bool = False,
+        admm_epochs: hints.Epochs = None,
+        retrain_epochs: int | Sequence[int] | None = None,
+        update_every: int | str | None = None,
+        penalty: str | penalties.Penalty | None = None,
+        retraining: str | Retraining = "straight_through",
+        learning_rate: hints.Rates = None,
+        optimizer: hints.Optimizers = "auto",
+        backup_dir: hints.Path | None = None,
+        verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__
         path = recipes.recipe(name, recipe).path if path is None else path
@@ -80,4 +92,4 @@ class ADMMAdaptive(ADMM):
             )
         target = StructureTarget(budget, strength=strength, min_keep=min_keep, branches=True, path=path, name=name)
         how = recipes.completed(name, recipe, penalty, update_every, admm_epochs, channels=True)
-        super().__init__([target], retrain_epochs=retrain_epochs, **how, **kwargs)
+        super().__init__([target], **passed_on(ADMM, locals()) | how)

@@ -1,10 +1,12 @@
 """`ADMM`, the Keras callback that compresses a model during `model.fit`."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from keras_admm import attach, checks, penalties, weights
+from keras_admm import attach, checks, hints, penalties, weights
 from keras_admm.callbacks.arguments import (
-    check_known,
+    Sets,
     check_rate_is_settable,
     checked_rates,
     checked_verbosity,
@@ -19,6 +21,7 @@ from keras_admm.callbacks.states import States
 from keras_admm.callbacks.step_count import StepCount
 from keras_admm.engine import Engine
 from keras_admm.plan import Plan, every
+from keras_admm.retraining import Retraining
 
 
 class ADMM(Callback):
@@ -100,25 +103,23 @@ class ADMM(Callback):
 
     def __init__(
         self,
-        constraints,
+        constraints: Sets,
         *,
-        layers=None,
-        exclude=None,
-        biases=False,
-        admm_epochs=None,
-        retrain_epochs=None,
-        update_every=1,
-        penalty="gradient",
-        retraining="straight_through",
-        learning_rate=None,
-        optimizer="auto",
-        backup_dir=None,
-        verbose="auto",
-        **unknown,
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+        biases: bool = False,
+        admm_epochs: hints.Epochs = None,
+        retrain_epochs: int | Sequence[int] | None = None,
+        update_every: int | str = 1,
+        penalty: str | penalties.Penalty = "gradient",
+        retraining: str | Retraining = "straight_through",
+        learning_rate: hints.Rates = None,
+        optimizer: hints.Optimizers = "auto",
+        backup_dir: hints.Path | None = None,
+        verbose: hints.Verbosity = "auto",
     ):
         super().__init__()
         name = type(self).__name__
-        check_known(type(self), ADMM, unknown)
         steps = steps_of(name, constraints, admm_epochs, retrain_epochs, retraining)
         every(name, update_every)
         self.plan = Plan(steps=steps, penalty=penalties.get(penalty, name), update_every=update_every)

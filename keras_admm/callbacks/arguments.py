@@ -2,15 +2,18 @@
 
 import difflib
 import inspect
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
 from keras_admm import attach, checks
 from keras_admm import retraining as retrainings
-from keras_admm.plan import Step, as_target, per_step
+from keras_admm.constraints import Set
+from keras_admm.plan import Step, Target, as_target, per_step
 
 PHASES = ("admm", "retrain")
-
+OneStep = Set | Target | Step | Mapping[str, Set] | Callable[..., Mapping[str, Set]]
+Sets = OneStep | Sequence[OneStep]
 
 # What is said elsewhere since: arguments of objects.
 ELSEWHERE = {
@@ -21,8 +24,12 @@ ELSEWHERE = {
 }
 
 
-def check_known(kind, base, unknown):
-    if not unknown:
+def check_known(kind, given):
+    """Raises for names of arguments that a callback does not have, with the nearest that it has."""
+    parameters = [p for p in inspect.signature(kind.__init__).parameters.values() if p.name != "self"]
+    known = [p.name for p in parameters]
+    unknown = [name for name in given if name not in known]
+    if not unknown or any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
     moved = [ELSEWHERE[name].format(name) for name in unknown if name in ELSEWHERE]
     if moved:
@@ -30,17 +37,17 @@ def check_known(kind, base, unknown):
             f"{kind.__name__}: settings must be given where they belong. Received: {', '.join(unknown)}. Write "
             f"{', '.join(moved)}."
         )
-    inits = [each.__init__ for each in kind.__mro__ if issubclass(each, base)]
-    known = {n: None for init in inits for n, p in inspect.signature(init).parameters.items() if p.kind < p.VAR_KEYWORD}
-    known = [name for name in known if name not in ("self", *(["constraints"] if kind is not base else []))]
-    near = [match for name in unknown for match in difflib.get_close_matches(name, known, 1)] or known
+    near = [match for name in unknown for match in difflib.get_close_matches(name, known, 1)]
+    remedy = f"Did you mean {' or '.join(near)}?" if near else f"Choose from {', '.join(known)}."
     raise TypeError(
-        f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. "
-        f"Did you mean {' or '.join(near)}?"
-        if len(near) < len(known)
-        else f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. Choose from "
-        f"{', '.join(known)}."
+        f"{kind.__name__}: every argument must be one that it has. Received: {', '.join(unknown)}. {remedy}"
     )
+
+
+def passed_on(kind, given):
+    """Of the local variables of an `__init__` the keyword arguments of the class that it calls."""
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    return {p.name: given[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in given}
 
 
 def steps_of(name, constraints, admm_epochs, retrain_epochs, retraining):

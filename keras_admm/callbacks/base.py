@@ -3,6 +3,7 @@
 import keras
 
 from keras_admm import checks
+from keras_admm.callbacks.arguments import check_known
 
 
 class Callback(keras.callbacks.Callback):
@@ -10,6 +11,7 @@ class Callback(keras.callbacks.Callback):
     `repr` is the call that made it."""
 
     def __new__(cls, *args, **kwargs):
+        check_known(cls, kwargs)
         made = super().__new__(cls)
         made._given = args, kwargs
         return made

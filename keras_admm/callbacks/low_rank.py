@@ -1,7 +1,13 @@
 """`ADMMLowRank`, the callback for trained low rank: kernels that two smaller layers can stand for."""
 
+from collections.abc import Sequence
+from typing import Literal
+
+from keras_admm import hints, penalties
 from keras_admm.callbacks.admm import ADMM
+from keras_admm.callbacks.arguments import passed_on
 from keras_admm.penalties import ProximalPenalty
+from keras_admm.retraining import Retraining
 from keras_admm.structure import LowRankTarget
 
 # What is off the singular vectors that stay is taken away, a little at first; what they span trains freely.
@@ -31,7 +37,8 @@ class ADMMLowRank(ADMM):
         retrain_epochs: int, epochs behind the projection in which the weights train freely and are projected again at
             the end of each. By default none, for training goes on best in the factors: compile what
             `keras_admm.factorize` returns, and fit it; there every step stays in the set, and is cheaper.
-        **kwargs: all other arguments of `keras_admm.ADMM` but its `constraints`.
+        layers, exclude, biases, admm_epochs, update_every, retraining, learning_rate, optimizer, backup_dir, verbose:
+            see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -55,25 +62,26 @@ class ADMMLowRank(ADMM):
 
     def __init__(
         self,
-        rank=None,
+        rank: int | None = None,
         *,
-        energy=None,
-        budget=None,
-        scheme="channel",
-        path="root",
-        admm_epochs=None,
-        retrain_epochs=0,
-        update_every="auto",
-        penalty=None,
-        **kwargs,
+        energy: float | None = None,
+        budget: hints.Budget | None = None,
+        scheme: Literal["channel", "spatial"] = "channel",
+        path: hints.Tightening = "root",
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+        biases: bool = False,
+        admm_epochs: hints.Epochs = None,
+        retrain_epochs: int | Sequence[int] | None = 0,
+        update_every: int | str = "auto",
+        penalty: str | penalties.Penalty | None = None,
+        retraining: str | Retraining = "straight_through",
+        learning_rate: hints.Rates = None,
+        optimizer: hints.Optimizers = "auto",
+        backup_dir: hints.Path | None = None,
+        verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__
         target = LowRankTarget(rank, energy=energy, budget=budget, scheme=scheme, path=path, name=name)
-        super().__init__(
-            target,
-            admm_epochs=admm_epochs,
-            retrain_epochs=retrain_epochs,
-            update_every=update_every,
-            penalty=PENALTY if penalty is None else penalty,
-            **kwargs,
-        )
+        penalty = PENALTY if penalty is None else penalty
+        super().__init__(target, **passed_on(ADMM, locals()))

@@ -1,11 +1,13 @@
 """`OLMP`, the callback that prunes by one number, a loss of accuracy, and searches the sparsity of each layer."""
 
 import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_admm import attach, checks, scoring, search, weights
+from keras_admm import attach, checks, hints, scoring, search, weights
 from keras_admm.callbacks.arguments import checked_verbosity
 from keras_admm.callbacks.base import Callback
 from keras_admm.callbacks.phase_change import PhaseChange
@@ -35,6 +37,8 @@ class OLMP(Callback):
         stop_at: int, the training step from which the masks are held; None: half of those of the fit.
         method: `"ncs"`, negatively correlated search; `"cma"`, CMA-ES (extra `search`); or a subclass of
             `keras_admm.search.Search`.
+        settings: dict of the method's own; see `keras_admm.search.NCS`, here with `{"spread": False, "sigma": 0.03}`
+            where they are not told.
         evaluations: int, how many masks a search looks at; each that it has not seen costs one forward pass.
         batch_size: int, how many of the validation data a search looks at, drawn anew for each search; None: all, in
             one batch.
@@ -43,7 +47,6 @@ class OLMP(Callback):
         layers: what to prune, with its biases; see `keras_admm.ADMM`.
         exclude: what to leave out.
         verbose: `"auto"`, as `fit` has it; 0: nothing is printed; 1: a progress bar and a line for each search.
-        **settings: of the search; see `keras_admm.search.NCS`, here with `spread=False, sigma=0.03`.
 
     Attributes:
         searches: list of dicts, one for each search: `"step"`, `"score"` and `"left"` (of what was found), `"least"`,
@@ -78,20 +81,20 @@ class OLMP(Callback):
 
     def __init__(
         self,
-        delta,
+        delta: float,
         *,
-        validation_data,
-        search_every=None,
-        stop_at=None,
-        method="ncs",
-        evaluations=MASKS,
-        batch_size=None,
-        metric="accuracy",
-        seed=0,
-        layers=None,
-        exclude=None,
-        verbose="auto",
-        **settings,
+        validation_data: tuple[Any, Any],
+        search_every: int | None = None,
+        stop_at: int | None = None,
+        method: str | type[search.Search] = "ncs",
+        settings: Mapping[str, Any] | None = None,
+        evaluations: int = MASKS,
+        batch_size: int | None = None,
+        metric: str | Callable[[Any, Any], Any] = "accuracy",
+        seed: int = 0,
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+        verbose: hints.Verbosity = "auto",
     ):
         super().__init__()
         must = "a number >= 0, how much lower than the dense model's the score may be"
@@ -107,7 +110,7 @@ class OLMP(Callback):
         self.layers = weights.check_choice("OLMP", "layers", layers)
         self.exclude = weights.check_choice("OLMP", "exclude", exclude)
         self.verbose = checked_verbosity("OLMP", verbose)
-        self.settings = SETTINGS.get(self.method, {}) | settings
+        self.settings = SETTINGS.get(self.method, {}) | _checked_settings(settings)
         self.method([0.5, 1.5], (0, 2), self.evaluations, **self.settings)  # raises what is wrong with them
         self.searches, self.counts = [], {}
 
@@ -241,3 +244,10 @@ class OLMP(Callback):
     def _say(self, text):
         if self._prints:
             print(f"\nOLMP: {text}")
+
+
+def _checked_settings(settings):
+    if not isinstance(settings, Mapping | None):
+        must = "a dict of the method's own settings"
+        raise TypeError(checks.refused("OLMP", "settings", must, settings, "Pass {'sigma': 0.05}, for example."))
+    return dict(settings or {})

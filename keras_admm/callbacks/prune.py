@@ -1,26 +1,18 @@
 """`ADMMPrune`, the callback for weight pruning: ADMM on sparse sets."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
-from keras_admm import attach, checks
+from keras_admm import attach, hints, penalties
+from keras_admm.allocation import Allocation
 from keras_admm.callbacks import recipes, tolerance
 from keras_admm.callbacks.admm import ADMM
-from keras_admm.constraints import pattern, says_sparsity
-from keras_admm.packed import PackedBytes
-from keras_admm.plan import (
-    BudgetTarget,
-    Ladder,
-    LadderTarget,
-    Parameters,
-    PruningTarget,
-    check_budget,
-    check_start,
-    pruning_targets,
-)
-from keras_admm.structure import structure_targets
-
-# What a budget of single weights may count.
-AMOUNTS = {"params": Parameters, "bytes": PackedBytes}
+from keras_admm.callbacks.aims import targets_of
+from keras_admm.callbacks.arguments import passed_on
+from keras_admm.constraints import Pattern
+from keras_admm.plan import Ladder, LadderTarget
+from keras_admm.retraining import Retraining
 
 
 class ADMMPrune(ADMM):
@@ -87,7 +79,8 @@ class ADMMPrune(ADMM):
               the weights, for the pull is a share of the way to zero.
             - `"paper"`, as the authors have it (arXiv:1804.03294): the whole sparsity from the start; a
               `GradientPenalty` of rho 1e-3 that grows by 1.3 with each move, one an epoch; half the epochs.
-        **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
+        layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
+            optimizer, backup_dir, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -106,37 +99,43 @@ class ADMMPrune(ADMM):
 
     def __init__(
         self,
-        sparsity=None,
+        sparsity: float | Sequence[float] | None = None,
         *,
-        budget=None,
-        max_accuracy_drop=None,
-        monitor=None,
-        mode=None,
-        start=0.0,
-        allocation=None,
-        structure="element",
-        min_keep=1,
-        path=None,
-        recipe="default",
-        admm_epochs=None,
-        retrain_epochs=None,
-        update_every=None,
-        penalty=None,
-        **kwargs,
+        budget: hints.Budget | None = None,
+        max_accuracy_drop: float | None = None,
+        monitor: str | None = None,
+        mode: Literal["auto", "min", "max"] | None = None,
+        start: float = 0.0,
+        allocation: Allocation | None = None,
+        structure: str | Pattern = "element",
+        min_keep: int = 1,
+        path: hints.Tightening | None = None,
+        recipe: recipes.Name = "default",
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+        biases: bool = False,
+        admm_epochs: hints.Epochs = None,
+        retrain_epochs: int | Sequence[int] | None = None,
+        update_every: int | str | None = None,
+        penalty: str | penalties.Penalty | None = None,
+        retraining: str | Retraining = "straight_through",
+        learning_rate: hints.Rates = None,
+        optimizer: hints.Optimizers = "auto",
+        backup_dir: hints.Path | None = None,
+        verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__
-        epochs = {"retrain_epochs": retrain_epochs, "backup_dir": kwargs.get("backup_dir")}
+        epochs = {"retrain_epochs": retrain_epochs, "backup_dir": backup_dir}
         self.tolerance = tolerance.checked(name, max_accuracy_drop, monitor, mode, epochs)
+        self.resumable = self.tolerance is None
         how = {"allocation": allocation, "structure": structure, "min_keep": min_keep}
         how["path"] = recipes.recipe(name, recipe).path if path is None else path
         given = {"sparsity": sparsity, "budget": budget, "max_accuracy_drop": max_accuracy_drop}
-        self.resumable = self.tolerance is None
-        targets = _targets(name, {key: value for key, value in given.items() if value is not None}, how, path, start)
-        if self.tolerance is not None and admm_epochs is None:
-            admm_epochs = tolerance.ADMM
+        targets = targets_of(name, given, how, path, start)
+        share = tolerance.ADMM if self.tolerance is not None and admm_epochs is None else admm_epochs
         channels = isinstance(structure, str) and structure == "channel"
-        how = recipes.completed(name, recipe, penalty, update_every, admm_epochs, channels)
-        super().__init__(targets, retrain_epochs=retrain_epochs, **how, **kwargs)
+        by_recipe = recipes.completed(name, recipe, penalty, update_every, share, channels)
+        super().__init__(targets, **passed_on(ADMM, locals()) | by_recipe)
         self.steps, self._judged = [], None
 
     def on_train_begin(self, logs=None):
@@ -185,59 +184,3 @@ class ADMMPrune(ADMM):
             return
         self.model.stop_training = self._failed = True
         self._messages.back_at_last_that_held(str(error))
-
-
-def _targets(name, given, how, path, start):
-    """What a run aims at: channels of the whole model, or what is zeroed in each kernel by itself.
-
-    Args:
-        name: str, name used in error messages.
-        given: dict of what gives the target, of `sparsity`, `budget` and `max_accuracy_drop`.
-        how: dict of its `allocation`, `structure`, `min_keep` and `path`, by the recipe where none was given.
-        path: the one that was given.
-        start: see `ADMMPrune`: beside a sparsity.
-    """
-    structure, allocation = how["structure"], how["allocation"]
-    if check_start(name, start) and (structure == "channel" or "sparsity" not in given):
-        must = "left out, but for a sparsity of what is zeroed in each kernel by itself"
-        raise ValueError(checks.refused(name, "start", must, start, "Leave it out, or pass a sparsity."))
-    if isinstance(structure, str) and structure == "channel":
-        if allocation is not None:
-            must = "left out with structure='channel', where channels of all layers are ranked together"
-            raise ValueError(checks.refused(name, "allocation", must, allocation, "Leave some out with exclude=."))
-        _check_alone(name, given, "max_accuracy_drop", "structure='channel'")
-        rest = {"min_keep": how["min_keep"], "path": how["path"]}
-        return structure_targets(name, given.get("sparsity"), given.get("budget"), **rest)
-    says = pattern(name, structure).sparsity is not None
-    if len(given) > 1 or given and says and "sparsity" not in given:
-        raise ValueError(
-            f"{name}: exactly one of `sparsity`, `budget`, `max_accuracy_drop`, and a structure of the form 'm:n' must "
-            f"give the target. Received: {', '.join(f'{key}={checks.shown(each)}' for key, each in given.items())}, "
-            f"structure={checks.shown(structure)}. Leave the others out."
-        )
-    if "budget" in given:
-        return [_budgeted(name, check_budget(name, given["budget"]), how)]
-    if "max_accuracy_drop" in given:
-        return [LadderTarget(Ladder(), PruningTarget(0.0, name=name, **how), name)]
-    if says_sparsity(name, given.get("sparsity"), structure):
-        how = {**how, "path": "constant" if path is None else path}
-    return pruning_targets(name, given.get("sparsity"), start=start, **how)
-
-
-def _check_alone(name, given, argument, beside):
-    if argument in given:
-        raise ValueError(
-            f"{name}: `{argument}` must be of single weights. Received: {argument}={checks.shown(given[argument])} and "
-            f"{beside}. Leave one of these out."
-        )
-
-
-def _budgeted(name, budget, how):
-    """The target of pruning until a budget is met that counts what single weights leave."""
-    if budget.unit not in AMOUNTS:
-        raise ValueError(
-            f"{name}: a budget of '{budget.unit}' must go with structure='channel': channels really leave a model. "
-            f"Received: structure={checks.shown(how['structure'])}. Add structure='channel', or give one of "
-            f"{', '.join(map(repr, AMOUNTS))}."
-        )
-    return BudgetTarget(budget, AMOUNTS[budget.unit](), PruningTarget(0.0, name=name, **how), name)

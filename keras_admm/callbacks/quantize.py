@@ -1,11 +1,17 @@
 """`ADMMQuantize` and `ADMMCluster`, the callbacks for quantization and weight clustering."""
 
-from keras_admm import checks
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from keras_admm import checks, hints, penalties
 from keras_admm.callbacks.admm import ADMM
+from keras_admm.callbacks.arguments import passed_on
 from keras_admm.constraints import Binary, Codebook, Levels, PowersOfTwo, Ternary
 from keras_admm.plan import Target
+from keras_admm.retraining import Retraining
 
-FIRST_LAST = ("last", "same", "skip")
+FirstLast = Literal["last", "same", "skip"]
+Scope = Literal["tensor", "channel"]
 
 
 class PlacedTarget(Target):
@@ -68,7 +74,8 @@ class ADMMQuantize(ADMM):
         first_last: when the weights of the first and the last layer are quantized: `"last"`, in a step of their own
             after the others, as the authors do (where no layer lies between, all in one step); `"same"`, with them;
             or `"skip"`, not at all (an error where no layer lies between).
-        **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
+        layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
+            optimizer, backup_dir, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -89,20 +96,29 @@ class ADMMQuantize(ADMM):
 
     def __init__(
         self,
-        bits=None,
+        bits: int | None = None,
         *,
-        levels=None,
-        scope="tensor",
-        fit="least_squares",
-        first_last="last",
-        admm_epochs=None,
-        retrain_epochs=None,
-        **kwargs,
+        levels: Literal["binary", "ternary", "power_of_two"] | None = None,
+        scope: Scope = "tensor",
+        fit: Literal["least_squares", "max"] = "least_squares",
+        first_last: FirstLast = "last",
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+        biases: bool = False,
+        admm_epochs: hints.Epochs = None,
+        retrain_epochs: int | Sequence[int] | None = None,
+        update_every: int | str = 1,
+        penalty: str | penalties.Penalty = "gradient",
+        retraining: str | Retraining = "straight_through",
+        learning_rate: hints.Rates = None,
+        optimizer: hints.Optimizers = "auto",
+        backup_dir: hints.Path | None = None,
+        verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__
         sets = _sets(name, bits, levels, scope, fit)
         targets = placed_targets(name, *sets, first_last)
-        super().__init__(targets, admm_epochs=admm_epochs, retrain_epochs=retrain_epochs, **kwargs)
+        super().__init__(targets, **passed_on(ADMM, locals()))
 
 
 class ADMMCluster(ADMM):
@@ -120,7 +136,8 @@ class ADMMCluster(ADMM):
             the clusters with or without 0. In a pruned tensor, whether more weights may become 0; they are trained on,
             and may leave it.
         first_last: as in `ADMMQuantize`: with one or two layers all are clustered in one step.
-        **kwargs: all arguments of `keras_admm.ADMM` but its `constraints`.
+        layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
+            optimizer, backup_dir, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -140,14 +157,23 @@ class ADMMCluster(ADMM):
 
     def __init__(
         self,
-        clusters,
+        clusters: int,
         *,
-        scope="tensor",
-        zero=False,
-        first_last="last",
-        admm_epochs=None,
-        retrain_epochs=None,
-        **kwargs,
+        scope: Scope = "tensor",
+        zero: bool = False,
+        first_last: FirstLast = "last",
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+        biases: bool = False,
+        admm_epochs: hints.Epochs = None,
+        retrain_epochs: int | Sequence[int] | None = None,
+        update_every: int | str = 1,
+        penalty: str | penalties.Penalty = "gradient",
+        retraining: str | Retraining = "straight_through",
+        learning_rate: hints.Rates = None,
+        optimizer: hints.Optimizers = "auto",
+        backup_dir: hints.Path | None = None,
+        verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__
         checks.integer(name, "clusters", clusters, 2, 65536, "Pass 16 for four bits a weight.")
@@ -155,12 +181,12 @@ class ADMMCluster(ADMM):
         dense = Codebook(clusters, keep_zeros=False, scope=scope, zero=zero)
         pruned = Codebook(clusters if zero else clusters - 1, scope=scope, zero=zero)
         targets = placed_targets(name, dense, pruned, first_last)
-        super().__init__(targets, admm_epochs=admm_epochs, retrain_epochs=retrain_epochs, **kwargs)
+        super().__init__(targets, **passed_on(ADMM, locals()))
 
 
 def placed_targets(name, dense, pruned, first_last):
     """The targets of a quantization: one, or one for the inner weights and one for the first and the last."""
-    checks.choice(name, "first_last", first_last, FIRST_LAST)
+    checks.choice(name, "first_last", first_last, get_args(FirstLast))
     places = {"last": ("inner or all", "outer or none"), "same": ("all",), "skip": ("inner",)}[first_last]
     return [PlacedTarget(dense, pruned, place) for place in places]
 
@@ -168,7 +194,7 @@ def placed_targets(name, dense, pruned, first_last):
 def _sets(name, bits, levels, scope, fit):
     """The set of a tensor without zeros, and of a pruned one."""
     checks.choice(name, "levels", levels, (None, "binary", "ternary", "power_of_two"))
-    checks.choice(name, "scope", scope, ("tensor", "channel"))
+    checks.choice(name, "scope", scope, get_args(Scope))
     checks.choice(name, "fit", fit, ("least_squares", "max"))
     if bits is not None or levels in (None, "power_of_two"):
         checks.integer(name, "bits", bits, 1, 6 if levels == "power_of_two" else 16, "Pass 4 for 16 levels.")

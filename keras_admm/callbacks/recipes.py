@@ -1,9 +1,11 @@
 """Recipes of `ADMMPrune`: what is taken for the arguments that are left out."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from keras_admm import checks, penalties
 from keras_admm.penalties import GradientPenalty, Penalty, ProximalPenalty
+
+Name = Literal["default", "paper"]
 
 
 class Recipe(NamedTuple):
@@ -46,4 +48,4 @@ def completed(name, value, penalty, update_every, admm_epochs, channels=False):
 
 def recipe(name, value):
     """The `Recipe` of a name."""
-    return RECIPES[checks.choice(name, "recipe", value, tuple(RECIPES))]
+    return RECIPES[checks.choice(name, "recipe", value, get_args(Name))]

@@ -1,0 +1,28 @@
+"""The types of what public functions and classes take."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+import keras
+
+if TYPE_CHECKING:
+    import tf_keras
+
+Model = Union[keras.Model, "tf_keras.Model"]
+Layer = Union[keras.Layer, "tf_keras.layers.Layer"]
+Optimizer = Union[keras.optimizers.Optimizer, "tf_keras.optimizers.Optimizer"]
+Path = str | os.PathLike[str]
+Logs = dict[str, Any] | None
+
+# What chooses weights: names, patterns, layers, variables, functions of a variable, or a list of these.
+Weights = str | Layer | keras.Variable | type | Callable[[Any], bool] | Sequence[Any] | None
+# Arrays of samples, a pair or a dict of them, or a dataset of batches.
+Data = Any
+
+Epochs = int | float | Sequence[int | float] | None
+Rates = Mapping[str, float | keras.optimizers.schedules.LearningRateSchedule] | None
+Budget = Mapping[str, float]
+Optimizers = str | Optimizer | Mapping[str, Optimizer]
+Verbosity = int | Literal["auto"]
+Tightening = Literal["constant", "geometric", "root", "cubic"]

@@ -1,0 +1,60 @@
+"""What signatures say: every argument, its type, and the same in every callback."""
+
+import inspect
+
+import keras
+import pytest
+
+import keras_admm as ka
+
+RUNS = [ka.ADMMPrune, ka.ADMMQuantize, ka.ADMMCluster, ka.ADMMLowRank, ka.ADMMAdaptive]
+FIRST = {ka.ADMMPrune: 0.5, ka.ADMMQuantize: 4, ka.ADMMCluster: 4, ka.ADMMLowRank: 1, ka.ADMMAdaptive: {"macs": 0.5}}
+
+
+def parameters(thing):
+    return {p.name: p for p in inspect.signature(thing).parameters.values() if p.name != "self"}
+
+
+SHARED = {name: p for name, p in parameters(ka.ADMM).items() if name != "constraints"}
+# What the recipe says where it is None, and low rank, which is retrained in its factors.
+BY_RECIPE = {"update_every": None, "penalty": None}
+DEFAULTS = dict.fromkeys((ka.ADMMPrune, ka.ADMMAdaptive), BY_RECIPE) | {
+    ka.ADMMLowRank: {"update_every": "auto", "penalty": None, "retrain_epochs": 0}
+}
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
+def test_every_callback_has_the_arguments_of_admm(run):
+    own = parameters(run)
+    assert [name for name in own if name in SHARED] == list(SHARED)
+    defaults = {name: p.default for name, p in SHARED.items()} | DEFAULTS.get(run, {})
+    assert {name: own[name].default for name in SHARED} == defaults
+    assert not [p for p in own.values() if p.kind is p.VAR_KEYWORD]
+
+
+GIVEN = {
+    "layers": "head",
+    "exclude": "head",
+    "biases": True,
+    "learning_rate": {"admm": 0.1},
+    "optimizer": keras.optimizers.SGD(),
+    "backup_dir": "folder",
+    "verbose": 0,
+}
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
+def test_every_argument_arrives(run):
+    made = run(FIRST[run], **GIVEN)
+    assert {name: getattr(made, name) for name in GIVEN} == GIVEN
+    snap, pull = ka.retraining.Snap(), ka.penalties.GradientPenalty(rho=0.5)
+    made = run(FIRST[run], admm_epochs=3, retrain_epochs=2, retraining=snap, update_every=7, penalty=pull)
+    step = made.plan.steps[0]
+    assert (step.admm_epochs, step.retrain_epochs, step.retraining) == (3, 2, snap)
+    assert (made.plan.update_every, made.plan.penalty) == (7, pull)
+
+
+@pytest.mark.parametrize("run", [ka.ADMM, *RUNS, ka.OLMP, ka.TRP], ids=lambda run: run.__name__)
+def test_a_typo_names_the_class_and_the_nearest_argument(run):
+    with pytest.raises(TypeError, match=rf"^{run.__name__}: .* Received: verbos. Did you mean verbose\?"):
+        run(0.5, verbos=1)
