@@ -3,12 +3,15 @@
 from keras_admm.errors import named_few
 from keras_admm.files import check_place
 from keras_admm.pictures import new_figure, save_figure
-from keras_admm.reporting import pictures, widths
+from keras_admm.reporting import history as histories
+from keras_admm.reporting import widths
 from keras_admm.weights import check_model
 
 
 def plot_history(history, path):
     """Draws sparsity, residuals and accuracy over the epochs, and saves the picture.
+
+    Epochs of ADMM are shaded, and projections marked.
 
     Args:
         history: the `keras.callbacks.History` of a fit with a `keras_admm` callback, its dict of lists, or that
@@ -20,15 +23,9 @@ def plot_history(history, path):
         ImportError: without matplotlib.
     """
     check_place(path)
-    logs = pictures.logged("plot_history", history)
-    figure = new_figure((7, 7))
-    sparsity, residuals, accuracy = figure.subplots(3, 1, sharex=True)
-    pictures.draw_lines(sparsity, logs, ["sparsity"], "share of zeros")
-    pictures.draw_residuals(residuals, logs)
-    own = [n for n in logs if n not in ("sparsity", "learning_rate") and not n.startswith("admm_")]
-    accuracies = [n for n in own if "acc" in n]
-    pictures.draw_lines(accuracy, logs, accuracies or own, "accuracy" if accuracies else "metrics")
-    accuracy.set_xlabel("epoch")
+    logs = histories.logged("plot_history", history)
+    figure = new_figure((8, 7))
+    histories.draw(figure, logs)
     save_figure(figure, path)
 
 

@@ -496,7 +496,7 @@ TABLE = {
     "report.to_html": (
         reported,
         {"model": ..., "method": "to_html", "path": "p.html"},
-        {"path": "backup_dir", "history": "history or None"},
+        {"path": "backup_dir", "history": "history or None", "details": "boolean"},
     ),
     "report.plot": (
         reported,

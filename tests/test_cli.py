@@ -52,6 +52,8 @@ def test_report_in_other_forms(saved, capsys, tmp_path):
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
     assert run("report", saved, "--markdown") == 0
     assert capsys.readouterr().out.startswith("| variable |")
+    assert run("report", saved, "--details") == 0
+    assert "+index x" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("allocation, kept", [("global", [5, 1]), ("uniform", [4, 2])])

@@ -41,6 +41,7 @@ FLOORS = {
     "layers": 1,
     "progress": 0,
     "tables": 0,
+    "pages": 0,
     "attach": 2,
     "penalties": 2,
     "retraining": 2,

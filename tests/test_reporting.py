@@ -12,6 +12,7 @@ from models import CustomDense
 
 import keras_admm as ka
 from keras_admm import weights
+from keras_admm.reporting import Report, ReportRow
 
 pytestmark = pytest.mark.every_backend
 
@@ -49,7 +50,7 @@ def test_rows_and_total():
 
 
 def test_the_table_is_aligned():
-    lines = str(ka.report(model())).splitlines()
+    lines = ka.report(model()).to_text(details=True).splitlines()
     assert len({len(line) for line in lines[:4]}) == 1
     assert lines[2].split()[:9] == ["m/b/kernel", "3x2", "6", "0", "1.0000", "1", "-", "6", "0"]
     assert lines[3].split()[:8] == ["total", "18", "3", "0.8333", "2", "6.7", "18", "3"]
@@ -61,7 +62,27 @@ def test_the_table_of_a_large_model_is_readable():
         [keras.Input((1000,)), layers.Dense(5000, kernel_initializer="zeros", name="fc1")], name="lenet5"
     )
     weights.write(wide.layers[0].kernel, np.where(RNG.random((1000, 5000)) < 0.1, 0.25, 0))
-    assert max(map(len, str(ka.report(wide)).splitlines())) <= 150
+    assert max(map(len, ka.report(wide).to_text(details=True).splitlines())) <= 160
+
+
+def test_what_is_printed_has_eight_columns_and_at_most_100_characters_a_line():
+    long = "transformer_block_" * 5
+    shape, counts = (3, 3, 4096, 4096), (150_994_944, 150_994_944, 9, 10**12, 10**12)
+    row = ReportRow(f"model/{long}/attention/kernel", shape, *counts, ((), ()), 2.5e8, 2.5e8, 2.5e8)
+    report = Report((row, row._replace(name="b/kernel")), "This is left out. " * 20)
+    lines = report.to_text().splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].split() == "variable shape weights kept sparsity MACs left packed bytes ratio".split()
+    after = next(i for i, line in enumerate(lines) if line.startswith("b/kernel"))
+    assert "".join(line.strip().split("  ")[0] for line in lines[1:after]) == row.name  # nothing of a name is lost
+    assert " ".join(report.to_text().split()).endswith(" ".join(report.notes.split()))
+    assert report.to_text(details=True).splitlines()[1].startswith(f"{row.name}  3x3x4096x4096")
+    assert str(report) == report.to_text()
+
+
+def test_a_short_repr():
+    assert repr(ka.report(model())).startswith("<Report of m: 3 of 18 weights kept in 2 variables, packed file ")
+    assert repr(Report((), model="none")) == "<Report of none: 0 of 0 weights kept in 0 variables>"
 
 
 def test_an_unbuilt_model_gets_a_sentence():
@@ -143,7 +164,7 @@ def test_what_cannot_be_known_is_not_guessed(layer):
     assert report.rows[1].macs == 6
     if not loops_are_real:
         assert report.total.macs == 6 and not report.macs_complete
-        lines = str(report).splitlines()
+        lines = report.to_text(details=True).splitlines()
         assert ">=6" in lines[3]
         assert lines[-1].endswith(f"such as {report.rows[0].name}. The total of MACs is a lower bound.")
 
@@ -198,7 +219,8 @@ def test_dict_and_markdown():
     }
     assert told["total"]["zeros"] == 15 and told["macs_complete"]
     assert told["file"]["bytes"] == len(ka.packed.pack(model())[0])
-    lines = ka.report(model()).to_markdown().splitlines()
+    assert ka.report(model()).to_markdown().splitlines()[1].count("---:") == 7
+    lines = ka.report(model()).to_markdown(details=True).splitlines()
     assert lines[1].count("---:") == 15
     assert [cell.strip() for cell in lines[2].split("|")[1:4]] == ["m/a/kernel", "4x3", "12"]
     assert {line.count("|") for line in lines[:5]} == {17}
@@ -321,10 +343,10 @@ def test_a_model_that_cannot_be_packed_has_no_bytes_and_a_note_says_why():
     assert report.file is None and report.summary == []
     for row in (*report.rows, report.total):
         assert {getattr(row, name) for name in BYTES} == {None}
-    assert str(report).splitlines()[1].split()[-6:] == ["-"] * 6
+    assert report.to_text(details=True).splitlines()[1].split()[-6:] == ["-"] * 6
     start = "Packed bytes cannot be known: the model cannot be packed (ValueError: given: a Given must"
     assert report.notes.startswith(start) and report.notes.endswith(")."), report.notes
-    assert report.notes in str(report) and report.notes in report.to_markdown()
+    assert report.notes in report.to_text(details=True) and report.notes in report.to_markdown()
     told = json.loads(json.dumps(report.to_dict()))
     assert told["file"] is None and told["total"]["packed_bytes"] is None and told["note"] == report.note
 

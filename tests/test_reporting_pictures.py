@@ -1,7 +1,8 @@
 """The page and the pictures of a report, on the files that they leave."""
 
+import datetime
 import re
-import xml.etree.ElementTree
+from html.parser import HTMLParser
 
 import keras
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from keras import layers
 
 import keras_admm as ka
+from keras_admm.pictures import new_figure
 from keras_admm.plots import plot_history, plot_widths
 from keras_admm.reporting import Report, ReportRow
+from keras_admm.reporting import history as histories
 from keras_admm.reporting.widths import widths
 
 
@@ -28,6 +31,36 @@ def run():
     return m, prune, m.fit(np.ones((8, 4)), np.ones((8, 2)), epochs=4, verbose=0, callbacks=[prune])
 
 
+class Page(HTMLParser):
+    """What a reader finds: every tag closed, no address, labels of the pictures, heads of tables with their scopes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.labels, self.scopes, self.words = [], [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        assert tag not in ("script", "link", "img") and not {"src", "href"} & set(given)
+        if tag not in ("meta", "wbr"):
+            self.open.append(tag)
+        if tag == "svg":
+            assert given["role"] == "img"
+            self.labels.append(given["aria-label"])
+        if tag == "th":
+            self.scopes.append(given["scope"])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
 @pytest.mark.parametrize("form", ["none", "history", "dict", "callback"])
 def test_the_page_stands_alone(run, form, tmp_path):
     m, prune, history = run
@@ -35,16 +68,71 @@ def test_the_page_stands_alone(run, form, tmp_path):
     text = ka.report(m).to_html(tmp_path / "page.html", history=given)
     assert (tmp_path / "page.html").read_text() == text
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
-    assert not re.search(r"<script|<link|<img|src=|@import|href=\"http", text)
-    svg = xml.etree.ElementTree.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
-    assert svg.tag.endswith("svg")
-    assert ("residuals" in text) == (given is not None)
+    found = Page(text)
+    assert found.scopes[:11] == 8 * ["col"] + 3 * ["row"]
+    assert len(found.labels) == 3 + (given is not None) and all(found.labels)
+    assert ("residual" in text) == (given is not None)
     assert all(f"<p>{line}</p>" in text for line in ka.report(m).summary)
+
+
+def test_the_page_says_what_it_is_of_and_its_pictures_are_text(run):
+    m, _, history = run
+    text = ka.report(m).to_html(history=history)
+    words = "".join(Page(text).words)
+    for told in (
+        m.name,
+        datetime.date.today().isoformat(),
+        f"keras_admm {ka.__version__}",
+        f"Keras {keras.__version__}",
+    ):
+        assert told in words
+    for told in ("share of zeros", "weight", "count", "epoch", "residual / ||W||", "zeros are left out", "ADMM epochs"):
+        assert told in words
+    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+    # Colours that a dark page would swallow are the page's own.
+    assert "#000000" not in text and "#ffffff" not in text
+
+
+def test_details_are_all_columns():
+    report = ka.report(dead())
+    assert [len(report.cells(details)[0]) for details in (False, True)] == [8, 16]
+    assert Page(report.to_html(details=True)).scopes.count("col") == 16
+
+
+def test_a_notebook_shows_a_table():
+    text = ka.report(dead())._repr_html_()
+    assert Page(text).scopes.count("col") == 8
+    rules = re.findall(r"([^{}]+) \{", text[text.index("<style>") + 7 : text.index("</style>")])
+    # What else the notebook has keeps its looks.
+    assert rules and all(each.strip().startswith(".keras-admm") for rule in rules for each in rule.split(","))
+
+
+def test_phases_and_projections_of_a_history():
+    logs = {"sparsity": [0, 0, 0.5, 0.5, 0.9], "admm_rho": [1, 2, 0, 1, 0], "admm_step": [1, 1, 1, 2, 2.0]}
+    assert histories.spans(logs) == [
+        (1, 2, "ADMM", 1),
+        (3, 3, "retraining", 1),
+        (4, 4, "ADMM", 2),
+        (5, 5, "retraining", 2),
+    ]
+    assert "projected after epochs 2, 4" in histories.told(logs)
+    figure = new_figure((5, 6))
+    histories.draw(figure, {**logs, "admm_primal": [0.5, 0.1, 0, 0.1, 0], "loss": [1, 1, 1, 1, 1]})
+    for axes in figure.axes:
+        assert axes.get_xlim() == (0.5, 5.5) and axes.get_ylabel()
+        assert sorted(line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":") == [2.5, 4.5]
+        assert len(axes.patches) == 2  # the epochs of ADMM, shaded
+
+
+def test_a_history_without_phases_is_drawn():
+    logs = {"sparsity": [0.5, 0.9], "loss": [1.0, 0.5]}
+    assert histories.spans(logs) == [] and histories.told(logs) == "Sparsity, residuals and accuracy over 2 epochs."
+    histories.draw(new_figure((5, 6)), logs)
 
 
 def test_names_are_text_in_the_page():
     text = Report((ReportRow("<b>/kernel", (1, 2), 2, 2, histogram=((2,), (0.0, 1.0))),)).to_html()
-    assert "<td>&lt;b&gt;/kernel</td>" in text and "<b>" not in text
+    assert '<th scope="row">&lt;b&gt;/<wbr>kernel</th>' in text and "<b>" not in text
 
 
 def test_pictures(run, tmp_path):

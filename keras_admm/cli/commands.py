@@ -32,8 +32,9 @@ def report(args):
     with _told("counting what each layer kept"):
         counted = reporting.report(model)
         if args.html:
-            counted.to_html(args.html)
-    _print(args, counted.to_dict, lambda: counted.to_markdown() if args.markdown else counted)
+            counted.to_html(args.html, details=args.details)
+    write = counted.to_markdown if args.markdown else counted.to_text
+    _print(args, counted.to_dict, lambda: write(details=args.details))
 
 
 def prune(args):

@@ -78,6 +78,7 @@ def _command(each, name, run, description):
 def _report(command):
     _model(command)
     command.add_argument("--html", metavar="PATH", help="also write one page with the table and its pictures")
+    command.add_argument("--details", action="store_true", help="all columns of the table, not eight alone")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     _json(form)

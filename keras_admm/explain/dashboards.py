@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from keras_admm import checks
-from keras_admm.explain import page
+from keras_admm import checks, pages
 from keras_admm.explain.comparing import check_models, checked_classes, compare
 from keras_admm.explain.cut import is_recurrent
 from keras_admm.explain.drawn_images import Images
@@ -76,10 +75,10 @@ def dashboard(
         each = {name: values[i] for name, values in found.maps.items()}
         scores = {name: values[i] for name, values in found.scores.items()}
         lines = {name: values[i] for name, values in temporal.items()}
-        sections.append(page.section(f"Sample {i}, class {classes[i]}", drawn.sample(i, each, scores, lines)))
+        sections.append(pages.section(f"Sample {i}, class {classes[i]}", drawn.sample(i, each, scores, lines)))
     said = [*map(found.sentence, found.rows[1:]), *told]
-    summary = page.table(found.cells()) + "".join(map(page.paragraph, said))
-    text = page.page(f"What {', '.join(models)} look at", summary, sections, drawn.glyphs())
+    summary = pages.table(found.cells()) + "".join(map(pages.paragraph, said))
+    text = pages.page(f"What {', '.join(models)} look at", summary, sections, drawn.glyphs())
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
     return found
@@ -125,10 +124,10 @@ def _optimized(drawn, models, x, classes, steps, seed):
         )
         for name, model in models.items()
     ]
-    return page.section("Inputs that are most typical", *parts)
+    return pages.section("Inputs that are most typical", *parts)
 
 
 def _filters(drawn, found):
     """A section of the motifs of each model's filters, if any matches a known one."""
     parts = [drawn.filter(name, *each) for name, matched in found.filters.items() for each in matched[:FILTERS]]
-    return [page.section("Motifs of filters", *parts)] if parts else []
+    return [pages.section("Motifs of filters", *parts)] if parts else []

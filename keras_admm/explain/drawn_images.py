@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from keras_admm.explain import drawings, page
+from keras_admm import pages
+from keras_admm.explain import drawings
 from keras_admm.explain.drawn import Drawn
 
 NAMED = 10  # places in the table behind an image
@@ -20,7 +21,7 @@ class Images(Drawn):
         self._low, self._high = float(self._x.min()), float(self._x.max())
 
     def optimized(self, name, samples):
-        return page.images(
+        return pages.images(
             [(drawings.png(self._rgb(image)), f"{name}, class {which}") for which, image in samples.items()]
         )
 
@@ -31,7 +32,7 @@ class Images(Drawn):
         for name, values in maps.items():
             picture = drawings.png(drawings.overlay(image, values.reshape(shape)))
             pictures.append((picture, f"{name}: score {scores[name]:.3f}"))
-        return page.images(pictures) + page.numbers(self._cells(maps, shape))
+        return pages.images(pictures) + pages.numbers(self._cells(maps, shape))
 
     def _rgb(self, image):
         scaled = (np.asarray(image, "float32") - self._low) / max(self._high - self._low, 1e-12)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from keras_admm.explain import drawings, page, sequences
+from keras_admm import pages
+from keras_admm.explain import drawings, sequences
 from keras_admm.explain.drawn import Drawn
 
 TEXT, LETTERS, LOGO, STRIP, LINES, GAP = 14, 14, 36, 7, 44, 8
@@ -25,7 +26,7 @@ class Sequences(Drawn):
     def optimized(self, name, samples):
         parts = []
         for which, matrix in samples.items():
-            parts.append(page.subsection(f"{name}, class {which}", self._logo(matrix, f"{name}: most typical input")))
+            parts.append(pages.subsection(f"{name}, class {which}", self._logo(matrix, f"{name}: most typical input")))
         return "\n".join(parts)
 
     def filter(self, name, windows, match):
@@ -39,7 +40,7 @@ class Sequences(Drawn):
         width = max(first + len(windows.pwm), second + len(known)) * drawings.CELL
         above = drawings.logo(_moved(drawings.information(windows.pwm), first), 0, LOGO)
         below = drawings.logo(_moved(drawings.information(known), second), LOGO + GAP, LOGO)
-        return page.subsection(told, page.wide(drawings.svg([above, below], width, 2 * LOGO + GAP, told)))
+        return pages.subsection(told, pages.wide(drawings.svg([above, below], width, 2 * LOGO + GAP, told)))
 
     def sample(self, i, maps, scores, temporal):
         sequence, parts, top = self._x[i], [], 0
@@ -61,8 +62,8 @@ class Sequences(Drawn):
                 parts.append(drawings.lines(temporal[name], limits, length * drawings.CELL, top, LINES))
                 top += LINES + GAP
         label = f"Saliency of sample {i} under {', '.join(maps)}"
-        drawing = page.wide(drawings.svg(parts, length * drawings.CELL, top, label))
-        return drawing + page.numbers(self._cells(sequence, maps, temporal))
+        drawing = pages.wide(drawings.svg(parts, length * drawings.CELL, top, label))
+        return drawing + pages.numbers(self._cells(sequence, maps, temporal))
 
     def _logo(self, matrix, label):
         width = len(matrix) * drawings.CELL
@@ -72,7 +73,7 @@ class Sequences(Drawn):
             drawn = drawings.strip(np.abs(matrix).sum(-1), 0, STRIP)
         cells = [["position", *(self._alphabet or map(str, range(matrix.shape[-1])))]]
         cells += [[str(i), *(f"{value:.2f}" for value in place)] for i, place in enumerate(matrix)]
-        return page.wide(drawings.svg([drawn], width, LOGO, label)) + page.numbers(cells)
+        return pages.wide(drawings.svg([drawn], width, LOGO, label)) + pages.numbers(cells)
 
     def _cells(self, sequence, maps, temporal):
         letters = sequences.letters(sequence, self._alphabet) if self._alphabet else [""] * len(sequence)

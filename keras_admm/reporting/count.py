@@ -18,11 +18,12 @@ def report(model, layers=None, exclude=None, input_shape=None, structure=None):
     attention, have no weight and are not in it. They are `None`, and printed as `-`, where they cannot be known: in
     custom layers that hold weights, and where an input's shape is open.
 
-    Bytes are those of the file that `keras_admm.save` would write: the model is packed in memory. Of each variable
-    the numbers alone (`data`), with their indices (`+index`), and its whole share (`packed`), each with how many
-    times the float32 numbers are as large; `bits` are those of the numbers alone for each weight that is kept. The
-    whole file has biases, statistics and the model's description as well: `Report.file`. All of them are `None`, and
-    a note says why, for a model of tf_keras and for one whose layers cannot describe themselves in a file.
+    Bytes are those of the file that `keras_admm.save` would write: the model is packed in memory. Of each variable the
+    numbers alone (`data`), with their indices (`+index`), and its whole share (`packed bytes`), each with how many
+    times the float32 numbers are as large (`data x`, `+index x`, `ratio`); `bits` are those of the numbers alone for
+    each weight that is kept. The whole file has biases, statistics and the model's description as well: `Report.file`.
+    All of them are `None`, and a note says why, for a model of tf_keras and for one whose layers cannot describe
+    themselves in a file.
 
     Args:
         model: a built `keras.Model`, or a model of tf_keras.
@@ -35,7 +36,8 @@ def report(model, layers=None, exclude=None, input_shape=None, structure=None):
             many of the channels that `ADMMPrune(structure="channel")` prunes are left, and which layers it cannot take.
 
     Returns:
-        A `Report`, with `rows`, `total` and `file`; `print` it for a table.
+        A `Report`, with `rows`, `total` and `file`; `print` it for a table of the eight figures that most readers want,
+        `to_text(details=True)` is one of all.
 
     Raises:
         ValueError: for an unbuilt model, or an unknown structure.
@@ -46,11 +48,11 @@ def report(model, layers=None, exclude=None, input_shape=None, structure=None):
     >>> model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(10, name="head")], name="m")
     >>> model.set_weights([np.resize([0, 0, 0, 0, 1, 0, 0, 0, -2], (100, 10)), np.zeros(10)])
     >>> found = report(model)
-    >>> head, *rows = found.cells()
+    >>> head, *rows = found.cells(details=True)
     >>> print(dict(zip(head, rows[0])))
     {'variable': 'm/head/kernel', 'shape': '100x10', 'weights': '1,000', 'kept': '222', 'sparsity': '0.7780',
      'distinct': '3', 'bits': '1.09', 'MACs': '1k', 'MACs left': '222', 'dense': '4k', 'data': '30.3',
-     '+index': '123', 'packed': '125', 'data x': '132x', '+index x': '32.6x', 'packed x': '31.9x'}
+     '+index': '123', 'packed bytes': '125', 'data x': '132x', '+index x': '32.6x', 'ratio': '31.9x'}
     >>> found.file.rows < found.file.weights_bytes < found.file.bytes
     True
     """
@@ -74,7 +76,7 @@ def report(model, layers=None, exclude=None, input_shape=None, structure=None):
     empty = "" if rows else "There is no kernel to count."
     left_out = _left_out(model, chosen) if layers is None else ""
     note = " ".join(filter(None, (empty, bytes_note, macs_note, left_out, said, str(seen or ""))))
-    return Report(tuple(rows), note, _distinct(np.concatenate([[], *values])).size, packed_file)
+    return Report(tuple(rows), note, _distinct(np.concatenate([[], *values])).size, packed_file, model.name)
 
 
 def _left_out(model, chosen):

@@ -1,58 +1,54 @@
 """A report as one page of HTML that needs nothing from elsewhere."""
 
-from html import escape
-from string import Template
+import datetime
 
-from keras_admm.pictures import svg
-from keras_admm.reporting.pictures import draw
+import keras
 
-PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>keras_admm report</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-tr:last-child td { font-weight: bold; }
-svg { width: 100%; height: auto; }
-</style>
-</head>
-<body>
-<h1>What each layer kept</h1>
-<div class="table">
-<table>
-<thead>
-$head
-</thead>
-<tbody>
-$body
-</tbody>
-</table>
-</div>
-$below
-<h2>$pictures</h2>
-$drawn
-</body>
-</html>
-""")
+from keras_admm import __version__, pages
+from keras_admm.pictures import new_figure, svg
+from keras_admm.reporting import history as histories
+from keras_admm.reporting import pictures
 
 
-def page(report, history=None):
+def page(report, history=None, details=False):
     """The page, a str. See `Report.to_html`."""
-    head, *body = report.cells()
-    return PAGE.substitute(
-        head=_line("th", head),
-        body="\n".join(_line("td", cells) for cells in body),
-        below="\n".join(f"<p>{escape(text)}</p>" for text in (*report.summary, report.notes) if text),
-        pictures="Zeros, weights" if history is None else "Zeros, weights, residuals",
-        drawn=svg(draw(report, history)),
-    )
+    logs = None if history is None else histories.logged("report", history)
+    sections = [_sparsity(report.rows), _spread(report.rows), *([] if logs is None else [_training(logs)])]
+    table = pages.table(report.cells(details), report.caption, total=True)
+    summary = [pages.paragraph(_origin()), table, *map(pages.paragraph, report.below)]
+    return pages.page(f"{report.model or 'A model'}: what each layer kept", "\n".join(summary), sections)
 
 
-def _line(tag, cells):
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+def _origin():
+    """When the page was written, and by what."""
+    versions = f"keras_admm {__version__}, Keras {keras.__version__} on {keras.backend.backend()}"
+    return f"{datetime.date.today().isoformat()}, {versions}"
+
+
+def _sparsity(rows):
+    figure = new_figure((5, pictures.bars_height(rows)))
+    pictures.draw_sparsity(figure.subplots(), rows)
+    label = "Share of zeros: " + ", ".join(f"{row.name} {row.sparsity:.1%}" for row in rows)
+    return pages.section("Zeros", pages.figure(svg(figure, label), "Share of the weights of each variable that are 0."))
+
+
+def _spread(rows):
+    return pages.section("Weights", pages.paragraph(pictures.SPREAD), pages.grid(map(_histogram, rows)))
+
+
+def _histogram(row):
+    figure = new_figure((2.4, 1.8))
+    pictures.draw_histogram(figure.subplots(), row)
+    _, edges = row.histogram
+    between = f"between {edges[0]:.3g} and {edges[-1]:.3g}" if row.kept else "left"
+    told = f"{row.name}: {row.kept:,} of {row.weights:,} weights {between}"
+    return pages.figure(svg(figure, told), told)
+
+
+def _training(logs):
+    figure = new_figure((4.8, 7))
+    histories.draw(figure, logs)
+    heads = [name for name, values in logs.items() if len(values) == len(logs["sparsity"])]
+    lines = [[str(i), *(f"{v:.4g}" for v in each)] for i, each in enumerate(zip(*map(logs.get, heads), strict=True), 1)]
+    told = histories.told(logs)
+    return pages.section("Training", pages.figure(svg(figure, told), told), pages.numbers([["epoch", *heads], *lines]))

@@ -1,44 +1,50 @@
-"""Plots of a report and of a run. Needs matplotlib (`pip install keras-admm[plot]`)."""
+"""Plots of a report. Needs matplotlib (`pip install keras-admm[plot]`)."""
 
-from keras_admm import checks
 from keras_admm.pictures import new_figure
+from keras_admm.reporting import history as histories
 
 ACROSS = 4  # histograms beside one another
+SPREAD = "Weights that are not zero, by value; zeros are left out."
 
 
 def draw(report, history=None):
-    """A figure of a report: the sparsity of each variable, the weights of each, the residuals of the training.
+    """A figure of a report: the sparsity of each variable, the weights of each, the training.
 
     Args:
         report: a `Report`.
-        history: as in `Report.to_html`, or None for no residuals.
+        history: as in `Report.to_html`, or None for no training.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    logs = None if history is None else logged("report", history)
+    logs = None if history is None else histories.logged("report", history)
     down = max(-(-len(report.rows) // ACROSS), 1)
-    bars = 0.25 * len(report.rows) + 0.7
-    figure = new_figure((10, bars + 1.6 * down + (3 if logs else 0)))
-    parts = figure.subfigures(3 if logs else 2, 1, height_ratios=[bars, 1.6 * down, *([3] if logs else [])])
+    heights = [bars_height(report.rows), 1.8 * down + 0.3, *([6] if logs else [])]
+    figure = new_figure((10, sum(heights)))
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights)
     draw_sparsity(parts[0].subplots(), report.rows)
+    parts[1].suptitle(SPREAD, fontsize="medium")
     histograms = parts[1].subplots(down, ACROSS, squeeze=False).ravel()
     for axes, row in zip(histograms, report.rows, strict=False):
         draw_histogram(axes, row)
     for axes in histograms[len(report.rows) :]:
         axes.set_axis_off()
     if logs:
-        axes = parts[2].subplots()
-        draw_residuals(axes, logs)
-        axes.set_xlabel("epoch")
+        histories.draw(parts[2], logs)
     return figure
+
+
+def bars_height(rows):
+    """How many inches the bars of so many rows need."""
+    return 0.25 * len(rows) + 0.7
 
 
 def draw_sparsity(axes, rows):
     """A bar for each row, the first on top."""
-    bars = axes.barh([row.name for row in rows], [row.sparsity for row in rows])
+    bars = axes.barh(range(len(rows)), [row.sparsity for row in rows])
+    axes.set_yticks(range(len(rows)), [_short(row.name) for row in rows])
     axes.bar_label(bars, [f"{row.sparsity:.1%}" for row in rows], padding=3, fontsize="small")
-    axes.set_xlim(0, 1.12)  # room for the label of a full bar
+    axes.set_xlim(0, 1.2)  # room for the label of a full bar
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.margins(y=0.01)
     axes.set_xlabel("share of zeros")
@@ -48,44 +54,18 @@ def draw_sparsity(axes, rows):
 
 def draw_histogram(axes, row):
     """How the weights that are not zero are spread."""
-    axes.stairs(*row.histogram, fill=True)
-    axes.set_title(row.name if len(row.name) < 30 else f"...{row.name[-27:]}", fontsize="small")
-    axes.locator_params(nbins=3)
+    axes.set_title(_short(row.name), fontsize="small")
+    axes.set_xlabel("weight", fontsize="x-small")
+    axes.set_ylabel("count", fontsize="x-small")
     axes.tick_params(labelsize="x-small")
+    if row.kept:
+        axes.stairs(*row.histogram, fill=True)
+        axes.locator_params(nbins=3)
+    else:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "all are zero", transform=axes.transAxes, ha="center", va="center", fontsize="small")
 
 
-def draw_residuals(axes, logs):
-    """The primal and dual residuals over the epochs, and what they mean."""
-    draw_lines(axes, logs, ["admm_primal", "admm_dual"], "residual / ||W||")
-    axes.set_title("primal: what a projection would cut; dual: how much its target still moves", fontsize="small")
-    if any(v > 0 for name in ("admm_primal", "admm_dual") for v in logs[name]):
-        axes.set_yscale("log")
-
-
-def draw_lines(axes, logs, names, label):
-    """Logs over the epochs."""
-    for name in names:
-        # A phase without ADMM logs zeros, which a logarithmic axis cannot show.
-        values = [v if v > 0 or not name.startswith("admm_") else float("nan") for v in logs[name]]
-        axes.plot(range(1, len(values) + 1), values, marker=".", label=name)
-    axes.locator_params(axis="x", integer=True)
-    axes.set_ylabel(label)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best", fontsize="small")
-
-
-def logged(name, history):
-    """The dict of lists of a `History`, of a callback that was in the same fit, or as it is.
-
-    Raises:
-        ValueError: for the history of a fit without a `keras_admm` callback.
-    """
-    history = getattr(getattr(history, "model", None), "history", None) or history
-    logs = getattr(history, "history", history)
-    if not isinstance(logs, dict) or "sparsity" not in logs:
-        received = f"a history of {sorted(map(str, logs))}" if isinstance(logs, dict) else checks.shown(logs)
-        raise ValueError(
-            f"{name}: the history must come from a fit with a keras_admm callback. "
-            f"Received: {received}. Pass what model.fit(callbacks=[ADMMPrune(...)]) returned."
-        )
-    return logs
+def _short(name):
+    return name if len(name) < 30 else f"...{name[-27:]}"

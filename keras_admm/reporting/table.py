@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
+from keras_admm import checks, pages
 from keras_admm.files import check_place, whole
+from keras_admm.reporting.columns import columns, times
 from keras_admm.reporting.file import PackedFile
 from keras_admm.reporting.row import ReportRow
-from keras_admm.tables import aligned
+from keras_admm.tables import WIDTH, aligned, wrapped
 
 
 class Report(NamedTuple):
@@ -16,12 +18,14 @@ class Report(NamedTuple):
         note: str, what the numbers leave out, or nothing.
         distinct: how many different values all rows together have, zero among them.
         file: a `PackedFile`: the bytes of the whole packed file, or None if the model cannot be packed.
+        model: str, the model's name, or nothing.
     """
 
     rows: tuple
     note: str = ""
     distinct: int | None = None
     file: PackedFile | None = None
+    model: str = ""
 
     @property
     def total(self):
@@ -54,26 +58,64 @@ class Report(NamedTuple):
         parts = {"rows": file.rows, "rest": file.rest, "architecture": file.architecture, "head": file.head}
         return [
             f"packed file: {file.bytes:,} bytes ({' + '.join(f'{name} {n:,.0f}' for name, n in parts.items())})",
-            f"all its numbers in float32: {file.dense_bytes:,} bytes, {_times(file.ratio)} the file, "
-            f"{_times(file.weights_ratio)} the file without its architecture ({file.weights_bytes:,} bytes)",
+            f"all its numbers in float32: {file.dense_bytes:,} bytes, {times(file.ratio)} the file, "
+            f"{times(file.weights_ratio)} the file without its architecture ({file.weights_bytes:,} bytes)",
         ]
 
     def __str__(self):
-        return "\n".join([aligned(self.cells()), *self.summary, *([self.notes] if self.notes else [])])
+        return self.to_text()
 
-    def cells(self):
-        """The table as lists of strings: the head, a line for each row, the total."""
-        total = [write(self.total) for write in COLUMNS.values()]
+    def __repr__(self):
+        total, of = self.total, f" of {self.model}" if self.model else ""
+        file = "" if self.file is None else f", packed file {self.file.bytes:,} bytes"
+        return f"<Report{of}: {total.kept:,} of {total.weights:,} weights kept in {len(self.rows)} variables{file}>"
+
+    def _repr_html_(self):
+        return pages.fragment(pages.table(self.cells(), self.caption, total=True), *map(pages.paragraph, self.below))
+
+    @property
+    def caption(self):
+        """What the table shows, in a sentence."""
+        of = f" of {self.model}" if self.model else ""
+        return f"What each variable{of} kept: weights that are not zero. Bytes and ratio are those of the packed file."
+
+    @property
+    def below(self):
+        """What stands below a table: lines of text."""
+        return [*self.summary, *([self.notes] if self.notes else [])]
+
+    def to_text(self, details=False):
+        """The table as aligned text, as `print` shows it: at most 100 characters wide.
+
+        Args:
+            details: bool, whether all columns are shown, in lines of any length.
+        """
+        width = None if checks.boolean("to_text", "details", details) else WIDTH
+        below = self.below if details else map(wrapped, self.below)
+        return "\n".join([aligned(self.cells(details), width), *below])
+
+    def cells(self, details=False):
+        """The table as lists of strings: the head, a line for each row, the total.
+
+        Args:
+            details: bool, whether all columns are shown, or the eight that most readers want.
+        """
+        shown = columns(checks.boolean("cells", "details", details))
+        total = [write(self.total) for write in shown.values()]
         if not self.macs_complete and self.total.macs is not None:
-            total = [f">={c}" if name.startswith("MACs") else c for name, c in zip(COLUMNS, total, strict=True)]
-        return [list(COLUMNS), *([write(row) for write in COLUMNS.values()] for row in self.rows), total]
+            total = [f">={c}" if name.startswith("MACs") else c for name, c in zip(shown, total, strict=True)]
+        return [list(shown), *([write(row) for write in shown.values()] for row in self.rows), total]
 
-    def to_markdown(self):
-        """The table in Markdown, numbers to the right."""
-        head, *lines = [f"| {' | '.join(line)} |" for line in self.cells()]
-        rule = f"| --- | {' | '.join(['---:'] * (len(COLUMNS) - 1))} |"
-        below = [line for text in (*self.summary, self.notes) if text for line in ("", text)]
-        return "\n".join([head, rule, *lines, *below])
+    def to_markdown(self, details=False):
+        """The table in Markdown, numbers to the right.
+
+        Args:
+            details: bool, whether all columns are shown.
+        """
+        cells = self.cells(details)
+        head, *lines = [f"| {' | '.join(line)} |" for line in cells]
+        rule = f"| --- | {' | '.join(['---:'] * (len(cells[0]) - 1))} |"
+        return "\n".join([head, rule, *lines, *(line for text in self.below for line in ("", text))])
 
     def to_dict(self):
         """The numbers alone, ready for `json.dumps`: `rows`, `total`, `file`, `macs_complete` and `note`."""
@@ -82,13 +124,16 @@ class Report(NamedTuple):
         file = None if self.file is None else self.file.to_dict()
         return {"rows": rows, "total": total, "file": file, "macs_complete": self.macs_complete, "note": self.note}
 
-    def to_html(self, path=None, history=None):
+    def to_html(self, path=None, history=None, details=False):
         """One page that needs nothing else: the table, and its pictures drawn in it. Needs matplotlib.
+
+        It fits narrow and wide screens, light and dark ones, and its pictures have labels for screen readers.
 
         Args:
             path: where to write the page; None writes none.
-            history: what tells of the training, to draw its residuals over the epochs: what `fit` returned, its
-                dict of lists, or the `keras_admm` callback that was in it.
+            history: what tells of the training, to draw its sparsity, residuals and accuracy over the epochs: what
+                `fit` returned, its dict of lists, or the `keras_admm` callback that was in it.
+            details: bool, whether the table has all columns, or the eight that most readers want.
 
         Returns:
             The page, a str.
@@ -101,14 +146,14 @@ class Report(NamedTuple):
 
         if path is not None:
             check_place(path)
-        text = page(self, history)
+        text = page(self, history, checks.boolean("to_html", "details", details))
         if path is not None:
             with whole(path) as partial:
                 partial.write_text(text, encoding="utf-8")
         return text
 
     def plot(self, path, history=None):
-        """Draws each variable's sparsity and weights, and with a history the residuals, and saves the picture.
+        """Draws each variable's sparsity and weights, and with a history the training, and saves the picture.
 
         Args:
             path: where the picture goes; the ending says the format, `.png` or `.svg`.
@@ -141,38 +186,3 @@ def _sum(values):
 def _sum_of_all(values):
     values = list(values)
     return None if None in values else sum(values)
-
-
-def _short(count):
-    """A count with three digits and a unit; small ones as they are."""
-    if count is None:
-        return "-"
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= 0.9995 * size:
-            return f"{count / size:.3g}{unit}" if count < 999.5 * size else f"{count / size:,.0f}{unit}"
-    return f"{count:.3g}"
-
-
-def _times(ratio):
-    return "-" if ratio is None else f"{ratio:,.1f}x" if ratio < 99.95 else f"{ratio:,.0f}x"
-
-
-# What the table shows of a row; a figure more is a line more.
-COLUMNS = {
-    "variable": lambda row: row.name,
-    "shape": lambda row: "x".join(map(str, row.shape)),
-    "weights": lambda row: f"{row.weights:,}",
-    "kept": lambda row: f"{row.kept:,}",
-    "sparsity": lambda row: f"{row.sparsity:.4f}",
-    "distinct": lambda row: "-" if row.distinct is None else f"{row.distinct:,}",
-    "bits": lambda row: "-" if row.bits_per_weight is None else f"{row.bits_per_weight:.3g}",
-    "MACs": lambda row: _short(row.macs),
-    "MACs left": lambda row: _short(row.macs_left),
-    "dense": lambda row: _short(row.dense_bytes),
-    "data": lambda row: _short(row.data_bytes),
-    "+index": lambda row: _short(row.with_indices_bytes),
-    "packed": lambda row: _short(row.packed_bytes),
-    "data x": lambda row: _times(row.data_ratio),
-    "+index x": lambda row: _times(row.with_indices_ratio),
-    "packed x": lambda row: _times(row.packed_ratio),
-}
