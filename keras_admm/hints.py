@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 import keras
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     import tf_keras
 
 Model = Union[keras.Model, "tf_keras.Model"]
+TfKerasModel: TypeAlias = "tf_keras.Model"
 Layer = Union[keras.Layer, "tf_keras.layers.Layer"]
 Optimizer = Union[keras.optimizers.Optimizer, "tf_keras.optimizers.Optimizer"]
 Path = str | os.PathLike[str]
-Logs = dict[str, Any] | None
 
 # What chooses weights: names, patterns, layers, variables, functions of a variable, or a list of these.
 Weights = str | Layer | keras.Variable | type | Callable[[Any], bool] | Sequence[Any] | None
@@ -26,3 +26,6 @@ Budget = Mapping[str, float]
 Optimizers = str | Optimizer | Mapping[str, Optimizer]
 Verbosity = int | Literal["auto"]
 Tightening = Literal["constant", "geometric", "root", "cubic"]
+Scheme = Literal["channel", "spatial"]
+Scope = Literal["tensor", "channel"]
+ScaleFit = Literal["least_squares", "max"]

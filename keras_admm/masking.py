@@ -9,7 +9,7 @@ from keras_admm.weights import check_keras_3
 OTHERWISE = "use Masked in your own code"
 
 
-def mask(model):
+def mask(model: keras.Model) -> keras.Model:
     """A copy of a pruned model whose zeros cannot come back.
 
     Every layer with zeros in its kernels is wrapped in `Masked`, under the same name. So the model can be
@@ -51,7 +51,7 @@ def mask(model):
     return graph.rebuild(model, layer_for, value=value, without=[Masked], otherwise=OTHERWISE)
 
 
-def strip(model):
+def strip(model: keras.Model) -> keras.Model:
     """A copy of a model without `Masked`: plain layers, which load where keras_admm is not installed.
 
     Args:

@@ -2,7 +2,7 @@
 
 import abc
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from keras_admm import attach, checks
 from keras_admm.schedules import TINY, check_growth, check_rho, rho_factor
@@ -51,15 +51,15 @@ class Penalty(abc.ABC):
         checks.boolean(name, "penalize_kept", self.penalize_kept)
 
     @abc.abstractmethod
-    def rule(self):
+    def rule(self) -> attach.StepRule:
         """What a training step does to a variable that is pulled: an `attach.StepRule`, of this package or your own."""
 
     @property
-    def grows_by_moves(self):
+    def grows_by_moves(self) -> bool:
         """Whether rho grows by a factor with each move of Z and U: how far depends on how many these are."""
         return isinstance(self.rho_growth, (int, float)) and self.rho_growth > 1
 
-    def growth(self, rho, residuals, fraction):
+    def growth(self, rho: float, residuals: Any, fraction: float) -> float:
         """The factor by which rho changes with a move of Z and U.
 
         Args:
@@ -71,7 +71,7 @@ class Penalty(abc.ABC):
             return rho_factor(self.rho_growth, rho, residuals)
         return self.rho / rho * (self.rho_end / self.rho) ** fraction
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return asdict(self)
 
     def _check_end(self, name):
@@ -125,7 +125,7 @@ class LossPenalty(Penalty):
 NAMED = {"gradient": GradientPenalty, "proximal": ProximalPenalty, "loss": LossPenalty}
 
 
-def get(penalty, name="penalty"):
+def get(penalty: str | Penalty, name: str = "penalty") -> Penalty:
     """A penalty by its name, with its defaults, or as it is.
 
     Example:

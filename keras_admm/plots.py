@@ -1,5 +1,8 @@
 """Plots of a compressed fit, from what it logged. Needs matplotlib (`pip install keras-admm[plot]`)."""
 
+from typing import Any
+
+from keras_admm import hints
 from keras_admm.errors import named_few
 from keras_admm.files import check_place
 from keras_admm.pictures import new_figure, save_figure
@@ -8,7 +11,7 @@ from keras_admm.reporting import widths
 from keras_admm.weights import check_model
 
 
-def plot_history(history, path):
+def plot_history(history: Any, path: hints.Path) -> None:
     """Draws sparsity, residuals and accuracy over the epochs, and saves the picture.
 
     Epochs of ADMM are shaded, and projections marked.
@@ -29,7 +32,7 @@ def plot_history(history, path):
     save_figure(figure, path)
 
 
-def plot_widths(dense, small, path):
+def plot_widths(dense: hints.Model, small: hints.Model, path: hints.Path) -> None:
     """Draws how many channels each layer has before and after it was made smaller, and saves the picture.
 
     Args:

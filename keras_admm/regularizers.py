@@ -1,8 +1,11 @@
 """The ADMM penalty, as a Keras regularizer."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_admm import checks
 from keras_admm.schedules import check_rho
@@ -35,14 +38,14 @@ class ADMMRegularizer(keras.regularizers.Regularizer):
     Optimization and Statistical Learning via the Alternating Direction Method of Multipliers", 2011, section 3.1.1.
     """
 
-    def __init__(self, target, rho):
+    def __init__(self, target: ArrayLike, rho: float):
         self.target = target if _is_tensor(target) else checks.array("ADMMRegularizer", "target", target)
         self.rho = rho if _is_tensor(rho) and not tuple(rho.shape) else check_rho("ADMMRegularizer", rho)
 
     def __call__(self, w):
         return 0.5 * ops.convert_to_tensor(self.rho) * ops.sum(ops.square(self._gap(w)))
 
-    def gradient(self, w):
+    def gradient(self, w: Any) -> Any:
         """`rho * (w - target)`: float32, of the shape of `w`."""
         return ops.convert_to_tensor(self.rho) * self._gap(w)
 

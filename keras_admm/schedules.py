@@ -1,6 +1,8 @@
 """Schedules of sparsity and rho over the epochs. Pure functions of numbers."""
 
-from keras_admm import checks
+from typing import Any, Literal
+
+from keras_admm import checks, hints
 
 # Of each path: the fraction before which nothing leaves, and the power of what remains of it by which the logarithm of
 # the kept share falls. Without its delay "root" prunes a model that is trained from scratch before it has learned.
@@ -8,7 +10,7 @@ FALLING = {"geometric": (0.0, 1.0), "root": (0.1, 0.25)}
 TINY = 1e-12  # what a factor is at least: it is divided by
 
 
-def tighten(start, end, fraction, path="constant"):
+def tighten(start: float, end: float, fraction: float, path: hints.Tightening = "constant") -> float:
     """The sparsity at a `fraction` of the way from `start` to `end`.
 
     Args:
@@ -53,7 +55,9 @@ def check_path(name, path):
     checks.choice(name, "path", path, ("constant", "cubic", *FALLING))
 
 
-def rho_factor(growth, rho, residuals, ratio=10.0, change=2.0):
+def rho_factor(
+    growth: float | Literal["balance"], rho: float, residuals: Any, ratio: float = 10.0, change: float = 2.0
+) -> float:
     """The factor by which rho changes after an ADMM step.
 
     Args:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_admm import checks
+from keras_admm import checks, hints
 from keras_admm.inference import unchanged
 from keras_admm.weights import check_model
 
@@ -45,7 +45,9 @@ class Latency(NamedTuple):
         return f"{told}. {self.limits}" if self.limits else told
 
 
-def latency(a, b, data, threads=1, runs=100):
+def latency(
+    a: hints.Model | hints.Path, b: hints.Model | hints.Path, data: hints.Data, threads: int = 1, runs: int = 100
+) -> Latency:
     """Times two models in turn, run by run, so that whatever else the machine does meets both.
 
     In each pair of runs the order changes, and the ratio is taken within the pair. The models' variables

@@ -4,6 +4,7 @@ import inspect
 
 import keras
 import pytest
+from test_checks import TABLE
 
 import keras_admm as ka
 
@@ -58,3 +59,54 @@ def test_every_argument_arrives(run):
 def test_a_typo_names_the_class_and_the_nearest_argument(run):
     with pytest.raises(TypeError, match=rf"^{run.__name__}: .* Received: verbos. Did you mean verbose\?"):
         run(0.5, verbos=1)
+
+
+def made_by_us(thing):
+    return inspect.isroutine(thing) and thing.__module__.startswith("keras_admm")
+
+
+def own(thing):
+    """What a class says of itself and no class above it does: those that override take their types from there."""
+    for name, member in vars(thing).items():
+        function = member.fget if isinstance(member, property) else member
+        function = function.__func__ if isinstance(function, classmethod) else function
+        above = [name in vars(base) for base in thing.__mro__[1:]]
+        public = name in ("__init__", "__call__") or not name.startswith("_")
+        if made_by_us(function) and public and (name == "__init__" or not any(above)):
+            yield function
+
+
+def unsaid(thing):
+    """What has no type of a function, or of what is public in a class."""
+    for function in own(thing) if inspect.isclass(thing) else [thing]:
+        signature = inspect.signature(function)
+        names = [
+            p.name for p in signature.parameters.values() if p.annotation is p.empty and p.name not in ("self", "cls")
+        ]
+        if signature.return_annotation is signature.empty and function.__name__ != "__init__":
+            names.append("return")
+        yield from (f"{function.__qualname__}: {name}" for name in names)
+
+
+ABSTRACT = [ka.constraints.Set, ka.constraints.Pattern, ka.penalties.Penalty, ka.retraining.Retraining]
+ABSTRACT += [ka.layerwise.Method, ka.allocation.MeasuredAllocation, ka.search.Search]
+PUBLIC = [getattr(ka, name) for name in ka.__all__] + [make for make, _, _ in TABLE.values()] + ABSTRACT
+PUBLIC = [thing for thing in PUBLIC if inspect.isclass(thing) or made_by_us(thing)]
+
+
+@pytest.mark.parametrize("thing", dict.fromkeys(PUBLIC), ids=lambda thing: f"{thing.__module__}.{thing.__name__}")
+def test_every_public_argument_says_its_type(thing):
+    assert not list(unsaid(thing))
+
+
+def test_what_says_no_type_is_found():
+    def function(a: int, b) -> None: ...
+
+    class Thing:
+        def __init__(self, a): ...
+
+        def method(self): ...
+
+    assert list(unsaid(function)) == [f"{function.__qualname__}: b"]
+    Thing.__init__.__module__ = Thing.method.__module__ = "keras_admm"
+    assert [each.rpartition(".")[2] for each in unsaid(Thing)] == ["__init__: a", "method: return"]

@@ -210,7 +210,7 @@ def test_a_reader_of_packed_files_needs_numpy_and_constriction_alone(path):
 @pytest.mark.parametrize("path", sorted((PACKAGE / "search").glob("*.py")), ids=lambda p: p.name)
 def test_search_knows_no_model(path):
     found = [name for name in strangers(path.read_text(), level=0) if not name.startswith("keras_admm.search.")]
-    assert set(found) <= {"numpy", "cma"}
+    assert {name.split(".")[0] for name in found} <= {"numpy", "cma"}
 
 
 @pytest.mark.parametrize("source", ["import keras", "from keras_admm import files", "from .. import model"])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_admm import checks
 from keras_admm.allocation.measured import MeasuredAllocation
@@ -16,7 +17,9 @@ HOW = get_args(How)
 Allocation = How | Mapping[str, float] | Callable[..., Mapping[str, int]] | MeasuredAllocation
 
 
-def allocate(arrays, sparsity, how="global", min_keep=1):
+def allocate(
+    arrays: Mapping[str, ArrayLike], sparsity: float, how: Allocation = "global", min_keep: int = 1
+) -> dict[str, int]:
     """Divide what a sparsity leaves over the tensors of a model.
 
     Args:

@@ -1,6 +1,12 @@
 """`MeasuredAllocation`, the base class of ways to divide a budget that need more than the weights: data, a model."""
 
 import abc
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_admm import hints
 
 
 class MeasuredAllocation(abc.ABC):
@@ -30,7 +36,7 @@ class MeasuredAllocation(abc.ABC):
     by_weight = False
 
     @abc.abstractmethod
-    def measure(self, model, variables):
+    def measure(self, model: hints.Model, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """What of a model the budget is divided by.
 
         Args:
@@ -42,7 +48,7 @@ class MeasuredAllocation(abc.ABC):
         """
 
     @abc.abstractmethod
-    def shares(self, measured, sizes, budget):
+    def shares(self, measured: Mapping[str, np.ndarray], sizes: Mapping[str, int], budget: int) -> dict[str, int]:
         """How many each tensor keeps, before `min_keep` is seen to.
 
         Args:
@@ -55,5 +61,5 @@ class MeasuredAllocation(abc.ABC):
         """
 
     @abc.abstractmethod
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What it was made with, by which a run that is resumed is known."""

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm import checks, graph, inference, weights
+from keras_admm import checks, graph, hints, inference, weights
 from keras_admm.allocation.divide import rounded
 from keras_admm.allocation.measured import MeasuredAllocation
 
@@ -47,7 +47,7 @@ class OWL(MeasuredAllocation):
     Sparsity", arXiv:2310.05175; there of whole blocks of a transformer, here of single kernels.
     """
 
-    def __init__(self, data, *, threshold=5.0, spread=0.08, batch_size=64):
+    def __init__(self, data: hints.Data, *, threshold: float = 5.0, spread: float = 0.08, batch_size: int = 64):
         self.data = keras.tree.map_structure(np.asarray, checks.arrays("OWL", "data", data, DATA))
         self.threshold = checks.number("OWL", "threshold", threshold, 1e-12, "a number > 0, times the mean")
         self.spread = checks.number("OWL", "spread", spread, 1e-12, "a number > 0, such as 0.08")

@@ -1,10 +1,13 @@
 """`Saliency`: what a loss feels of each weight, by its gradient, decides how many of a tensor stay."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_admm import checks, inference, scoring, weights
+from keras_admm import checks, hints, inference, scoring, weights
 from keras_admm.allocation.divide import above_threshold
 from keras_admm.allocation.measured import MeasuredAllocation
 from keras_admm.gradients import autodiff
@@ -47,7 +50,9 @@ class Saliency(MeasuredAllocation):
 
     by_weight = True
 
-    def __init__(self, data, loss, *, batch_size=32):
+    def __init__(
+        self, data: hints.Data, loss: str | keras.losses.Loss | Callable[[Any, Any], Any], *, batch_size: int = 32
+    ):
         self.data = keras.tree.map_structure(np.asarray, scoring.checked_pair("Saliency", "data", data))
         self.loss = _loss(loss)
         self.batch_size = checks.integer("Saliency", "batch_size", batch_size)

@@ -190,7 +190,7 @@ class ADMM(Callback):
         if self._states:
             self._states.save(epoch + 1)
 
-    def change_phase(self, epoch):
+    def change_phase(self, epoch: int) -> None:
         """What the end of an epoch does to the weights, once everything that looks at that epoch has done so.
 
         Args:
@@ -204,14 +204,14 @@ class ADMM(Callback):
         if projected and self._prints:
             self._projections.note(self._row, epoch)
 
-    def begin_phase(self):
+    def begin_phase(self) -> None:
         """Let the callbacks that compare epochs begin anew where a phase begins, or the weights come to the set."""
         moment, in_last_set = self.engine.epoch_info, self.engine.in_last_set
         if moment.epoch == 0 or in_last_set != self._in_last_set:
             self._judges.begin_anew()
         self._in_last_set = in_last_set
 
-    def end(self):
+    def end(self) -> None:
         """The end of `fit`: the promised set, or what the present phase aims at."""
         try:
             self._end()
@@ -273,7 +273,7 @@ class ADMM(Callback):
             self._states.resume(newest)
         self._messages.failed(error, newest, self.backup_dir)
 
-    def end_steps(self, count):
+    def end_steps(self, count: int) -> None:
         """Count training steps, and move Z and U where it is time."""
         if self._failed or not self.engine.end_steps(count):
             return

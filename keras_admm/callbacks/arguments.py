@@ -2,18 +2,16 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import keras
 
 from keras_admm import attach, checks
 from keras_admm import retraining as retrainings
-from keras_admm.constraints import Set
-from keras_admm.plan import Step, Target, as_target, per_step
+from keras_admm.plan import AnyTarget, Step, as_target, per_step
 
 PHASES = ("admm", "retrain")
-OneStep = Set | Target | Step | Mapping[str, Set] | Callable[..., Mapping[str, Set]]
-Sets = OneStep | Sequence[OneStep]
+Sets = AnyTarget | Step | Sequence[AnyTarget | Step]
 
 # What is said elsewhere since: arguments of objects.
 ELSEWHERE = {

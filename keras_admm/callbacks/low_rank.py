@@ -1,7 +1,6 @@
 """`ADMMLowRank`, the callback for trained low rank: kernels that two smaller layers can stand for."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from keras_admm import hints, penalties
 from keras_admm.callbacks.admm import ADMM
@@ -66,7 +65,7 @@ class ADMMLowRank(ADMM):
         *,
         energy: float | None = None,
         budget: hints.Budget | None = None,
-        scheme: Literal["channel", "spatial"] = "channel",
+        scheme: hints.Scheme = "channel",
         path: hints.Tightening = "root",
         layers: hints.Weights = None,
         exclude: hints.Weights = None,

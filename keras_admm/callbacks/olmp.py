@@ -140,7 +140,7 @@ class OLMP(Callback):
                 "BackupAndRestore's folder and without initial_epoch."
             )
 
-    def end_steps(self, count):
+    def end_steps(self, count: int) -> None:
         """Count training steps; search where it is time, and hold the masks at last."""
         before, self._steps = self._steps, self._steps + count
         if self._failed or before >= self._stop:
@@ -164,18 +164,18 @@ class OLMP(Callback):
             self._run.check()
         logs["sparsity"] = 1 - sum(self._run.left.values()) / self._run.size
 
-    def change_phase(self, epoch):
+    def change_phase(self, epoch: int) -> None:
         """Enter masked training with the first epoch after the masks are held."""
         if self._steps >= self._stop and not self._masked and not self._failed:
             self._run.enter_masked_training()
 
-    def begin_phase(self):
+    def begin_phase(self) -> None:
         """Let the callbacks that compare epochs begin anew with masked training."""
         if self._steps >= self._stop and not self._masked:
             self._judges.begin_anew()
             self._masked = True
 
-    def end(self):
+    def end(self) -> None:
         """The end of `fit`, however it comes: what is off is zero."""
         self._judges.release()
         self.model  # noqa: B018, on JAX it puts the weights of the last batch back into the variables

@@ -11,7 +11,6 @@ from keras_admm.plan import Target
 from keras_admm.retraining import Retraining
 
 FirstLast = Literal["last", "same", "skip"]
-Scope = Literal["tensor", "channel"]
 
 
 class PlacedTarget(Target):
@@ -99,8 +98,8 @@ class ADMMQuantize(ADMM):
         bits: int | None = None,
         *,
         levels: Literal["binary", "ternary", "power_of_two"] | None = None,
-        scope: Scope = "tensor",
-        fit: Literal["least_squares", "max"] = "least_squares",
+        scope: hints.Scope = "tensor",
+        fit: hints.ScaleFit = "least_squares",
         first_last: FirstLast = "last",
         layers: hints.Weights = None,
         exclude: hints.Weights = None,
@@ -159,7 +158,7 @@ class ADMMCluster(ADMM):
         self,
         clusters: int,
         *,
-        scope: Scope = "tensor",
+        scope: hints.Scope = "tensor",
         zero: bool = False,
         first_last: FirstLast = "last",
         layers: hints.Weights = None,
@@ -194,8 +193,8 @@ def placed_targets(name, dense, pruned, first_last):
 def _sets(name, bits, levels, scope, fit):
     """The set of a tensor without zeros, and of a pruned one."""
     checks.choice(name, "levels", levels, (None, "binary", "ternary", "power_of_two"))
-    checks.choice(name, "scope", scope, get_args(Scope))
-    checks.choice(name, "fit", fit, ("least_squares", "max"))
+    checks.choice(name, "scope", scope, get_args(hints.Scope))
+    checks.choice(name, "fit", fit, get_args(hints.ScaleFit))
     if bits is not None or levels in (None, "power_of_two"):
         checks.integer(name, "bits", bits, 1, 6 if levels == "power_of_two" else 16, "Pass 4 for 16 levels.")
     levels = "binary" if levels is None and bits == 1 else levels

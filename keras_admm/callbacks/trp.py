@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_admm import attach, checks, weights
+from keras_admm import attach, checks, hints, weights
 from keras_admm.callbacks.arguments import checked_verbosity
 from keras_admm.callbacks.base import Callback
 from keras_admm.constraints import check_energy, full_rank, truncated
@@ -50,15 +50,15 @@ class TRP(Callback):
 
     def __init__(
         self,
-        energy=0.9,
+        energy: float = 0.9,
         *,
-        period=1,
-        nuclear=3e-4,
-        scheme="channel",
-        layers=None,
-        exclude=None,
-        optimizer="auto",
-        verbose="auto",
+        period: int = 1,
+        nuclear: float = 0.0003,
+        scheme: hints.Scheme = "channel",
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+        optimizer: hints.Optimizers = "auto",
+        verbose: hints.Verbosity = "auto",
     ):
         super().__init__()
         self.energy = check_energy("TRP", energy)

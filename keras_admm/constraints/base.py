@@ -1,13 +1,15 @@
 """`Set`: what every constraint tells of itself, and the adapter that makes one of any other Keras constraint."""
 
 import abc
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_admm import checks
+from keras_admm.axes import Axes
 from keras_admm.constraints.summary import chunks
 
 
@@ -67,28 +69,28 @@ class Set(keras.constraints.Constraint, abc.ABC):
     keep_zeros = False
 
     @abc.abstractmethod
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         """The nearest member of the set."""
 
     def __repr__(self):
         told = (f"{name}={value!r}" for name, value in self.get_config().items() if value is not None)
         return f"{type(self).__name__}({', '.join(told)})"
 
-    def project(self, array):
+    def project(self, array: np.ndarray) -> np.ndarray:
         """The nearest member of a NumPy array, as one; for ADMM, which projects on the host."""
         member = self(array)
         return (
             member if isinstance(member, np.ndarray) else ops.convert_to_numpy(member).astype(array.dtype, copy=False)
         )
 
-    def along(self, axes):
+    def along(self, axes: Axes) -> "Set":
         """The same set of kernels whose axes are as `constraints.Axes` says: where that makes no difference, itself."""
         return self
 
-    def check_shape(self, shape):
+    def check_shape(self, shape: Sequence[int]) -> None:
         """Raises ValueError where tensors of a shape cannot be seen as the set needs it."""
 
-    def support(self, x):
+    def support(self, x: Any) -> Any:
         """Where the nearest member of `x` may be non-zero: booleans of its shape.
 
         Retraining then holds the rest at zero, and the weights on the support train freely. None where the set says
@@ -96,11 +98,11 @@ class Set(keras.constraints.Constraint, abc.ABC):
         """
         return None
 
-    def codes(self, z):
+    def codes(self, z: np.ndarray) -> Codes:
         """The `Codes` of a member `z` of the set, or None where weights may take any number of values."""
         return None
 
-    def held(self, x):
+    def held(self, x: Any) -> Any:
         """The set that a tensor is held in once it was projected: this one, unless it chose by the tensor what it asks.
 
         Args:
@@ -108,7 +110,7 @@ class Set(keras.constraints.Constraint, abc.ABC):
         """
         return self
 
-    def inside(self, z):
+    def inside(self, z: Any) -> Any:
         """The matrix that projects on the subspace in which a member can move without leaving the set, or None.
 
         It is square, of the shorter side of the member seen as a matrix; see `attach.OffSubspace`.
@@ -116,17 +118,17 @@ class Set(keras.constraints.Constraint, abc.ABC):
         return None
 
     @property
-    def says_subspace(self):
+    def says_subspace(self) -> bool:
         """Whether the set is given by the subspace that its members are in, seen as matrices of a `scheme`."""
         return type(self).inside is not Set.inside
 
     @property
-    def says_support(self):
+    def says_support(self) -> bool:
         """Whether the set is given by which weights are zero: whether it has a `support`."""
         return type(self).support is not Set.support
 
     @property
-    def says_codes(self):
+    def says_codes(self) -> bool:
         """Whether the set is given by how few values weights take: whether it has `codes`."""
         return type(self).codes is not Set.codes
 
@@ -141,7 +143,7 @@ class Foreign(Set):
         constraint: a `keras.constraints.Constraint`, or one of tf_keras.
     """
 
-    def __init__(self, constraint):
+    def __init__(self, constraint: keras.constraints.Constraint | Callable[[Any], Any]):
         if not callable(constraint) or isinstance(constraint, type):
             must, remedy = "a constraint of Keras, or of tf_keras", "Pass for example keras.constraints.NonNeg()."
             raise TypeError(checks.refused("Foreign", "constraint", must, constraint, remedy))

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_admm import checks
+from keras_admm import checks, hints
 from keras_admm.constraints import floats
 from keras_admm.constraints.base import Codes, Set
 from keras_admm.constraints.clusters import optimal_clusters, settled
@@ -73,7 +73,7 @@ class Codebook(Set):
     Clustering/Quantization Using ADMM", arXiv:1811.01907.
     """
 
-    def __init__(self, size, keep_zeros=True, scope="tensor", zero=False):
+    def __init__(self, size: int, keep_zeros: bool = True, scope: hints.Scope = "tensor", zero: bool = False):
         self.zero = checks.boolean("Codebook", "zero", zero)
         least = 2 if zero else 1
         self.size = checks.integer("Codebook", "size", size, least, 65536, "Pass 16 for four bits a weight.")
@@ -88,7 +88,7 @@ class Codebook(Set):
         return Codes(z, by_channel, scaled=False, zeros_stay=self.keep_zeros, zero=self.zero)
 
     @property
-    def zeros_apart(self):
+    def zeros_apart(self) -> bool:
         """Whether a zero stays zero wherever the clusters are."""
         return self.keep_zeros or self.zero
 

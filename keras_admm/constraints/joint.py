@@ -51,7 +51,7 @@ class Joint(Set):
     Clustering/Quantization Using ADMM", arXiv:1811.01907.
     """
 
-    def __init__(self, sparse, levels):
+    def __init__(self, sparse: Set, levels: Set):
         _check_types(sparse, levels)
         _check_proved(sparse, levels)
         self.sparse = sparse

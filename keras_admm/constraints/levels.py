@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm import checks
+from keras_admm import checks, hints
 from keras_admm.constraints import floats
 from keras_admm.constraints.base import Codes, Set
 from keras_admm.constraints.scale import best_scale
@@ -176,7 +176,9 @@ class Levels(OnLevels):
     arXiv:1811.01907, who scan for the interval once; the interval of least squares at each projection.
     """
 
-    def __init__(self, bits, zero=True, scope="tensor", fit="least_squares"):
+    def __init__(
+        self, bits: int, zero: bool = True, scope: hints.Scope = "tensor", fit: hints.ScaleFit = "least_squares"
+    ):
         self.zero = checks.boolean("Levels", "zero", zero)
         self.fit = checks.choice("Levels", "fit", fit, ("least_squares", "max"))
         self.bits = checks.integer("Levels", "bits", bits, 1 if not zero and fit == "least_squares" else 2, 16, BITS)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm import checks
+from keras_admm import checks, hints
 from keras_admm.constraints import floats
 from keras_admm.constraints.base import Set
 
@@ -55,7 +55,7 @@ class LowRank(Set):
     Decomposition-Based DNN Model Compression with Optimization Framework", arXiv:2107.12422.
     """
 
-    def __init__(self, rank=None, *, energy=None, scheme="channel"):
+    def __init__(self, rank: int | None = None, *, energy: float | None = None, scheme: hints.Scheme = "channel"):
         if (rank is None) == (energy is None):
             raise ValueError(
                 "LowRank: one of `rank` and `energy` must be given, and not both. Received: "
@@ -68,7 +68,7 @@ class LowRank(Set):
     def __call__(self, x):
         return floats.on_host("LowRank", self._nearest, x, traced=self._traced)
 
-    def rank_of(self, x):
+    def rank_of(self, x: np.ndarray) -> int:
         """The rank of the nearest member of an array: `rank`, or the one that `energy` asks for."""
         if self.rank is None:
             return least_rank(spectrum(x, self.scheme), self.energy)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm import checks
+from keras_admm import checks, hints
 from keras_admm.constraints.levels import BITS, OnLevels
 
 
@@ -32,7 +32,7 @@ class Binary(OnLevels):
     level_grid = np.array([1.0])
     digits = 0
 
-    def __init__(self, scope="tensor", keep_zeros=False):
+    def __init__(self, scope: hints.Scope = "tensor", keep_zeros: bool = False):
         self.scope = checks.choice("Binary", "scope", scope, ("tensor", "channel"))
         self.keep_zeros = checks.boolean("Binary", "keep_zeros", keep_zeros)
 
@@ -80,7 +80,7 @@ class Ternary(OnLevels):
     level_grid = np.array([0.0, 1.0])
     digits = 0
 
-    def __init__(self, scope="tensor", keep_zeros=False):
+    def __init__(self, scope: hints.Scope = "tensor", keep_zeros: bool = False):
         self.scope = checks.choice("Ternary", "scope", scope, ("tensor", "channel"))
         self.keep_zeros = checks.boolean("Ternary", "keep_zeros", keep_zeros)
 
@@ -115,7 +115,7 @@ class PowersOfTwo(OnLevels):
 
     digits = 0
 
-    def __init__(self, bits, zero=True, scope="tensor"):
+    def __init__(self, bits: int, zero: bool = True, scope: hints.Scope = "tensor"):
         self.zero = checks.boolean("PowersOfTwo", "zero", zero)
         self.bits = checks.integer("PowersOfTwo", "bits", bits, 2 if zero else 1, 6, BITS)
         self.scope = checks.choice("PowersOfTwo", "scope", scope, ("tensor", "channel"))

@@ -1,10 +1,13 @@
 """Sparse weights: tensors with few non-zeros, or with zeros at given places."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_admm import checks
 from keras_admm.axes import Axes
@@ -90,7 +93,9 @@ class Sparse(Set):
     Direction Method of Multipliers", arXiv:1804.03294.
     """
 
-    def __init__(self, sparsity=None, structure="element", axes=None):
+    def __init__(
+        self, sparsity: float | None = None, structure: str | Pattern = "element", axes: Axes | tuple | None = None
+    ):
         says = says_sparsity("Sparse", sparsity, structure)
         self.structure = structure
         self.sparsity = pattern("Sparse", structure).sparsity if says else check_sparsity("Sparse", sparsity)
@@ -117,18 +122,18 @@ class Sparse(Set):
             return keep_largest(x, self._count(x.size))
         return _restrict(x, self._support(x))
 
-    def kept(self, shape):
+    def kept(self, shape: Sequence[int]) -> int:
         """How many groups of a tensor of a shape stay, and of how many."""
         seen = self._view(shape)
         groups = math.prod(seen.grid)
         return self._count(groups // seen.pool_count) * seen.pool_count, groups
 
     @property
-    def groups_name(self):
+    def groups_name(self) -> str:
         """What is counted by `kept`, `"weights"` or `"filters"`."""
         return str(pattern("Sparse", self.structure))
 
-    def living(self, array):
+    def living(self, array: np.ndarray) -> Any:
         """How many groups of a NumPy array have a member that is not 0."""
         if self.structure == "element":
             return int(np.count_nonzero(array))
@@ -185,7 +190,7 @@ class Support(Set):
     arXiv:1810.07378.
     """
 
-    def __init__(self, mask):
+    def __init__(self, mask: ArrayLike):
         self.mask = checks.array("Support", "mask", mask, "an array of booleans").astype(bool)
 
     def support(self, x):

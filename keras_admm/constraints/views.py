@@ -5,12 +5,13 @@ What is kept is decided by `projection.largest` alone.
 
 import abc
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
+from keras_admm.axes import Axes
 from keras_admm.constraints.projection import largest, norms_on_host
 
 
@@ -35,20 +36,20 @@ class View(NamedTuple):
     stays: Callable | None = None
 
     @property
-    def ordered(self):
+    def ordered(self) -> tuple[int, ...]:
         return tuple(self.split[axis] for axis in self.order)
 
     @property
-    def grid(self):
+    def grid(self) -> tuple[int, ...]:
         """The shape of the groups, those of all pools: `ordered` without the members."""
         return self.ordered[: len(self.order) - self.members]
 
     @property
-    def pool_count(self):
+    def pool_count(self) -> int:
         """How many pools there are, in each of which groups compete."""
         return math.prod(self.ordered[: self.pools])
 
-    def fold(self, x):
+    def fold(self, x: Any) -> Any:
         """The tensor as `(pool, group, member)`; members that fill up a group are 0."""
         pool = self.pool_count
         member = math.prod(self.ordered[len(self.grid) :])
@@ -58,7 +59,7 @@ class View(NamedTuple):
         moved = of.transpose(of.reshape(x, self.split), self.order)
         return of.reshape(moved, (pool, math.prod(self.grid) // pool, member))
 
-    def spread(self, keep, shape):
+    def spread(self, keep: Any, shape: Sequence[int]) -> Any:
         """What is kept of `(pool, group, member)`, or of `(pool, group, 1)`, as booleans of the tensor's own shape."""
         of = library(keep)
         members = (1,) * self.members if keep.shape[2] == 1 else self.ordered[len(self.grid) :]
@@ -66,7 +67,7 @@ class View(NamedTuple):
         whole = of.broadcast_to(of.transpose(of.reshape(keep, self.grid + members), back), self.split)
         return of.reshape(whole, self.filled)[tuple(slice(size) for size in shape)]
 
-    def kept(self, x, count):
+    def kept(self, x: Any, count: int) -> Any:
         """Booleans of a tensor's shape: what its nearest member with `count` groups in each pool keeps."""
         groups = self.fold(x)
         if self.stays is None:
@@ -76,7 +77,7 @@ class View(NamedTuple):
         keep = largest(of.where(stays, groups, of.zeros_like(groups)), count)
         return self.spread(of.logical_and(keep[..., None], stays), x.shape)
 
-    def norms(self, array):
+    def norms(self, array: np.ndarray) -> np.ndarray:
         """The Euclidean norm of what each group of a NumPy array would keep, shaped as the groups lie."""
         groups = self.fold(array)
         if self.stays is not None:
@@ -111,15 +112,15 @@ class Pattern(abc.ABC):
     ends_outputs = False
 
     @abc.abstractmethod
-    def view(self, shape, axes):
+    def view(self, shape: Sequence[int], axes: Axes) -> View:
         """The `View` of kernels of a shape, whose axes are as `axes` says; or a ValueError with what does not fit."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What it was made with, by which it is saved and a run that is resumed is known."""
         return dict(vars(self))
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Pattern":
         return cls(**config)
 
     def __str__(self):

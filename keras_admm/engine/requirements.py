@@ -92,6 +92,14 @@ def check_arguments(name, model, plan, **booleans):
         checks.boolean(name, argument, value)
 
 
+def check_begun(name, released):
+    if released:
+        raise ValueError(
+            f"{name}: a run must be begun before it is asked for what it does. Received: an engine before `begin`, or "
+            "after `finish`. Call begin(), or load_state_dict() with the state of a run."
+        )
+
+
 def check_fits(name, plan, variables, named):
     """Warns of kernels that the structure of a step does not fit; raises where it fits none.
 

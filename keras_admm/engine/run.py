@@ -1,13 +1,20 @@
 """`Engine`, a run of ADMM on a model, epoch by epoch: it knows nothing of `fit`; whoever ends an epoch calls it."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
-from keras_admm import attach, checks, weights
+from keras_admm import attach, checks, hints, weights
+from keras_admm.attach import RuleState
 from keras_admm.engine import requirements
 from keras_admm.engine import state as states
+from keras_admm.engine.held import held
 from keras_admm.engine.identity import Identity
 from keras_admm.engine.phases import Phases
 from keras_admm.engine.timeline import Timeline
+from keras_admm.plan import EpochInfo, Plan
+from keras_admm.progress import Progress
 
 
 class Engine:
@@ -61,7 +68,15 @@ class Engine:
     """
 
     def __init__(
-        self, model, plan, layers=None, exclude=None, optimizer="auto", name="Engine", biases=False, in_fit=False
+        self,
+        model: hints.Model,
+        plan: Plan,
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+        optimizer: hints.Optimizers | None = "auto",
+        name: str = "Engine",
+        biases: bool = False,
+        in_fit: bool = False,
     ):
         requirements.check_arguments(name, model, plan, biases=biases, in_fit=in_fit)
         self.model, self.name = model, name
@@ -81,7 +96,7 @@ class Engine:
         self._in_fit, self._hold, self._complete = in_fit, None, False
         self._phases = Phases(name, self.plan, self.variables)
 
-    def begin(self, epochs=None, steps_per_epoch=None):
+    def begin(self, epochs: int | None = None, steps_per_epoch: int | None = None) -> None:
         """Attach to the model and enter the first phase.
 
         Args:
@@ -95,16 +110,11 @@ class Engine:
         self._complete = False
         self._phases.begin(Timeline(infos, self.plan.every, steps_an_epoch=steps_per_epoch or 0))
 
-    def attach(self):
+    def attach(self) -> None:
         """Attach to the model, at rest: nothing is changed until `begin` or `load_state_dict`."""
         if not self.released:
             return
-        pull = None if self.optimizers is None else self.plan.penalty.rule()
-        once = pull is None or not self._in_fit or attach.has_own_train_step(self.model)
-        any_of = attach.AnyOfThese(attach.Rest() if pull is None else pull) if once else None
-        self._hold = attach.Hold(self.model, self.variables, self.optimizers, any_of)
-        if pull is not None and self.plan.penalty.in_loss:
-            self._hold.add_to_loss()
+        self._hold, pull = held(self.model, self.variables, self.optimizers, self.plan.penalty, self._in_fit)
         chosen = self.name, self.model, self._choice, self._known
         self._hold.on_new_variable = lambda: requirements.check_all_chosen(*chosen)
         self._phases.attach(self._hold, pull)
@@ -112,30 +122,26 @@ class Engine:
     @property
     def _begun(self):
         """What is attached to the model; raises where nothing is."""
-        if self.released:
-            raise ValueError(
-                f"{self.name}: a run must be begun before it is asked for what it does. Received: an engine before "
-                "`begin`, or after `finish`. Call begin(), or load_state_dict() with the state of a run."
-            )
+        requirements.check_begun(self.name, self.released)
         return self._hold
 
     @property
-    def identity(self):
+    def identity(self) -> str:
         """What identifies this run when another process resumes it: JSON of its plan and its weights' shapes."""
         return self._identity.text
 
     @property
-    def released(self):
+    def released(self) -> bool:
         """Whether the run is detached from the model."""
         return self._hold is None or self._hold.released
 
     @property
-    def rule_states(self):
+    def rule_states(self) -> dict[str, RuleState]:
         """What moves, `{name: attach.RuleState}`: its `variables` must be arguments of a step compiled by JAX."""
         return self._begun.states
 
     @property
-    def step_version(self):
+    def step_version(self) -> Any:
         """A number that changes when a compiled step of a custom training loop must be compiled again.
 
         Only ways of retraining with a step of their own change it, and an epoch trained by an older step is an error.
@@ -147,25 +153,25 @@ class Engine:
         self._begun.watched = True
         return self._begun.version
 
-    def set_learning_rate(self, rate):
+    def set_learning_rate(self, rate: float | None) -> None:
         """Set the optimizers' learning rate until `finish`, which sets each its own again, as None does."""
         rate = rate if rate is None else checks.number(self.name, "rate", rate, 0, "a finite number >= 0, or None")
         self._begun.set_learning_rate(rate)
 
-    def release_with(self, callbacks, interrupted):
+    def release_with(self, callbacks: Any, interrupted: Callable[[], None]) -> None:
         """Call a function, which must release, when the fit of a `CallbackList` ends in an exception."""
         self._hold.release_with(callbacks, interrupted)
 
-    def penalty(self):
+    def penalty(self) -> Any:
         """`rho / 2 * ||W - Z + U||^2` over all compressed weights: a float32 scalar to add to a loop's own loss."""
         return sum((state.penalty(self.variables[name]) for name, state in self.rule_states.items()), 0.0)
 
-    def hold(self):
+    def hold(self) -> None:
         """Put back what is held, at zero or at a value, after an update that is not a Keras optimizer's."""
         for name, state in self.rule_states.items():
             self.variables[name].assign(state.restore(self.variables[name]))
 
-    def end_batch(self):
+    def end_batch(self) -> None:
         """Count a training step, and move Z, U and rho where `update_every` is in steps and it is time.
 
         To be called after each update of a custom training loop, on JAX when what the step returns is written back into
@@ -174,11 +180,11 @@ class Engine:
         if self.end_steps(1):
             self.move()
 
-    def end_steps(self, count):
+    def end_steps(self, count: int) -> bool:
         """Count training steps. Returns whether `move` is to be called now."""
         return bool(self._begun) and self._phases.timeline.end_steps(count)
 
-    def move(self):
+    def move(self) -> None:
         """Move Z, U and rho within an epoch.
 
         Raises:
@@ -186,56 +192,51 @@ class Engine:
         """
         self._phases.move()
 
-    def end_epoch(self):
+    def end_epoch(self) -> Progress:
         """Move on by an epoch: Z, U and rho in an ADMM phase, the phase itself at its end.
 
-        Returns:
-            The epoch's `Progress`, that of the weights as the epoch left them.
+        Returns the epoch's `Progress`, that of the weights as the epoch left them.
 
         Raises:
-            FloatingPointError: when a weight is no longer finite; nothing has been moved then.
+            FloatingPointError: see `move`.
             ValueError: when the weights were not trained as they should be; the model is released then.
         """
         progress = self.measure()
         self.advance()
         return progress
 
-    def measure(self):
+    def measure(self) -> Progress:
         """The first half of `end_epoch`: the figures of the epoch, with Z, U and rho moved. No weight changes."""
         return self._begun and self._phases.measure()
 
-    def advance(self):
-        """The second half of `end_epoch`: what changes weights, and the phase to come. Safe to call again.
+    def advance(self) -> bool:
+        """The second half of `end_epoch`: what changes weights, and the phase to come; safe to call again.
 
-        Returns:
-            Whether the weights were projected.
-
-        Raises:
-            FloatingPointError: when a weight is no longer finite; nothing has been moved then.
+        Returns whether the weights were projected.
         """
         return self._phases.advance()
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         """How many epochs have passed."""
         return self._phases.timeline.epoch
 
     @property
-    def done(self):
+    def done(self) -> bool:
         """Whether every epoch of the plan has passed."""
         return self._phases.timeline.done
 
     @property
-    def epoch_info(self):
+    def epoch_info(self) -> EpochInfo | None:
         """The `plan.EpochInfo` of the epoch to come, or None when all have passed."""
         return self._phases.timeline.coming
 
     @property
-    def in_last_set(self):
+    def in_last_set(self) -> bool:
         """Whether the weights are in the last step's set: its projection has passed, and its zeros were held."""
         return self._phases.in_last_set
 
-    def finish(self):
+    def finish(self) -> bool:
         """Detach from the model. Returns whether it holds the promised set; if so, exactly.
 
         Weights that are not where they were held are left as they are, with a warning and False; but for averages that
@@ -246,16 +247,15 @@ class Engine:
             self.release()
         return self._complete
 
-    def release(self):
+    def release(self) -> None:
         """Detach from the model, whatever state it is in."""
         if not self.released:
             self._hold.release()
 
-    def stop(self):
+    def stop(self) -> float | None:
         """Project the weights on what the present phase aims at, and detach: for a run that ends before its time.
 
-        Returns:
-            The share of zeros then; None where no step was taken yet, and nothing was projected.
+        Returns the share of zeros then; None where no step was taken yet, and nothing was projected.
 
         Raises:
             FloatingPointError: when a weight is not finite. Nothing is projected then, and the model is detached.
@@ -265,16 +265,16 @@ class Engine:
         finally:
             self.release()
 
-    def project(self):
+    def project(self) -> None:
         """Project the weights on the steps' sets as they are: for a run that was stopped before its end."""
         self._phases.project()
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray]:
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
         self._begun  # noqa: B018, raises
         return {"format": np.array(states.FORMAT), "plan": np.array(self.identity), **self._phases.state()}
 
-    def load_state_dict(self, state, epochs=None):
+    def load_state_dict(self, state: Mapping[str, np.ndarray], epochs: int | None = None) -> None:
         """Go on from a `state_dict` of the same plan on the same model. The weights are the caller's affair.
 
         Args:
@@ -293,7 +293,7 @@ class Engine:
         self.attach()
         self._phases.load(state, infos)
 
-    def check_state(self, state, epochs=None):
+    def check_state(self, state: Mapping[str, np.ndarray], epochs: int | None = None) -> None:
         """Raises the sentence that says why a state cannot be resumed by this run."""
         states.check(self.name, state)
         requirements.check_counts(self.name, epochs=epochs)

@@ -1,13 +1,16 @@
 """`compare`: whether compressed models still look at the same things."""
 
-import numpy as np
+from collections.abc import Mapping, Sequence
 
-from keras_admm import checks, graph, weights
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_admm import checks, graph, hints, weights
 from keras_admm.explain import ranks, targets
 from keras_admm.explain.comparison import MOST, Compared, Comparison
 from keras_admm.explain.cut import inner
-from keras_admm.explain.maps import saliency
-from keras_admm.explain.motifs import check_motifs, match_motifs
+from keras_admm.explain.maps import Method, saliency
+from keras_admm.explain.motifs import Motif, check_motifs, match_motifs
 from keras_admm.explain.windows import activating_windows
 from keras_admm.gradients import Forward
 
@@ -16,7 +19,16 @@ LEAST_WINDOWS = 5  # of a filter whose motif is looked up
 SIGNIFICANT = 0.01
 
 
-def compare(models, x, y, method="saliency", top=0.1, truth=None, motifs=None, batch_size=128):
+def compare(
+    models: Mapping[str, hints.Model],
+    x: ArrayLike,
+    y: ArrayLike,
+    method: Method = "saliency",
+    top: float = 0.1,
+    truth: ArrayLike | None = None,
+    motifs: Sequence[Motif] | None = None,
+    batch_size: int = 128,
+) -> Comparison:
     """Compares models of one task, such as a dense and a pruned one: accuracy, and what they look at.
 
     The first model is the one that the others are compared with. The saliency of a place is the sum of the absolute

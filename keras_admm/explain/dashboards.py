@@ -1,13 +1,17 @@
 """`dashboard`: a page of what models look at, before and after compression."""
 
-import numpy as np
+from collections.abc import Mapping, Sequence
 
-from keras_admm import checks, pages
+from numpy.typing import ArrayLike
+
+from keras_admm import checks, hints, pages
 from keras_admm.explain.comparing import check_models, checked_classes, compare
+from keras_admm.explain.comparison import Comparison
 from keras_admm.explain.cut import is_recurrent
 from keras_admm.explain.drawn_images import Images
 from keras_admm.explain.drawn_sequences import Sequences
-from keras_admm.explain.motifs import check_motifs
+from keras_admm.explain.maps import Method
+from keras_admm.explain.motifs import Motif, check_motifs
 from keras_admm.explain.optimized import optimize_input
 from keras_admm.explain.sequences import check_alphabet
 from keras_admm.explain.temporal import temporal_scores
@@ -20,8 +24,19 @@ FILTERS = 5  # of each model whose motifs are drawn
 
 
 def dashboard(
-    models, x, y, path, alphabet=None, *, samples=20, method="saliency", truth=None, motifs=None, steps=500, seed=0
-):
+    models: Mapping[str, hints.Model],
+    x: ArrayLike,
+    y: ArrayLike,
+    path: hints.Path,
+    alphabet: str | None = None,
+    *,
+    samples: int = 20,
+    method: Method = "saliency",
+    truth: ArrayLike | None = None,
+    motifs: Sequence[Motif] | None = None,
+    steps: int = 500,
+    seed: int = 0,
+) -> Comparison:
     """Writes one page of what models look at, a dense one above its compressed ones: the Deep Motif Dashboard.
 
     The page needs nothing from elsewhere. It has the table of `keras_admm.compare`; the input that each model finds

@@ -1,16 +1,30 @@
 """Saliency maps: the gradient of a class's score with respect to the input, and what is made of it."""
 
+from typing import Literal, get_args
+
 import numpy as np
 from keras import tree
+from numpy.typing import ArrayLike
 
-from keras_admm import checks
+from keras_admm import checks, hints
 from keras_admm.explain import named_array, targets
+from keras_admm.explain.named_array import NamedArray
 from keras_admm.gradients import Forward, Gradient
 
-METHODS = "saliency", "gradient_x_input", "integrated_gradients", "smoothgrad"
+Method = Literal["saliency", "gradient_x_input", "integrated_gradients", "smoothgrad"]
 
 
-def saliency(model, x, target=None, method="saliency", steps=32, noise=0.1, baseline=0.0, seed=0, batch_size=128):
+def saliency(
+    model: hints.Model,
+    x: hints.Data,
+    target: targets.Score = None,
+    method: Method = "saliency",
+    steps: int = 32,
+    noise: float = 0.1,
+    baseline: ArrayLike = 0.0,
+    seed: int = 0,
+    batch_size: int = 128,
+) -> NamedArray | dict[str, NamedArray]:
     """What of its input a model looks at: a saliency map of each sample.
 
     With `g(x)` the gradient of the score of a class with respect to the input:
@@ -54,7 +68,7 @@ def saliency(model, x, target=None, method="saliency", steps=32, noise=0.1, base
     >>> saliency(model, np.array([[1.0, 5.0]]), target=1).values.tolist()
     [[3.0, 20.0]]
     """
-    checks.choice("saliency", "method", method, METHODS)
+    checks.choice("saliency", "method", method, get_args(Method))
     checks.integer("saliency", "steps", steps)
     checks.number("saliency", "noise", noise, 0, "a number >= 0")
     checks.integer("saliency", "seed", seed, 0)

@@ -1,13 +1,15 @@
 """Known motifs: reading files of them in the MEME format, and comparing a position weight matrix with them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from keras_admm import checks
+from keras_admm import checks, hints
 
 WIDTH = re.compile(r"\bw= *(\d+)")
 BOTH_STRANDS = "ACGT", "ACGU"  # whose letters, read backwards, are each other's complements
@@ -55,7 +57,7 @@ class Match(NamedTuple):
     strand: str
 
 
-def read_meme(path):
+def read_meme(path: hints.Path) -> list[Motif]:
     """Reads a file of motifs in the minimal MEME format.
 
     Args:
@@ -108,7 +110,9 @@ def _motif(path, lines, letters):
     return Motif(name, about.strip(), matrix, letters)
 
 
-def match_motifs(pwm, motifs, most=5, shuffles=999, seed=0):
+def match_motifs(
+    pwm: ArrayLike, motifs: Sequence[Motif], most: int = 5, shuffles: int = 999, seed: int = 0
+) -> list[Match]:
     """The known motifs that a position weight matrix is most alike.
 
     Pearson's correlation over the offset at which it is highest, on both strands of DNA and RNA. All of the shorter of

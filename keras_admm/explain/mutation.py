@@ -1,12 +1,15 @@
 """In-silico mutagenesis: every letter in every place of a sequence."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from keras_admm.explain import named_array, sequences, targets
+from keras_admm import hints
+from keras_admm.explain import sequences, targets
+from keras_admm.explain.named_array import NamedArray
 from keras_admm.gradients import Forward
 
 
-def mutagenesis(model, x, target=None, batch_size=256):
+def mutagenesis(model: hints.Model, x: ArrayLike, target: targets.Score = None, batch_size: int = 256) -> NamedArray:
     """How the score of a sequence changes with every letter in every place.
 
     Args:
@@ -42,4 +45,4 @@ def mutagenesis(model, x, target=None, batch_size=256):
         one = chosen.take(np.full(length * letters + 1, i))
         scores = one.values(forward(np.concatenate([sample[None], variants.reshape(-1, *sample.shape)])))
         changes[i] = (scores[1:] - scores[0]).reshape(length, letters)
-    return named_array.NamedArray(changes, ("sample", "position", "letter"))
+    return NamedArray(changes, ("sample", "position", "letter"))

@@ -1,15 +1,29 @@
 """Class optimisation: the input that a model finds most typical of a class."""
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
-from keras_admm import checks
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_admm import checks, hints
 from keras_admm.explain import named_array, targets
+from keras_admm.explain.named_array import NamedArray
 from keras_admm.gradients import Forward, Gradient
 
 DECAY = 0.99  # of RMSprop's mean square, as torch has it, in which the authors wrote it
 
 
-def optimize_input(model, target, like, count=1, steps=1000, learning_rate=0.05, penalty=0.009, seed=0):
+def optimize_input(
+    model: hints.Model,
+    target: int | Callable[[Any], Any],
+    like: ArrayLike,
+    count: int = 1,
+    steps: int = 1000,
+    learning_rate: float = 0.05,
+    penalty: float = 0.009,
+    seed: int = 0,
+) -> NamedArray:
     """Class optimisation: an input of which a model is as sure as can be that it is of a class.
 
     Solves `min over X of -log P(class | X) + penalty * ||X||^2` by RMSprop from uniform random numbers. A sequence is

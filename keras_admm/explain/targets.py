@@ -1,13 +1,16 @@
 """Which number of a model's outputs is explained: the score of a class, or a function of the user's."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_admm import checks
 
+Score = int | ArrayLike | Callable[[Any], Any] | None
 TARGETS = "None, a class, an array of one class for each sample, or a function of the outputs"
 
 

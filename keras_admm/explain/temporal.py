@@ -1,8 +1,11 @@
 """Temporal output scores: what a model says of every beginning and every end of a sequence."""
 
-import numpy as np
+from typing import Literal
 
-from keras_admm import checks
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_admm import checks, hints
 from keras_admm.errors import reason
 from keras_admm.explain import targets
 from keras_admm.explain.cut import Cut
@@ -13,7 +16,13 @@ NAME = "temporal_scores"
 AXES = ("sample", "direction", "position")
 
 
-def temporal_scores(model, x, target=None, mode="map", batch_size=256):
+def temporal_scores(
+    model: hints.Model,
+    x: ArrayLike,
+    target: targets.Score = None,
+    mode: Literal["map", "input"] = "map",
+    batch_size: int = 256,
+) -> NamedArray:
     """The score of every beginning and every end of a sequence: where a recurrent model makes up its mind.
 
     Of a sequence of T places, `[i, 0, t]` is the score of the places up to t, and `[i, 1, t]` that of those from t on.

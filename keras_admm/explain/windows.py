@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from keras_admm import checks, graph, weights
+from keras_admm import checks, graph, hints, weights
 from keras_admm.explain.cut import PLACE_BY_PLACE, inner
 from keras_admm.gradients import Runner
 
@@ -43,7 +44,14 @@ class Windows:
         return np.where(total > 0, self.mean / np.where(total > 0, total, 1), 1 / self.mean.shape[-1])
 
 
-def activating_windows(model, layer, x, share=0.5, most=100, batch_size=128):
+def activating_windows(
+    model: hints.Model,
+    layer: str | hints.Layer,
+    x: ArrayLike,
+    share: float = 0.5,
+    most: int = 100,
+    batch_size: int = 128,
+) -> list[Windows]:
     """The windows of sequences or images that excite each filter of a convolution most.
 
     A window counts where the filter gives more than a share of the most that it gives for any.

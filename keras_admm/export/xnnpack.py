@@ -16,7 +16,7 @@ TURNABLE = (
 )
 
 
-def for_xnnpack(model):
+def for_xnnpack(model: keras.Model) -> keras.Model:
     """A model of equal outputs whose strided convolutions are padded alike on all sides, as XNNPACK's sparse kernels
     on ARM ask for.
 

@@ -6,10 +6,13 @@ layer can be wrapped, the gradient flows through the mask, and nothing is assign
 
 import contextlib
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_admm import checks
 from keras_admm.graph import Kind, every_layer, kinds, made_trainable, register
@@ -52,7 +55,7 @@ class Masked(keras.layers.Wrapper):
     arXiv:1810.07378.
     """
 
-    def __init__(self, layer, masks=None, **kwargs):
+    def __init__(self, layer: keras.layers.Layer, masks: Sequence[ArrayLike] | None = None, **kwargs: Any):
         if not isinstance(layer, keras.layers.Layer):
             must = "a keras.layers.Layer"
             raise TypeError(checks.refused("Masked", "layer", must, layer, "Pass for example Dense(10)."))

@@ -5,7 +5,8 @@ import abc
 import numpy as np
 
 from keras_admm import checks
-from keras_admm.constraints import Pattern, Sparse, View, pattern
+from keras_admm.constraints import Pattern, Set, Sparse, View, pattern
+from keras_admm.layerwise.problem import Problem
 
 BLOCK = 128  # inputs that SparseGPT chooses the zeros of at once
 
@@ -21,7 +22,7 @@ class Method(abc.ABC):
     correction = 0.0
 
     @abc.abstractmethod
-    def solve(self, problem, constraint):
+    def solve(self, problem: Problem, constraint: Set) -> np.ndarray:
         """The kernel in a set that is to give what the layer gave.
 
         Args:
@@ -32,7 +33,7 @@ class Method(abc.ABC):
             A float32 array of the kernel's shape, in the set.
         """
 
-    def check(self, constraint):  # noqa: B027, any set will do unless a subclass says otherwise
+    def check(self, constraint: Set) -> None:  # noqa: B027, any set will do unless a subclass says otherwise
         """Raises ValueError for a set that it cannot reach."""
 
 

@@ -1,10 +1,15 @@
 """`prune_layerwise`: a trained model is pruned layer by layer, on a few samples, without labels and retraining."""
 
-from keras_admm import checks, weights
-from keras_admm.allocation import OWL
-from keras_admm.constraints import pattern
+from typing import Literal
+
+import keras
+
+from keras_admm import checks, hints, weights
+from keras_admm.allocation import OWL, Allocation
+from keras_admm.constraints import Pattern, pattern
 from keras_admm.layerwise import samples
 from keras_admm.layerwise.methods import Magnitude, Method, SparseGPT, Wanda
+from keras_admm.layerwise.report import LayerwiseReport
 from keras_admm.layerwise.run import Run, candidates
 from keras_admm.layerwise.solver import ADMM
 from keras_admm.plan import PruningTarget, sets_of
@@ -13,21 +18,21 @@ NAMED = {"admm": ADMM, "sparsegpt": SparseGPT, "wanda": Wanda, "magnitude": Magn
 
 
 def prune_layerwise(
-    model,
-    data,
-    sparsity=0.5,
+    model: keras.Model,
+    data: hints.Data,
+    sparsity: float = 0.5,
     *,
-    method="admm",
-    structure=None,
-    allocation="uniform",
-    layers=None,
-    exclude=None,
-    num_samples=128,
-    batch_size=8,
-    damping=0.01,
-    seed=0,
-    verbose=1,
-):
+    method: str | Method = "admm",
+    structure: str | Pattern | None = None,
+    allocation: Allocation | Literal["owl"] = "uniform",
+    layers: hints.Weights = None,
+    exclude: hints.Weights = None,
+    num_samples: int = 128,
+    batch_size: int = 8,
+    damping: float = 0.01,
+    seed: int = 0,
+    verbose: int = 1,
+) -> LayerwiseReport:
     """Prunes a trained model layer by layer on a few samples: post-training pruning, without labels or retraining.
 
     For each kernel in the order in which they compute it solves `argmin_W ||X W - X W0||^2` over kernels `W` of that

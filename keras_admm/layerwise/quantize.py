@@ -1,9 +1,12 @@
 """`quantize_layerwise`: a trained model is quantized or clustered layer by layer, on a few samples, without labels."""
 
-from keras_admm import checks, weights
-from keras_admm.constraints import Levels, Set
+import keras
+
+from keras_admm import checks, hints, weights
+from keras_admm.constraints import Levels, Pattern, Set
 from keras_admm.layerwise import samples
 from keras_admm.layerwise.prune import begin, pruning_target, sets_for
+from keras_admm.layerwise.report import LayerwiseReport
 from keras_admm.layerwise.run import Run, candidates
 from keras_admm.layerwise.solver import ADMM
 from keras_admm.layerwise.values import OnValues
@@ -11,20 +14,20 @@ from keras_admm.plan import as_target
 
 
 def quantize_layerwise(
-    model,
-    data,
-    levels=4,
+    model: keras.Model,
+    data: hints.Data,
+    levels: int | Set = 4,
     *,
-    sparsity=None,
-    structure=None,
-    layers=None,
-    exclude=None,
-    num_samples=128,
-    batch_size=8,
-    damping=0.01,
-    seed=0,
-    verbose=1,
-):
+    sparsity: float | None = None,
+    structure: str | Pattern | None = None,
+    layers: hints.Weights = None,
+    exclude: hints.Weights = None,
+    num_samples: int = 128,
+    batch_size: int = 8,
+    damping: float = 0.01,
+    seed: int = 0,
+    verbose: int = 1,
+) -> LayerwiseReport:
     """Quantizes or clusters a trained model layer by layer on a few samples: post-training quantization of weights.
 
     For each kernel in the order in which they compute it solves `argmin_W ||X W - X W0||^2` over kernels `W` of few

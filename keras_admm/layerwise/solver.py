@@ -1,5 +1,7 @@
 """ADMM for one layer: which weights of its kernel stay, and the values with which it gives most nearly what it gave."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from keras_admm import admm, checks
@@ -32,7 +34,7 @@ class ADMM(Method):
     arXiv:2406.07831; the correction is that of Li et al., "GPTAQ", arXiv:2504.02692, for quantization.
     """
 
-    def __init__(self, rho=0.1, iterations=300, fits=10, correction=0.7):
+    def __init__(self, rho: float = 0.1, iterations: int = 300, fits: int = 10, correction: float = 0.7):
         self.rho = checks.number("ADMM", "rho", rho, 1e-12, "a number > 0", "Start with 0.1.")
         self.iterations = checks.integer("ADMM", "iterations", iterations)
         self.fits = checks.integer("ADMM", "fits", fits, 0)
@@ -46,7 +48,9 @@ class ADMM(Method):
         fitted = fit(gram, gram @ target, chosen, self.fits) / scale
         return np.where(problem.kernel(chosen) != 0, problem.kernel(fitted), np.float32(0))
 
-    def chosen(self, gram, target, project, choice):
+    def chosen(
+        self, gram: np.ndarray, target: np.ndarray, project: Callable[[np.ndarray], np.ndarray], choice: type
+    ) -> np.ndarray:
         """The nearest member of a set to the solution that ADMM comes to.
 
         Args:

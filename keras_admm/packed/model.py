@@ -1,12 +1,13 @@
 """Saving Keras models as packed files, and loading them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
-from keras_admm import checks, files, serialization, weights
+from keras_admm import checks, files, hints, serialization, weights
 from keras_admm.packed import assets, build, codec, state, trial
 from keras_admm.packed.codec import architecture
 
@@ -55,7 +56,7 @@ class Sizes(NamedTuple):
     file: int
 
 
-def save(model, path):
+def save(model: keras.Model, path: hints.Path) -> None:
     """Writes a model into one packed file: its architecture and its weights, each bit of them.
 
     What `model.save` keeps is kept, but for the optimizer and what `compile` set. The file is written whole or not
@@ -89,7 +90,12 @@ def save(model, path):
         partial.write_bytes(data)
 
 
-def load(path, custom_objects=None, safe_mode=True, max_bytes=codec.MAX_BYTES):
+def load(
+    path: hints.Path,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
+    max_bytes: int = codec.MAX_BYTES,
+) -> keras.Model:
     """Reads a model from a packed file: a plain Keras model, not compiled.
 
     Args:
@@ -118,7 +124,7 @@ def load(path, custom_objects=None, safe_mode=True, max_bytes=codec.MAX_BYTES):
     return model
 
 
-def pack(model):
+def pack(model: keras.Model) -> tuple[bytes, Sizes]:
     """A model as the bytes of a packed file.
 
     Args:
@@ -145,7 +151,11 @@ def contents(model):
     return [architecture.short(described), *assets.collect(model)]
 
 
-def sizes(source, custom_objects=None, max_bytes=codec.MAX_BYTES):
+def sizes(
+    source: keras.Model | hints.Path | bytes,
+    custom_objects: Mapping[str, Any] | None = None,
+    max_bytes: int = codec.MAX_BYTES,
+) -> Sizes:
     """Where the bytes of a packed file go.
 
     Args:

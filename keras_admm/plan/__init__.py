@@ -18,6 +18,7 @@ from keras_admm.plan.pruning import ascending as ascending
 from keras_admm.plan.pruning import check_start as check_start
 from keras_admm.plan.pruning import pruning_targets as pruning_targets
 from keras_admm.plan.searched import SearchTarget as SearchTarget
+from keras_admm.plan.target import AnyTarget as AnyTarget
 from keras_admm.plan.target import Target as Target
 from keras_admm.plan.target import as_target as as_target
 from keras_admm.plan.target import sets_of as sets_of

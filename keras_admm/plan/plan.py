@@ -1,14 +1,15 @@
 """`Plan` and `Step`: ADMM epochs and retraining epochs, laid over the epochs of a fit."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_admm import checks, penalties, retraining
+from keras_admm import checks, hints, penalties, retraining
 from keras_admm.penalties import Penalty
-from keras_admm.plan.every import every
-from keras_admm.plan.target import Target, as_target
+from keras_admm.plan.every import Every, every
+from keras_admm.plan.target import AnyTarget, as_target
 from keras_admm.retraining import Retraining
 
 
@@ -33,10 +34,10 @@ class Step:
         ValueError, TypeError: for anything else.
     """
 
-    target: Target
+    target: AnyTarget
     admm_epochs: int | float | None = None
     retrain_epochs: int | None = None
-    retraining: Retraining = "straight_through"
+    retraining: str | Retraining = "straight_through"
     keep_pruned: bool = True
 
     def __post_init__(self):
@@ -46,7 +47,7 @@ class Step:
         _set(self, target=as_target("Step", self.target), admm_epochs=admm, retrain_epochs=retrain)
         _set(self, retraining=retraining.get(self.retraining, "Step"))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return _config(self)
 
 
@@ -87,8 +88,8 @@ class Plan:
     [('admm', 0), ('admm', 1), ('retrain', 0)]
     """
 
-    steps: tuple
-    penalty: Penalty = "gradient"
+    steps: Sequence[Step]
+    penalty: str | Penalty = "gradient"
     update_every: int | str = 1
 
     def __post_init__(self):
@@ -104,11 +105,17 @@ class Plan:
         _set(self, steps=tuple(steps), penalty=penalties.get(self.penalty, "Plan"))
 
     @property
-    def every(self):
+    def every(self) -> Every:
         """`update_every` as an `Every`."""
         return every("Plan", self.update_every)
 
-    def of(self, model, variables, layers=None, exclude=None):
+    def of(
+        self,
+        model: hints.Model,
+        variables: Mapping[str, Any],
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+    ) -> "Plan":
         """The plan for a model: targets that know it, without the steps that have no sets for any of its variables.
 
         Args:
@@ -118,19 +125,19 @@ class Plan:
         return replace(self, steps=tuple(step for step in steps if step.target.takes(list(step.target.wants))))
 
     @property
-    def wants(self):
+    def wants(self) -> dict[str, Any]:
         """All variables that its targets want, by name."""
         return {name: variable for step in self.steps for name, variable in step.target.wants.items()}
 
-    def left_out(self, names):
+    def left_out(self, names: Iterable[str]) -> dict[str, str]:
         """Those of the names whose kernels the structure of no step fits, with the last one's reason: a dict."""
         misfits = [step.target.misfits for step in self.steps]
         return {name: misfits[-1][name] for name in names if all(name in each for each in misfits)}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return _config(self)
 
-    def timeline(self, name, epochs=None, more=0):
+    def timeline(self, name: str, epochs: int | None = None, more: int = 0) -> list[EpochInfo]:
         """The `EpochInfo` of every epoch.
 
         Args:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_admm import checks, weights
-from keras_admm.allocation import MeasuredAllocation, check_how, check_min_keep, divide, starved
+from keras_admm import checks, hints, weights
+from keras_admm.allocation import Allocation, MeasuredAllocation, check_how, check_min_keep, divide, starved
 from keras_admm.constraints import (
+    Pattern,
+    Set,
     Sparse,
     Support,
     check_sparsity,
@@ -45,15 +47,15 @@ class PruningTarget(Target):
 
     def __init__(
         self,
-        sparsity=None,
+        sparsity: float | None = None,
         *,
-        start=0.0,
-        allocation=None,
-        min_keep=1,
-        structure="element",
-        path="constant",
-        keep_zeros=False,
-        name="PruningTarget",
+        start: float = 0.0,
+        allocation: Allocation | None = None,
+        min_keep: int = 1,
+        structure: str | Pattern = "element",
+        path: hints.Tightening = "constant",
+        keep_zeros: bool = False,
+        name: str = "PruningTarget",
     ):
         checks.text("PruningTarget", "name", name)
         self.fixed = says_sparsity(name, sparsity, structure)
@@ -94,7 +96,7 @@ class PruningTarget(Target):
             return dict.fromkeys(arrays, Sparse(structure=self.structure))
         return self.at(arrays, tighten(self.start, self.sparsity, fraction, self.path), fraction)
 
-    def at(self, arrays, sparsity, fraction):
+    def at(self, arrays: Mapping[str, np.ndarray], sparsity: float | None, fraction: float) -> dict[str, Set]:
         """The sets of a sparsity, whatever the target's own; see `sets`."""
         how = self.allocation
         if isinstance(how, Mapping):
@@ -108,7 +110,7 @@ class PruningTarget(Target):
             for n, size in sizes.items()
         }
 
-    def counts(self, arrays):
+    def counts(self, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
         """How many groups are kept at least, and how many there are, of weights of these shapes."""
         sizes = [Sparse(0.0, self.structure, self.axes.get(n)).kept(arrays[n].shape)[1] for n in arrays]
         return max(1, sum(min(self.min_keep, size) for size in sizes)), sum(sizes)

@@ -2,10 +2,13 @@
 
 import abc
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
-from keras_admm import checks, weights
+import numpy as np
+
+from keras_admm import checks, hints, weights
 from keras_admm.constraints import Set, as_set, is_foreign
 from keras_admm.names import idle, last_fitting
 
@@ -46,7 +49,13 @@ class Target(abc.ABC):
     wants = None
     axes = misfits = MappingProxyType({})
 
-    def of(self, model, variables, layers=None, exclude=None):
+    def of(
+        self,
+        model: hints.Model,
+        variables: Mapping[str, Any],
+        layers: hints.Weights = None,
+        exclude: hints.Weights = None,
+    ) -> "Target":
         """The target for the weights of one model: one that knows what it needs of that model.
 
         Args:
@@ -65,7 +74,7 @@ class Target(abc.ABC):
         return told
 
     @abc.abstractmethod
-    def sets(self, arrays, fraction):
+    def sets(self, arrays: Mapping[str, np.ndarray], fraction: float) -> Mapping[str, Set]:
         """The set of each weight.
 
         Args:
@@ -77,11 +86,11 @@ class Target(abc.ABC):
             stay as they are in this step.
         """
 
-    def last_sets(self, arrays):
+    def last_sets(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, Set]:
         """The sets that weights are projected on where the step's ADMM ends: those of `sets`, or others."""
         return self.sets(arrays, 1.0)
 
-    def corrections(self, arrays):
+    def corrections(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, Set]:
         """The sets that the weights have to be projected on once more where the run has ended: none, or some."""
         return {}
 
@@ -91,38 +100,41 @@ class Target(abc.ABC):
         except ValueError as error:
             return str(error)
 
-    def check(self, name, shape):  # noqa: B027, nothing is refused unless a subclass does
+    def check(self, name: str, shape: Sequence[int]) -> None:  # noqa: B027, nothing is refused unless a subclass does
         """Raises ValueError where a structure does not fit a kernel of that shape."""
 
-    def projected(self, sets):  # noqa: B027, nothing follows unless a subclass says so
+    def projected(self, sets: Mapping[str, Set]) -> None:  # noqa: B027, nothing follows unless a subclass says so
         """What else of the model has to change once weights were projected on these sets: moving statistics."""
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """What it has measured as the run began, a dict of weights' names to arrays, for `load` when it is resumed."""
         return {}
 
-    def load(self, state):  # noqa: B027, nothing is measured unless a subclass says so
+    def load(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: B027, nothing is measured unless a subclass says so
         """Go on with a `state`, in the place of measuring anew."""
 
-    def outcome(self):
+    def outcome(self) -> str | None:
         """What the model comes to, to be told before training, such as `"3,000 MACs to 1,500"`; None: see the sets."""
         return None
 
-    def takes(self, names):
+    def takes(self, names: Sequence[str]) -> list[str]:
         """The names, of those of all weights, that `sets` will have sets for."""
         return list(names)
 
-    def decisive(self, fractions):
+    def decisive(self, fractions: Sequence[float]) -> list[float]:
         """Those of the fractions at which `sets` can fail where it does not at the others: they are tried first."""
         return fractions[:1] if self.fixed else list(fractions)
 
-    def starved(self, sets, arrays):
+    def starved(self, sets: Mapping[str, Set], arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
         """What the sets leave with next to nothing though nobody asked for it: `{name: "kept of all"}`."""
         return {}
 
     @abc.abstractmethod
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What the target was made with, by which a run that is resumed is known."""
+
+
+AnyTarget = Target | Set | Mapping[str, Set] | Callable[..., Mapping[str, Set]]
 
 
 class OneSet(Target):

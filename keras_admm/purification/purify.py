@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from keras_admm import hints
 from keras_admm.graph import Linear, Scale, calls, flow
 from keras_admm.layers import Mask
 from keras_admm.weights import check_model, is_tf_keras, named, storable, write
 
 
-def purify(model):
+def purify(model: hints.Model) -> dict[str, int]:
     """Sets to zero, in place, the weights of a pruned model that its outputs cannot feel.
 
     These are the weights into a neuron (a filter, a channel) that no output depends on, and those out of a neuron

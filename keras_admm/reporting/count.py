@@ -1,8 +1,11 @@
 """Counting a model's variables for a report."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from keras_admm import macs, weights
+from keras_admm import hints, macs, weights
+from keras_admm.constraints import Pattern
 from keras_admm.reporting import file, packed_bits
 from keras_admm.reporting.channels import channels
 from keras_admm.reporting.row import ReportRow
@@ -10,7 +13,13 @@ from keras_admm.reporting.structures import Structured
 from keras_admm.reporting.table import Report
 
 
-def report(model, layers=None, exclude=None, input_shape=None, structure=None):
+def report(
+    model: hints.Model,
+    layers: hints.Weights = None,
+    exclude: hints.Weights = None,
+    input_shape: tuple | Mapping[str, tuple] | list[tuple] | None = None,
+    structure: str | Pattern | None = None,
+) -> Report:
     """Counts what each kernel of a model kept, pruned or not, frozen or not, and the bytes that it takes.
 
     MACs (multiplications with an addition) are those of the weights for one sample: how often a weight is used,

@@ -1,10 +1,12 @@
 """Retraining: how weights stay in their set after ADMM."""
 
 import abc
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from keras_admm import attach
+from keras_admm.constraints import Set
 from keras_admm.retraining.placement import hold_zeros, under
 
 
@@ -19,7 +21,9 @@ class Retraining(abc.ABC):
     changes_step: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def enter(self, hold, weights, sets, epoch, epochs):
+    def enter(
+        self, hold: attach.Hold, weights: Mapping[str, Any], sets: Mapping[str, Set], epoch: int, epochs: int
+    ) -> Iterable[str]:
         """What the weights are from here on, and what a training step does to them.
 
         Args:
@@ -34,11 +38,11 @@ class Retraining(abc.ABC):
             An iterable of the names and arrays of the weights that may have moved, each placed as it is reached.
         """
 
-    def settled(self, epoch, epochs):
+    def settled(self, epoch: int, epochs: int) -> bool:
         """Whether the weights are members of their sets after so many of the epochs."""
         return True
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What it was made with, by which a run that is resumed is known."""
         return dict(vars(self))
 

@@ -57,7 +57,7 @@ class StraightThrough(QuantizedRetraining):
             raise ValueError(checks.refused("StraightThrough", "settle", must, self.settle, remedy))
         object.__setattr__(self, "settle", share)
 
-    def settling(self, epochs):
+    def settling(self, epochs: int) -> int:
         """In how many of the epochs, the last ones, weights stay on their values."""
         return min(math.ceil(self.settle * epochs), epochs - 1)
 
@@ -118,7 +118,7 @@ class Snap(Retraining):
             raise ValueError(checks.refused("Snap", "fractions", must, given, remedy))
         object.__setattr__(self, "fractions", tuple(shares))
 
-    def share(self, epoch, epochs):
+    def share(self, epoch: int, epochs: int) -> float:
         """The share that is on its values when so many of the epochs have passed."""
         return self.fractions[-1 if epoch >= epochs else epoch * len(self.fractions) // epochs]
 

@@ -7,7 +7,7 @@ from keras_admm.retraining.few_values import SharedValues, Snap, StraightThrough
 NAMED = {"straight_through": StraightThrough, "snap": Snap, "shared_values": SharedValues}
 
 
-def get(retraining, name="retraining"):
+def get(retraining: str | Retraining, name: str = "retraining") -> Retraining:
     """A way of retraining on few values by its name, with its defaults, or as it is.
 
     Example:

@@ -2,8 +2,11 @@
 
 import abc
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class Search(abc.ABC):
@@ -40,7 +43,7 @@ class Search(abc.ABC):
     stage = 0
     stages = 1
 
-    def __init__(self, x0, bounds, budget, seed=0):
+    def __init__(self, x0: ArrayLike, bounds: tuple[ArrayLike, ArrayLike], budget: int, seed: int = 0):
         name = type(self).__name__
         self.x0, self.low, self.high = checked_box(name, x0, bounds)
         self.budget = whole(name, "budget", budget, 1)
@@ -50,15 +53,15 @@ class Search(abc.ABC):
         self._told, self._asked, self._ceiling = [], None, -np.inf
 
     @property
-    def evaluations(self):
+    def evaluations(self) -> int:
         return sum(len(records) for records in self._told)
 
     @property
-    def done(self):
+    def done(self) -> bool:
         """Whether the budget is spent."""
         return self.evaluations >= self.budget
 
-    def ask(self):
+    def ask(self) -> np.ndarray:
         """The points to be valued next: float64 array (n, d), n >= 1. The same until they are told."""
         if self.done:
             raise ValueError(
@@ -70,7 +73,7 @@ class Search(abc.ABC):
             self._asked = np.array(points[: self.budget - self.evaluations], float)
         return self._asked.copy()
 
-    def tell(self, values, violations=None):
+    def tell(self, values: ArrayLike, violations: ArrayLike | None = None) -> None:
         """Say what the points that `ask` gave are worth.
 
         Args:
@@ -89,7 +92,7 @@ class Search(abc.ABC):
         elif not self.done:
             self._learn(points, records)
 
-    def merits(self, records):
+    def merits(self, records: np.ndarray) -> np.ndarray:
         """Values by which any two points compare: that of a forbidden one is above all values of allowed ones.
 
         Args:
@@ -98,12 +101,12 @@ class Search(abc.ABC):
         value, violation = np.asarray(records).T
         return np.where(violation > 0, self._ceiling + violation, value)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray]:
         """All that a search of the same class and arguments needs to go on from here: a flat dict of arrays."""
         told = np.concatenate(self._told) if self._told else np.zeros((0, 2))
         return {"search": np.array(self._identity), "told": told}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from a `state_dict`, as if there had been no break.
 
         Raises:
@@ -123,7 +126,7 @@ class Search(abc.ABC):
             told = told[count:]
 
     @abc.abstractmethod
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What it was made with beside the arguments of every search: a dict of numbers and lists."""
 
     @abc.abstractmethod

@@ -1,6 +1,7 @@
 """`CMAES`, covariance matrix adaptation, by the library `cma`."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_admm.search.base import Search, positive
 
@@ -27,7 +28,9 @@ class CMAES(Search):
     Reference: Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv:1604.00772.
     """
 
-    def __init__(self, x0, bounds, budget, seed=0, *, sigma=0.2):
+    def __init__(
+        self, x0: ArrayLike, bounds: tuple[ArrayLike, ArrayLike], budget: int, seed: int = 0, *, sigma: float = 0.2
+    ):
         super().__init__(x0, bounds, budget, seed)
         self.sigma = positive("CMAES", "sigma", sigma)
         share = (self.x0 - self.low) / (self.high - self.low)

@@ -1,6 +1,9 @@
 """`LevelSwitch`, evolution of integer levels whose sum, the budget of a compression, stays what it is."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_admm.search.base import Search, whole
 
@@ -34,7 +37,17 @@ class LevelSwitch(Search):
     arXiv:2410.14649.
     """
 
-    def __init__(self, x0, bounds, budget, seed=0, *, offspring=16, survivors=(1,), switches=3):
+    def __init__(
+        self,
+        x0: ArrayLike,
+        bounds: tuple[ArrayLike, ArrayLike],
+        budget: int,
+        seed: int = 0,
+        *,
+        offspring: int = 16,
+        survivors: Sequence[int] = (1,),
+        switches: int = 3,
+    ):
         super().__init__(x0, bounds, budget, seed)
         self.offspring = whole("LevelSwitch", "offspring", offspring, 1)
         self.survivors = [whole("LevelSwitch", "survivors", n, 1) for n in survivors]

@@ -1,6 +1,7 @@
 """`NCS`, negatively correlated search: several searches side by side that keep away from one another."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_admm.search.base import Search, positive, whole
 
@@ -33,7 +34,18 @@ class NCS(Search):
     Layer-wise Magnitude-based Pruning for DNN Compression", IJCAI 2018.
     """
 
-    def __init__(self, x0, bounds, budget, seed=0, *, population=10, sigma=None, spread=True, as_released=False):
+    def __init__(
+        self,
+        x0: ArrayLike,
+        bounds: tuple[ArrayLike, ArrayLike],
+        budget: int,
+        seed: int = 0,
+        *,
+        population: int = 10,
+        sigma: float = None,
+        spread: bool = True,
+        as_released: bool = False,
+    ):
         super().__init__(x0, bounds, budget, seed)
         self.population = whole("NCS", "population", population, 1)
         self.sigma = 1 / self.population if sigma is None else positive("NCS", "sigma", sigma)

@@ -1,8 +1,10 @@
 """`minimize`, a whole search in one call, and its `Result`."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_admm.search.base import Search, shown
 from keras_admm.search.cmaes import CMAES
@@ -30,7 +32,18 @@ class Result(NamedTuple):
     violation: float
 
 
-def minimize(f, x0, bounds, budget, seed=0, constraint=None, callback=None, *, method="ncs", **settings):
+def minimize(
+    f: Callable[[np.ndarray], float] | Sequence[Callable[[np.ndarray], float]],
+    x0: ArrayLike,
+    bounds: tuple[ArrayLike, ArrayLike],
+    budget: int,
+    seed: int = 0,
+    constraint: Callable[[np.ndarray], float] | None = None,
+    callback: Callable[[Search], bool | None] | None = None,
+    *,
+    method: str | type[Search] = "ncs",
+    **settings: Any,
+) -> Result:
     """The x within bounds for which a function is least, subject to a constraint, without gradients.
 
     Solves `argmin f(x) subject to constraint(x) <= 0, low <= x <= high`.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_admm import checks, graph, weights
+from keras_admm import checks, graph, hints, weights
 from keras_admm.constraints import least_rank, spectrum
 from keras_admm.structure.candidates import Candidate, candidates
 from keras_admm.structure.difference import difference
@@ -35,7 +35,17 @@ class Part(NamedTuple):
         return f"{layer.name}: rank {self.rank} of {full}, {whole:,} to {self.rank * each:,} MACs{cut}"
 
 
-def factorize(model, rank=None, *, energy=None, budget=None, scheme=None, layers=None, exclude=None, verbose=1):
+def factorize(
+    model: keras.Model,
+    rank: int | None = None,
+    *,
+    energy: float | None = None,
+    budget: hints.Budget | None = None,
+    scheme: hints.Scheme | None = None,
+    layers: hints.Weights = None,
+    exclude: hints.Weights = None,
+    verbose: int = 1,
+) -> keras.Model:
     """A smaller, faster model: each layer with a low-rank kernel becomes two layers in a row.
 
     A `k x k` convolution becomes one to `rank` filters and one of `1 x 1`, or one of `k x 1` and one of `1 x k`; a

@@ -2,7 +2,7 @@
 
 import warnings
 
-from keras_admm import checks, macs
+from keras_admm import checks, hints, macs
 from keras_admm.constraints import LowRank, check_energy, check_scheme, least_rank, spectrum
 from keras_admm.errors import named_few
 from keras_admm.plan import Target, check_budget, warn_of_uncounted
@@ -39,7 +39,16 @@ class LowRankTarget(Target):
     {'a': 3, 'b': 1}
     """
 
-    def __init__(self, rank=None, *, energy=None, budget=None, scheme="channel", path="constant", name="LowRankTarget"):
+    def __init__(
+        self,
+        rank: int | None = None,
+        *,
+        energy: float | None = None,
+        budget: hints.Budget | None = None,
+        scheme: hints.Scheme = "channel",
+        path: hints.Tightening = "constant",
+        name: str = "LowRankTarget",
+    ):
         self.name = checks.text("LowRankTarget", "name", name)
         if sum(each is not None for each in (rank, energy, budget)) != 1:
             given = f"rank={checks.shown(rank)}, energy={checks.shown(energy)}, budget={checks.shown(budget)}"

@@ -1,6 +1,8 @@
 """`shrink`: a pruned model without its dead channels, heads and layers, smaller and faster on every processor."""
 
-from keras_admm import checks, graph, purification
+import keras
+
+from keras_admm import checks, graph, hints, purification
 from keras_admm.errors import named_few
 from keras_admm.graph import groups
 from keras_admm.layers import Masked, masked_value
@@ -16,7 +18,7 @@ from keras_admm.weights import check_keras_3
 REMEDY = "Build it with Keras 3, or take it there by its config and weights."
 
 
-def shrink(model, round_to=1, layers=None):
+def shrink(model: keras.Model, round_to: int = 1, layers: hints.Weights = None) -> keras.Model:
     """A smaller model: the channels, units, heads and layers that pruning left dead leave it.
 
     It solves for the smallest plain Keras model with the same outputs that comes of leaving out whole channels: those

@@ -4,9 +4,13 @@ import contextlib
 import math
 import multiprocessing
 import pickle
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any, Literal
 
-from keras_admm import attach, checks, weights
+import keras
+
+from keras_admm import attach, checks, hints, weights
 from keras_admm.callbacks import ADMMPrune
 from keras_admm.plan import ascending
 from keras_admm.studies import evaluation, trial
@@ -16,19 +20,19 @@ from keras_admm.studies.trial import NAME, Job, Runner
 
 
 def progressive_search(
-    model,
-    sparsities,
-    fit,
+    model: keras.Model,
+    sparsities: Sequence[float],
+    fit: Callable[[keras.Model, list[keras.callbacks.Callback]], keras.callbacks.History],
     *,
-    candidates=3,
-    validation_data=None,
-    monitor=None,
-    mode="auto",
-    backup_dir=None,
-    workers=1,
-    verbose=1,
-    **settings,
-):
+    candidates: int = 3,
+    validation_data: hints.Data = None,
+    monitor: str | None = None,
+    mode: Literal["auto", "min", "max"] = "auto",
+    backup_dir: hints.Path | None = None,
+    workers: int = 1,
+    verbose: int = 1,
+    **settings: Any,
+) -> ProgressiveSearch:
     """Prunes a model in steps, each next step tried from several models, of which the best goes on.
 
     The first `candidates` sparsities are each reached from the dense model. Each next one is tried from all models that

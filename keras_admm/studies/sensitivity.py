@@ -1,10 +1,11 @@
 """`sensitivity`: what each layer bears: it alone is pruned, without training, and the model evaluated."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
 
-from keras_admm import checks, inference, weights
+from keras_admm import checks, hints, inference, weights
 from keras_admm.constraints import Sparse
 from keras_admm.files import check_place
 from keras_admm.plan import ascending
@@ -71,16 +72,16 @@ class Sensitivity(NamedTuple):
 
 
 def sensitivity(
-    model,
-    validation_data,
-    sparsities=SPARSITIES,
+    model: hints.Model,
+    validation_data: hints.Data,
+    sparsities: Sequence[float] = SPARSITIES,
     *,
-    layers=None,
-    exclude=None,
-    monitor=None,
-    batch_size=256,
-    verbose=1,
-):
+    layers: hints.Weights = None,
+    exclude: hints.Weights = None,
+    monitor: str | None = None,
+    batch_size: int = 256,
+    verbose: int = 1,
+) -> Sensitivity:
     """How much each layer can be pruned: accuracy with one kernel pruned at a time, without any training.
 
     At each point one kernel W is replaced by its projection on the set of sparse tensors, `argmin ||V - W|| subject to

@@ -5,10 +5,11 @@ import tempfile
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import keras
 
-from keras_admm import inference
+from keras_admm import hints, inference
 from keras_admm.export.litert import check, data, flatbuffer, half, zeros
 from keras_admm.export.litert.conversion import Conversion, samples
 from keras_admm.export.litert.convert import check_recurrent, save_signature
@@ -28,15 +29,15 @@ KEPT = (
 
 
 def litert(
-    model,
-    path,
-    quantize=None,
-    representative_data=None,
-    sparse="auto",
-    check_data=None,
-    tolerance=None,
-    integer_io=False,
-):
+    model: hints.Model,
+    path: hints.Path,
+    quantize: str | None = None,
+    representative_data: hints.Data = None,
+    sparse: bool | Literal["auto"] = "auto",
+    check_data: hints.Data = None,
+    tolerance: float | None = None,
+    integer_io: bool = False,
+) -> LiteRTReport:
     """Converts a model to a .tflite file for LiteRT (TensorFlow Lite), and compares the outputs of both.
 
     The zeros and levels of a compressed model stay as they are: every scheme here is symmetric around 0. The file is

@@ -1,6 +1,8 @@
 """Export to the TensorFlow Model Optimization Toolkit: quantization-aware training that keeps zeros and clusters."""
 
-from keras_admm import checks
+from typing import Literal
+
+from keras_admm import checks, hints
 from keras_admm.export.tfmot.held import check, hold, project
 from keras_admm.export.tfmot.plain import clone, flat, plain
 from keras_admm.export.tfmot.quantize import aware, check_float32, check_taken, load
@@ -10,7 +12,9 @@ from keras_admm.weights import check_model, is_tf_keras
 SCHEMES = {None: (), "qat": (), "pqat": ("zeros",), "cqat": ("clusters",), "pcqat": ("zeros", "clusters")}
 
 
-def tfmot(model, scheme=None, skip=False):
+def tfmot(
+    model: hints.Model, scheme: Literal["qat", "pqat", "cqat", "pcqat"] | None = None, skip: bool = False
+) -> hints.TfKerasModel:
     """A compressed model as a tf_keras model for TFMOT; with a scheme, ready for quantization-aware training.
 
     The quantization-aware model is TFMOT's: its default 8 bit scheme, layer by layer. Zeros and clusters are held by
@@ -68,7 +72,7 @@ def tfmot(model, scheme=None, skip=False):
     return hold(aware(graph, check_taken(graph, skip)), kept)
 
 
-def strip_tfmot(model):
+def strip_tfmot(model: hints.TfKerasModel) -> hints.TfKerasModel:
     """A copy of a tf_keras model without the constraints of `tfmot`, ready for `keras_admm.export.litert`.
 
     The weights stay as they are, the ranges that a quantization-aware model has learned with them; the constraints

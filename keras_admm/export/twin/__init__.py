@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_admm import checks
+from keras_admm import checks, hints
 from keras_admm.export.twin.activations import custom_objects as custom_objects
 from keras_admm.export.twin.replay import Names as Names
 from keras_admm.export.twin.replay import Replay, followed
@@ -12,7 +12,7 @@ from keras_admm.masking import strip
 from keras_admm.weights import check_model, is_tf_keras
 
 
-def to_tf_keras(model, batch_size=None):
+def to_tf_keras(model: keras.Model, batch_size: int | None = None) -> hints.TfKerasModel:
     """A Keras 3 model as a tf_keras (Keras 2) model with equal outputs, for TFMOT, `hub.KerasLayer` and older code.
 
     The graph of the model is run once more with layers of tf_keras. Models inside the model become part of the

@@ -1,6 +1,7 @@
 """A model taken apart and put together again: layers in the places of its layers, what was one of them still one."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 
@@ -26,7 +27,15 @@ class Replacement(NamedTuple):
     weights: list
 
 
-def rebuild(model, layer_for=None, *, call=None, value=storable, without=(), otherwise=""):
+def rebuild(
+    model: keras.Model,
+    layer_for: Callable[..., Any] | None = None,
+    *,
+    call: Callable[..., Any] | None = None,
+    value: Callable[[Any], Any] = storable,
+    without: tuple[type, ...] = (),
+    otherwise: str = "",
+) -> keras.Model:
     """The same model with weights of its own and other layers in the places of some.
 
     Layers that are shared stay so, and models in it stay models; what is frozen stays frozen, and vocabularies are
