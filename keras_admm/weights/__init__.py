@@ -1,7 +1,5 @@
 """Which variables of a model are compressed, and reading and writing them."""
 
-import keras  # noqa: F401  # first: once it is loaded, our layers are registered, which must find no room half made
-
 from keras_admm.weights.arguments import check_choice as check_choice
 from keras_admm.weights.arguments import check_keras_3 as check_keras_3
 from keras_admm.weights.arguments import check_model as check_model
