@@ -9,6 +9,7 @@ import importlib.abc
 import sys
 
 ROOMS = ("constraints", "layers", "regularizers")
+WITHOUT_KERAS = ("__main__", "cli", "registration")
 
 
 def register_with_keras():
@@ -25,9 +26,14 @@ def _register():
 
 
 class _KerasFinder(importlib.abc.MetaPathFinder):
-    """Finds Keras as the other finders do, to go on once it is imported."""
+    """Finds Keras as the other finders do, to go on once it is imported: before any room that needs it.
+
+    A room that imported it would be half made when the rooms are registered that import that one.
+    """
 
     def find_spec(self, fullname, path=None, target=None):
+        if fullname.startswith("keras_admm.") and fullname.split(".")[1] not in WITHOUT_KERAS:
+            importlib.import_module("keras")
         if fullname != "keras":
             return None
         others = [finder for finder in sys.meta_path if finder is not self]

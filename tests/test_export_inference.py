@@ -8,7 +8,7 @@ from keras import layers, ops
 from keras_admm import inference
 from keras_admm.errors import reason
 from keras_admm.export import litert, to_tf_keras
-from keras_admm.export.litert import data
+from keras_admm.export.tflite import data
 from keras_admm.reporting import report
 
 pytestmark = pytest.mark.tensorflow_only

@@ -11,10 +11,10 @@ import pytest
 from keras import layers, ops
 
 from keras_admm.export import for_xnnpack, litert
-from keras_admm.export.litert import chain, flatbuffer, tensors
-from keras_admm.export.litert.graph import nodes
-from keras_admm.export.litert.kernels import kernels
-from keras_admm.export.litert.report import LiteRTReport
+from keras_admm.export.tflite import chain, flatbuffer, tensors
+from keras_admm.export.tflite.graph import nodes
+from keras_admm.export.tflite.kernels import kernels
+from keras_admm.export.tflite.report import LiteRTReport
 
 pytestmark = pytest.mark.tensorflow_only
 

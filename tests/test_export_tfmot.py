@@ -13,9 +13,9 @@ from keras import layers
 
 from keras_admm import weights
 from keras_admm.export import litert, strip_tfmot, tfmot
-from keras_admm.export.litert import tensors
-from keras_admm.export.tfmot import quantize
-from keras_admm.export.tfmot.plain import clone, flat
+from keras_admm.export.schemes import quantize
+from keras_admm.export.schemes.plain import clone, flat
+from keras_admm.export.tflite import tensors
 from keras_admm.masking import mask
 
 pytestmark = [

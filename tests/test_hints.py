@@ -1,6 +1,9 @@
-"""What signatures say: every argument, its type, and the same in every callback."""
+"""What signatures say: every argument, its type, and the same in every callback; and what names mean."""
 
+import importlib
 import inspect
+import pkgutil
+from inspect import ismodule
 
 import keras
 import pytest
@@ -110,3 +113,11 @@ def test_what_says_no_type_is_found():
     assert list(unsaid(function)) == [f"{function.__qualname__}: b"]
     Thing.__init__.__module__ = Thing.method.__module__ = "keras_admm"
     assert [each.rpartition(".")[2] for each in unsaid(Thing)] == ["__init__: a", "method: return"]
+
+
+@pytest.mark.parametrize("name", ["keras_admm", *(f"keras_admm.{n}" for n in ka.__all__ if ismodule(getattr(ka, n)))])
+def test_no_function_hides_a_room_of_its_name(name):
+    package = importlib.import_module(name)
+    inner = [m.name for m in pkgutil.iter_modules(getattr(package, "__path__", [])) if m.name != "__main__"]
+    assert all(ismodule(importlib.import_module(f"{name}.{each}")) for each in inner)
+    assert [each for each in inner if not ismodule(getattr(package, each))] == []

@@ -289,7 +289,7 @@ def test_a_masked_model_loads_in_either_order_of_the_imports(first, second, tmp_
     assert fresh(code, str(tmp_path / "masked.keras"), KERAS_BACKEND="jax") == "['Masked']\n"
 
 
-@pytest.mark.parametrize("name", ["constraints", "graph", "plan"])
+@pytest.mark.parametrize("name", ["constraints", "weights", "export"])
 def test_a_room_is_imported_before_keras_is(name):
     """Which then finds the others half made, if they need one another."""
     assert fresh(f"import keras_admm.{name}; print('imported')", KERAS_BACKEND="jax") == "imported\n"

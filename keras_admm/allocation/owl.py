@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import checks, graph, hints, inference, weights
-from keras_admm.allocation.divide import rounded
+from keras_admm.allocation.division import rounded
 from keras_admm.allocation.measured import MeasuredAllocation
 
 DATA = "an array of samples, or a list or dict of arrays"

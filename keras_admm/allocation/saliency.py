@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import checks, hints, inference, scoring, weights
-from keras_admm.allocation.divide import above_threshold
+from keras_admm.allocation.division import above_threshold
 from keras_admm.allocation.measured import MeasuredAllocation
 from keras_admm.gradients import autodiff
 

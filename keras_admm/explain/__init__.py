@@ -3,7 +3,6 @@
 Every function returns numbers; `keras_admm.dashboard` draws them.
 """
 
-import keras  # noqa: F401  # first: once it is loaded, our layers are registered, which must find no room half made
 import lazy_loader
 
 # The names stand in __init__.pyi; each is imported when it is first used.

@@ -1,7 +1,5 @@
 """What a run does and when: a `Plan` of `Step`s, and what each aims at, its `Target`."""
 
-import keras  # noqa: F401  # first: once it is loaded, our layers are registered, which must find no room half made
-
 from keras_admm.plan.amount import Amount as Amount
 from keras_admm.plan.amount import Parameters as Parameters
 from keras_admm.plan.budget import Budget as Budget

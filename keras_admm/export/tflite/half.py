@@ -4,8 +4,8 @@ import contextlib
 
 import keras
 
-from keras_admm.export.litert.convert import layers
-from keras_admm.export.litert.inputs import HALF, symbolic
+from keras_admm.export.tflite.convert import layers
+from keras_admm.export.tflite.inputs import HALF, symbolic
 from keras_admm.weights import is_tf_keras
 
 

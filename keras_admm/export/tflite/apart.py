@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_admm.export.litert.convert import ConverterError, convert
+from keras_admm.export.tflite.convert import ConverterError, convert
 
-CODE = "import sys; from keras_admm.export.litert.apart import run_job; run_job(sys.argv[1])"
+CODE = "import sys; from keras_admm.export.tflite.apart import run_job; run_job(sys.argv[1])"
 
 
 def convert_apart(folder, samples, **options):

@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_admm import inference
 from keras_admm.errors import reason
-from keras_admm.export.litert.convert import layers
-from keras_admm.export.litert.flatbuffer import INSTALL
+from keras_admm.export.tflite.convert import layers
+from keras_admm.export.tflite.flatbuffer import INSTALL
 from keras_admm.weights import of_class
 
 BATCH = 32

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from keras_admm.export.litert.flatbuffer import Tensor
-from keras_admm.export.litert.kernels import Kernel
+from keras_admm.export.tflite.flatbuffer import Tensor
+from keras_admm.export.tflite.kernels import Kernel
 from keras_admm.tables import aligned
 
 

@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from keras_admm.errors import reason
-from keras_admm.export.tfmot.quantize import load
+from keras_admm.export.schemes.quantize import load
 from keras_admm.export.twin import Names, to_tf_keras
 from keras_admm.graph import calls, every_layer
 from keras_admm.weights import is_tf_keras

@@ -3,9 +3,9 @@
 from typing import Literal
 
 from keras_admm import checks, hints
-from keras_admm.export.tfmot.held import check, hold, project
-from keras_admm.export.tfmot.plain import clone, flat, plain
-from keras_admm.export.tfmot.quantize import aware, check_float32, check_taken, load
+from keras_admm.export.schemes.held import check, hold, project
+from keras_admm.export.schemes.plain import clone, flat, plain
+from keras_admm.export.schemes.quantize import aware, check_float32, check_taken, load
 from keras_admm.weights import check_model, is_tf_keras
 
 # What each scheme keeps, by TFMOT's names for pruning- and cluster-preserving quantization-aware training.

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from keras_admm.export.litert import quantize as recipes
-from keras_admm.export.litert.apart import Crash, convert_apart
-from keras_admm.export.litert.convert import ConverterError, convert, layers, rolled, sentence
-from keras_admm.export.litert.options import CONVERTER
+from keras_admm.export.tflite import quantize as recipes
+from keras_admm.export.tflite.apart import Crash, convert_apart
+from keras_admm.export.tflite.convert import ConverterError, convert, layers, rolled, sentence
+from keras_admm.export.tflite.options import CONVERTER
 from keras_admm.weights import is_tf_keras
 
 TOGETHER = 32  # samples that the AI Edge Quantizer sees at once: it takes the mean of the batches' ranges

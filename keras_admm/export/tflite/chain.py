@@ -1,6 +1,6 @@
 """XNNPACK's conditions for sparse inference: on each operation, and on the chain of operations that it belongs to."""
 
-from keras_admm.export.litert.graph import WEIGHTED
+from keras_admm.export.tflite.graph import WEIGHTED
 
 POINTWISE = {
     *("RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "ELU", "LOGISTIC", "TANH", "HARD_SWISH", "GELU"),

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from keras_admm import checks
-from keras_admm.export.litert import quantize as recipes
-from keras_admm.export.litert.convert import is_quantization_aware
+from keras_admm.export.tflite import quantize as recipes
+from keras_admm.export.tflite.convert import is_quantization_aware
 from keras_admm.weights import is_tf_keras
 
 CONVERTER = (None, "float16", "dynamic_int8", "int8")  # what TensorFlow's converter does by itself

@@ -8,7 +8,7 @@ import warnings
 import keras
 
 from keras_admm.errors import reason
-from keras_admm.export.litert.inputs import symbolic
+from keras_admm.export.tflite.inputs import symbolic
 from keras_admm.graph import every_layer
 from keras_admm.weights import is_tf_keras, of_class
 

@@ -9,8 +9,8 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_admm.export.litert import chain
-from keras_admm.export.litert.graph import WEIGHTED, nodes
+from keras_admm.export.tflite import chain
+from keras_admm.export.tflite.graph import WEIGHTED, nodes
 
 AVX = "XNNPACK computes densely on every x86 processor with AVX"
 

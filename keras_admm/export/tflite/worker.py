@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_admm.errors import reason
-from keras_admm.export.litert.write import litert
+from keras_admm.export.tflite.write import litert
 
 
 def run_job(folder):

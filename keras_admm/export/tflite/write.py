@@ -10,14 +10,14 @@ from typing import Literal
 import keras
 
 from keras_admm import hints, inference
-from keras_admm.export.litert import check, data, flatbuffer, half, zeros
-from keras_admm.export.litert.conversion import Conversion, samples
-from keras_admm.export.litert.convert import check_recurrent, save_signature
-from keras_admm.export.litert.fresh import in_fresh_process
-from keras_admm.export.litert.inputs import symbolic
-from keras_admm.export.litert.kernels import kernels
-from keras_admm.export.litert.options import checked
-from keras_admm.export.litert.report import LiteRTReport
+from keras_admm.export.tflite import check, data, flatbuffer, half, zeros
+from keras_admm.export.tflite.conversion import Conversion, samples
+from keras_admm.export.tflite.convert import check_recurrent, save_signature
+from keras_admm.export.tflite.fresh import in_fresh_process
+from keras_admm.export.tflite.inputs import symbolic
+from keras_admm.export.tflite.kernels import kernels
+from keras_admm.export.tflite.options import checked
+from keras_admm.export.tflite.report import LiteRTReport
 from keras_admm.files import check_place, whole
 from keras_admm.weights import check_model, is_tf_keras
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_admm import checks
-from keras_admm.export.litert.inputs import check_types, structure, symbolic
+from keras_admm.export.tflite.inputs import check_types, structure, symbolic
 
 FROM_ITERABLE = 512  # samples taken of a dataset that may have no end
 MADE_UP = 8  # samples drawn where the user gave none

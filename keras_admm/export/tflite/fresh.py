@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from keras_admm.errors import cut
-from keras_admm.export.litert.apart import environment
-from keras_admm.export.litert.report import LiteRTReport
+from keras_admm.export.tflite.apart import environment
+from keras_admm.export.tflite.report import LiteRTReport
 
-CODE = "import sys; from keras_admm.export.litert.worker import run_job; run_job(sys.argv[1])"
+CODE = "import sys; from keras_admm.export.tflite.worker import run_job; run_job(sys.argv[1])"
 
 
 def in_fresh_process(model, path, given, keys, options):

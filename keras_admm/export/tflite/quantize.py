@@ -3,8 +3,8 @@
 import importlib.util
 
 from keras_admm.errors import reason
-from keras_admm.export.litert.convert import quiet
-from keras_admm.export.litert.flatbuffer import INSTALL
+from keras_admm.export.tflite.convert import quiet
+from keras_admm.export.tflite.flatbuffer import INSTALL
 
 PACKAGES = ("litert_quantizer", "ai_edge_quantizer")  # one tool, under its new and its old name
 FAMILIES = ("dynamic_", "weight_only_", "static_")

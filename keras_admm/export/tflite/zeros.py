@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_admm.errors import reason
-from keras_admm.export.litert.check import Difference
-from keras_admm.export.litert.flatbuffer import tensors
+from keras_admm.export.tflite.check import Difference
+from keras_admm.export.tflite.flatbuffer import tensors
 
 WORTH = 0.3  # share of zeros from which the converter leaves them out
 
