@@ -1,5 +1,6 @@
 """Export of models on JAX or torch: a subprocess loads them on the TensorFlow backend."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 
 from keras_admm.errors import cut
 from keras_admm.export.tflite.apart import environment
+from keras_admm.export.tflite.flatbuffer import INSTALL
 from keras_admm.export.tflite.report import LiteRTReport
 
 CODE = "import sys; from keras_admm.export.tflite.worker import run_job; run_job(sys.argv[1])"
@@ -26,6 +28,8 @@ def in_fresh_process(model, path, given, keys, options):
         keys: by which the model is called with them, if it is called with a dict, or None.
         options: a dict of the others.
     """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ImportError(f"litert: the converter of .tflite files is in tensorflow. {INSTALL}")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         model.save(folder / "model.keras")
