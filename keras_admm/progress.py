@@ -35,10 +35,15 @@ def check_finite(name, arrays):
             )
 
 
-def sparsity(arrays):
-    """The share of exact zeros in a dict of arrays."""
-    size = kept = 0
-    for array in arrays.values():
-        size += array.size
-        kept += sum(int(np.count_nonzero(part)) for part in chunks(array.reshape(-1)))
+def counts(arrays):
+    """How many weights of each array of a dict are other than zero, and how many there are: a dict of pairs."""
+    return {
+        name: (sum(int(np.count_nonzero(part)) for part in chunks(array.reshape(-1))), array.size)
+        for name, array in arrays.items()
+    }
+
+
+def sparsity(counted):
+    """The share of exact zeros, of a dict of `counts`."""
+    kept, size = map(sum, zip(*counted.values(), strict=True))
     return 1 - kept / size

@@ -1,5 +1,6 @@
 """The epochs of a fit as other callbacks see them, and fits that end before their time."""
 
+import csv
 import json
 import re
 
@@ -185,6 +186,37 @@ def test_loggers_before_us_are_warned_of(tmp_path):
     with warned() as said:
         fit(dense_model(), log, ka.ADMMPrune(0.5), epochs=2)
     assert re.search("must stand before CSVLogger .* Received: CSVLogger first. Change", said[0])
+
+
+@every_backend
+def test_the_figures_of_each_layer_are_logged_where_wanted(tmp_path):
+    model = dense_model()
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    history = fit(model, ka.ADMMPrune([0.5, 0.9], recipe="paper", log_layers=True), log, epochs=8)
+    with open(tmp_path / "log.csv") as file:
+        (first, *_, last) = csv.DictReader(file)
+    chosen = weights.select(model)
+    for name in chosen:
+        assert float(last[f"sparsity/{name}"]) == history[f"sparsity/{name}"][-1]
+        assert (
+            history[f"sparsity/{name}"][-1]
+            == 1 - np.count_nonzero(weights.read(chosen[name])) / weights.read(chosen[name]).size
+        )
+        assert float(first[f"admm_primal/{name}"]) > 0 == float(last[f"admm_primal/{name}"])
+        assert [v > 0 for v in history[f"admm_dual/{name}"]] == [v > 0 for v in history["admm_dual"]]
+    assert not [name for name in fit(dense_model(), ka.ADMMPrune(0.5), epochs=2) if "/" in name]
+
+
+def test_a_layers_residual_is_relative_to_its_own_norm():
+    """Weights that do not train: 3, 4 and 12, 5, of which a half is cut each."""
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1, name="a"), layers.Dense(2, name="b")], name="m")
+    model.compile(SGD(0.0), "mse", jit_compile=False)
+    model.set_weights([np.array(w) for w in ([[3.0], [4.0]], [0.0], [[12.0, 5.0]], [0.0, 0.0])])
+    prune = ka.ADMMPrune(0.5, allocation="uniform", log_layers=True, admm_epochs=1, penalty="gradient", path="constant")
+    logs = model.fit(np.ones((4, 2)), np.ones((4, 2)), epochs=2, verbose=0, callbacks=[prune]).history
+    assert logs["admm_primal/m/a/kernel"][0] == pytest.approx(3 / 5)
+    assert logs["admm_primal/m/b/kernel"][0] == pytest.approx(5 / 13)
+    assert logs["admm_primal"][0] == pytest.approx((3**2 + 5**2) ** 0.5 / (5**2 + 13**2) ** 0.5)
 
 
 @every_backend

@@ -70,6 +70,29 @@ def test_a_callback_prints_where_fit_does_unless_told(own, of_fit, speaks, capsy
     assert bool(re.search("ADMMPrune: epochs 1 ADMM", out)) == speaks
 
 
+@pytest.mark.parametrize("of_fit", [1, 2])
+def test_every_line_is_whole_and_the_bar_shows_what_the_phase_has(of_fit, capsys):
+    out = printed(capsys, ka.ADMMPrune([0.5, 0.9], verbose=1), verbose=of_fit, epochs=4)
+    lines = [re.split("[\r\b]", line)[-1] for line in re.sub(r"\x1b\[\d*m", "", out).split("\n")]
+    ours = [line for line in lines if "ADMMPrune" in line]
+    assert len(ours) > 6 and all(line.startswith("ADMMPrune: ") for line in ours)
+    bars = [line.partition(" - phase: ")[2] for line in lines if "loss: " in line and "phase" in line]
+    number = r"\d[\d.e+-]+"
+    pulled, held = f"sparsity: {number} - admm_primal: {number}", f"sparsity: {number}"
+    told = [f"ADMM 1/2 - {pulled}", f"retraining 1/2 - {held}", f"ADMM 2/2 - {pulled}", f"retraining 2/2 - {held}"]
+    assert len(bars) == 4 and all(map(re.fullmatch, told, bars)), bars
+    for line, after in zip(lines, lines[1:], strict=False):  # behind an epoch's line, before the next one's
+        assert "ended after epoch" not in after or "phase: " in line
+
+
+def test_a_table_of_the_layers_where_a_phase_ends(capsys):
+    out = printed(capsys, ka.ADMMPrune(0.5, allocation="uniform", verbose=2), epochs=2)
+    lines = [line.split() for line in out.split("\n")]
+    rows = [line for line in lines if line and line[0] == "net/a/kernel"]
+    assert [row[1:3] for row in rows] == [["8x10", "0.0000"], ["8x10", "0.5000"]]
+    assert float(rows[0][3]) > 0 and rows[1][3] == "-"
+
+
 def test_a_projection_that_costs_much_says_what_to_do(capsys):
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8)])
     model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=False)

@@ -101,6 +101,7 @@ BAD = {
     "snap": [None, 0.5, "all", (), (0.5,), (0.5, 0.4, 1), (0, 1), (NAN, 1), ("1",), (True,), {}, *ODD],
     "optimizer": [None, 0, NAN, "adam", "", [], {}, {"*": None}, {"*": "adam"}, {0: keras.optimizers.SGD()}]
     + [keras.optimizers.SGD, np.zeros(2), *ODD],
+    "verbosity": [-1, 3, 1.5, NAN, "1", "", None, [], *ODD],
     "verbose": [-1, 2, 1.5, NAN, "1", "", None, [], *ODD],
     "mask": [None, "mask", [[1], [1, 2]], [None], [Odd()], 1j, {}, *ODD[:2]],
     "masks": [0, 0.5, "mask", {}, [None], ["mask"], [[[1], [1, 2]]], [Odd()], np.zeros(2), *ODD[:5]],
@@ -160,7 +161,8 @@ HOW = {
     "learning_rate": "learning_rate",
     "optimizer": "optimizer",
     "backup_dir": "backup_dir",
-    "verbose": "verbose",
+    "log_layers": "boolean",
+    "verbose": "verbosity",
     "admm_epochs": "epochs",
     "retrain_epochs": "retraining epochs",
 }

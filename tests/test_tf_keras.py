@@ -1,6 +1,7 @@
 """Models of tf_keras: the same callback in their fit, the same exactness, the same clean-up."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -311,3 +312,12 @@ def test_z_and_u_move_within_epochs():
     run = ka.ADMM(sets, admm_epochs=1, update_every="1 step")
     model.fit(X, Y, batch_size=len(X) // 2, epochs=2, verbose=0, callbacks=[run])
     assert asked[asked.index(0.0, 1) + 1 :] == [0.5, 1.0, 1.0]  # two batches, the projection
+
+
+def test_the_progress_bar_shows_the_phase(capsys):
+    model = built(sequential)
+    model.compile(tk.optimizers.Adam(0.01), "mse")
+    model.fit(X, Y, epochs=2, verbose=2, callbacks=[ka.ADMMPrune(0.5, log_layers=True)])
+    bars = re.findall(r"phase: (\w+) - (.*)", capsys.readouterr().out)
+    assert [phase for phase, _ in bars] == ["ADMM", "retraining"]
+    assert "admm_primal: " in bars[0][1] and bars[1][1].startswith("sparsity: 0.5") and "admm" not in bars[1][1]

@@ -35,6 +35,7 @@ from keras_admm.attach.rules import Rest as Rest
 from keras_admm.attach.rules import StepRule as StepRule
 from keras_admm.attach.shared_values import SharedClusters as SharedClusters
 from keras_admm.attach.shared_values import SharedScale as SharedScale
+from keras_admm.attach.shown_logs import ShownLogs as ShownLogs
 from keras_admm.attach.splicing import Spliced as Spliced
 from keras_admm.attach.straight_through import StraightThroughScale as StraightThroughScale
 from keras_admm.attach.straight_through import StraightThroughValues as StraightThroughValues

@@ -20,7 +20,8 @@ class ADMMAdaptive(ADMM):
     residual branch one that scales what it adds: `W = g * V`. It solves `min f(g * V) subject to cost(g) <= budget`,
     the cost of the model without what gates of 0 close. A gate is never a variable of its own: to pull all that writes
     a group to zero by a share is to pull its gate, and to train these weights is to train it with them; so gates are
-    folded into the weights at all times, nothing is put into the model and nothing has to be taken out of it.
+    folded into the weights at all times, nothing is put into the model and nothing has to be taken out of it. After
+    `fit` call `keras_admm.shrink(model)` before any plain `fit`, which fills the zeros again.
 
     The projection is `argmax_Z prod_i (||Z_i||^2 / ||W_i + U_i||^2) subject to cost(Z) <= budget`, over kernels and
     gammas i, as in `ADMMPrune(structure="channel")`, but for this: a residual branch may leave as a whole. If r is its
@@ -37,7 +38,7 @@ class ADMMAdaptive(ADMM):
         min_keep: int >= 1, how many channels a layer keeps at least, unless its branch leaves.
         path, recipe: see `keras_admm.ADMMPrune`.
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
-            optimizer, backup_dir, verbose: see `keras_admm.ADMM`.
+            optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -79,6 +80,7 @@ class ADMMAdaptive(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__

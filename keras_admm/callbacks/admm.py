@@ -5,18 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_admm import attach, checks, hints, penalties, weights
-from keras_admm.callbacks.arguments import (
-    Sets,
-    check_rate_is_settable,
-    checked_rates,
-    checked_verbosity,
-    steps_of,
-)
+from keras_admm.callbacks import epoch_logs
+from keras_admm.callbacks.arguments import Sets, checked_verbosity, steps_of, verbosity
 from keras_admm.callbacks.base import Callback
 from keras_admm.callbacks.messages import Messages
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.callbacks.projections import Projections
+from keras_admm.callbacks.rates import check_rate_is_settable, checked_rates, set_rate
 from keras_admm.callbacks.states import States
 from keras_admm.callbacks.step_count import StepCount
 from keras_admm.engine import Engine
@@ -31,7 +27,8 @@ class ADMM(Callback):
     `Z = P_S(W + U)`, `U = U + W - Z` between epochs; then `W` is projected on `S`, and retrained in it.
 
     After `fit` the model is the same object with its weights in the set, compiled as it was, nothing left behind;
-    the same if `fit` ends in an exception.
+    the same if `fit` ends in an exception. Another `fit` without this callback fills the zeros again, unless it trains
+    `keras_admm.mask(model)`.
 
     Args:
         constraints: the set: a `keras_admm.constraints` object for every compressed weight, or a
@@ -63,14 +60,19 @@ class ADMM(Callback):
         backup_dir: path of a folder for the state of the run. A fit that is killed and started again goes on from
             the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`. One run at a time has the
             folder. Where its disk is full a warning says so and training goes on: the states that are there stay.
+        log_layers: bool, whether the logs have each layer's figures as well, `"sparsity/<variable>"`,
+            `"admm_primal/<variable>"` and `"admm_dual/<variable>"`, for `keras.callbacks.TensorBoard`, `CSVLogger` and
+            `History`. The first two must stand behind this callback: `callbacks=[ADMMPrune(0.9, log_layers=True),
+            TensorBoard("logs")]`.
         verbose: `"auto"`, as `fit` has it; 0: nothing is printed; 1: the plan, a line at each change of phase, and what
-            each projection cost, for which the model is evaluated once more on the validation data of `fit`.
-            `projections` keeps these figures: a list of dicts with `"epoch"`, `"step"`, and `"before"` and `"after"`,
-            dicts of the validation metrics; where channels are pruned, also with `"macs"`, `"params"` and `"bytes"`,
-            what is left then.
+            each projection cost, for which the model is evaluated once more on the validation data of `fit`; 2: a table
+            of the layers at the end of each phase too. `projections` keeps these figures: a list of dicts with
+            `"epoch"`, `"step"`, and `"before"` and `"after"`, dicts of the validation metrics; where channels are
+            pruned, also with `"macs"`, `"params"` and `"bytes"`, what is left then.
 
     Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`), of the weights
-    that the epoch's metrics were measured on. `admm_primal`, `||W - Z|| / ||W||`, is what a projection would cut off:
+    that the epoch's metrics were measured on; the progress bar shows the phase, `sparsity` and `admm_primal` of them.
+    `admm_primal`, `||W - Z|| / ||W||`, is what a projection would cut off:
     it should fall before the phase ends. Where it does not, the projection costs accuracy, and more ADMM epochs, a
     larger rho or progressive steps help. `admm_dual` is how much Z still moves.
 
@@ -116,6 +118,7 @@ class ADMM(Callback):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):
         super().__init__()
@@ -130,7 +133,8 @@ class ADMM(Callback):
         attach.check_optimizer(name, optimizer)
         self.optimizer = optimizer
         self.backup_dir = None if backup_dir is None else checks.path(name, "backup_dir", backup_dir)
-        self.verbose = checked_verbosity(name, verbose)
+        self.log_layers = checks.boolean(name, "log_layers", log_layers)
+        self.verbose = checked_verbosity(name, verbose, most=2)
         self.engine = None
         self.projections = []
 
@@ -147,9 +151,11 @@ class ADMM(Callback):
         self._states = States(self) if self.backup_dir else None
         self._projections = Projections(self.engine, self._messages)
         self.projections = self._projections.rows
-        self._prints = self.params.get("verbose") != 0 if self.verbose == "auto" else self.verbose == 1
+        self._prints = verbosity(self.verbose, self.params)
+        steps = len(self.plan.steps)
+        self._shown = attach.ShownLogs(callbacks.callbacks, lambda logs: epoch_logs.shown(logs, self._passed, steps))
         self._judges = attach.Judges(callbacks.callbacks, lambda: self._in_last_set)
-        self._in_last_set, self._failed, self._row = False, False, {}
+        self._in_last_set, self._failed, self._row, self._passed = False, False, {}, None
         self.engine.attach()
         self.engine.release_with(callbacks, self._interrupted)
         callbacks.callbacks.append(PhaseChange(self))
@@ -168,13 +174,12 @@ class ADMM(Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if not self._began:
             self._begin_or_resume(epoch)
-        self._set_learning_rate()
+        set_rate(self.engine, self.learning_rate)
 
     def on_epoch_end(self, epoch, logs=None):
         if self._failed:
             return
-        logs = {} if logs is None else logs
-        before = self.engine.epoch_info
+        logs, info = {} if logs is None else logs, self.engine.epoch_info
         try:
             if not np.isfinite(logs.get("loss", 0.0)):
                 raise FloatingPointError(
@@ -184,11 +189,20 @@ class ADMM(Callback):
         except FloatingPointError as error:
             self._stop(error)
             return
-        self._row = dict(logs)
-        if self._prints and before.epoch + 1 == before.epochs:
-            self._messages.phase_ended(before, epoch, logs["sparsity"])
+        self._row, self._passed = dict(logs), info
+        if self.log_layers:
+            logs.update(epoch_logs.of_layers(self.engine.layer_progress))
         if self._states:
             self._states.save(epoch + 1)
+
+    def end_epoch(self, epoch: int) -> None:
+        """Say that a phase has ended, once the progress bar has ended its line.
+
+        Args:
+            epoch: int, the epoch that ends.
+        """
+        if self._prints and not self._failed:
+            self._messages.epoch_ended(self._passed, epoch, self._row["sparsity"], tables=self._prints > 1)
 
     def change_phase(self, epoch: int) -> None:
         """What the end of an epoch does to the weights, once everything that looks at that epoch has done so.
@@ -221,6 +235,7 @@ class ADMM(Callback):
     def _end(self):
         engine, self._in_last_set = self.engine, True
         self._judges.release()
+        self._shown.release()
         if not self._failed:
             self.change_phase(engine.epoch)
         if self._failed:
@@ -234,6 +249,7 @@ class ADMM(Callback):
         """The fit has ended in an exception: the weights are projected as they are after any other early end."""
         engine, self._in_last_set = self.engine, True
         self._judges.release()
+        self._shown.release()
         self._leave_states()
         if engine.released or self._failed or not self._began:
             engine.release()
@@ -282,11 +298,3 @@ class ADMM(Callback):
             self.engine.move()
         except FloatingPointError as error:
             self._stop(error)
-
-    def _set_learning_rate(self):
-        info = self.engine.epoch_info
-        if info is not None and info.phase in self.learning_rate:
-            rate = self.learning_rate[info.phase]
-            self.engine.set_learning_rate(float(rate(info.epoch)) if callable(rate) else rate)
-        elif info is not None and info.epoch == 0 and self.learning_rate:
-            self.engine.set_learning_rate(None)

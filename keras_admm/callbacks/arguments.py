@@ -4,13 +4,10 @@ import difflib
 import inspect
 from collections.abc import Sequence
 
-import keras
-
-from keras_admm import attach, checks
+from keras_admm import checks
 from keras_admm import retraining as retrainings
 from keras_admm.plan import AnyTarget, Step, as_target, per_step
 
-PHASES = ("admm", "retrain")
 Sets = AnyTarget | Step | Sequence[AnyTarget | Step]
 
 # What is said elsewhere since: arguments of objects.
@@ -76,37 +73,19 @@ def _check_steps_say_all(name, targets, admm_epochs, retrain_epochs, retraining)
         )
 
 
-def checked_rates(name, rates):
-    rates = {} if rates is None else rates
-    must = f"a dict of {PHASES} to rates >= 0 or LearningRateSchedules of epochs"
-    remedy = "Write for example {'retrain': 1e-3}."
-    if not isinstance(rates, dict) or set(rates) - set(PHASES):
-        raise ValueError(checks.refused(name, "learning_rate", must, rates, remedy))
-    for phase, rate in rates.items():
-        if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            checks.number(name, f"learning_rate[{phase!r}]", rate, 0, "a finite number >= 0", remedy)
-    return rates
-
-
-def checked_verbosity(name, verbose):
-    """`verbose` as `"auto"`, 0 or 1."""
+def checked_verbosity(name, verbose, most=1):
+    """`verbose` as `"auto"`, or a number up to `most`."""
     if isinstance(verbose, str) and verbose == "auto":
         return verbose
     number = int(verbose) if isinstance(verbose, bool) else verbose
-    return checks.integer(name, "verbose", number, 0, 1, "Leave it out, or pass 'auto', to print where fit does.")
+    return checks.integer(name, "verbose", number, 0, most, "Leave it out, or pass 'auto', to print where fit does.")
 
 
-def check_rate_is_settable(name, rates, model, optimizers):
-    if rates and len(optimizers.all) > 1 and not optimizers.named:
-        raise ValueError(
-            f"{name}: a learning rate per phase needs to know for which optimizers it is. Received: model "
-            f"{model.name!r} with {len(optimizers.all)} optimizers. Name those that apply the gradients of what is "
-            "compressed with optimizer=."
-        )
-    for optimizer in optimizers.all if rates else ():
-        if attach.optimizer_of(model, optimizer).learning_rate is None:
-            raise ValueError(
-                f"{name}: a learning rate per phase needs an optimizer compiled with a float as its rate. Received: a "
-                f"{type(optimizer).__name__} with a schedule. Compile with a float, or leave `learning_rate` to the "
-                "optimizer's own schedule."
-            )
+def verbosity(verbose, fit):
+    """How much a callback prints: as it was told, or, with `"auto"`, where `fit` does.
+
+    Args:
+        verbose: what `checked_verbosity` gave.
+        fit: the parameters that `fit` gives its callbacks.
+    """
+    return int(fit.get("verbose") != 0) if verbose == "auto" else verbose

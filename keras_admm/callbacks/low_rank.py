@@ -18,7 +18,8 @@ class ADMMLowRank(ADMM):
 
     Solves `min f(W) subject to rank(W_i) <= r_i`, each kernel seen as a matrix: see `keras_admm.ADMM`, of which this is
     the form whose sets are `keras_admm.constraints.LowRank`. After `fit` each kernel has exactly its rank, the model is
-    as large as it was, and `keras_admm.factorize(model)` returns the smaller one. Kernels of layers that do not come
+    as large as it was, and `keras_admm.factorize(model)` returns the smaller one, to be called before any plain `fit`,
+    which makes ranks full again. Kernels of layers that do not come
     apart into two (depthwise, recurrent, embeddings) stay as they are, which a warning says.
 
     Args:
@@ -36,8 +37,8 @@ class ADMMLowRank(ADMM):
         retrain_epochs: int, epochs behind the projection in which the weights train freely and are projected again at
             the end of each. By default none, for training goes on best in the factors: compile what
             `keras_admm.factorize` returns, and fit it; there every step stays in the set, and is cheaper.
-        layers, exclude, biases, admm_epochs, update_every, retraining, learning_rate, optimizer, backup_dir, verbose:
-            see `keras_admm.ADMM`.
+        layers, exclude, biases, admm_epochs, update_every, retraining, learning_rate, optimizer, backup_dir,
+            log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -78,6 +79,7 @@ class ADMMLowRank(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__

@@ -5,6 +5,7 @@ import math
 import warnings
 
 from keras_admm import weights
+from keras_admm.callbacks import epoch_logs
 from keras_admm.constraints import Sparse
 from keras_admm.plan import sets_of
 
@@ -76,20 +77,25 @@ class Messages:
                 "more epochs, or in smaller batches."
             )
 
-    def phase_ended(self, info, epoch, sparsity):
-        """Print that a phase has ended, and which is next.
+    def epoch_ended(self, info, epoch, sparsity, tables):
+        """Print that a phase has ended, if it has, and which is next.
 
         Args:
-            info: `plan.EpochInfo` of its last epoch.
-            epoch: int, which epoch of `fit` that was, from 0.
+            info: `plan.EpochInfo` of the epoch.
+            epoch: int, which epoch of `fit` has ended, from 0.
             sparsity: float, the share of zeros at its end.
+            tables: bool, whether a table of the layers is printed as well.
         """
         then = self._engine.epoch_info
+        if info.epoch + 1 < info.epochs:
+            return
         print(
-            f"\n{self._engine.name}: step {info.step + 1} of {len(self._engine.plan.steps)}, {info.phase} ended after "
+            f"{self._engine.name}: step {info.step + 1} of {len(self._engine.plan.steps)}, {info.phase} ended after "
             f"epoch {epoch + 1} at sparsity {sparsity:.4f}; next: "
             + (f"{then.phase} for {then.epochs} epoch(s)" if then else "done")
         )
+        if tables:
+            print(epoch_logs.table(self._engine.variables, self._engine.layer_progress))
 
     def projected(self, step, epoch, before, after):
         """Print the validation metrics of an epoch, `before`, and those right after the projection that followed."""
@@ -185,6 +191,6 @@ def _phases(timeline, step):
     epochs = [(n, info) for n, info in enumerate(timeline, 1) if info.step == step]
     for phase, these in itertools.groupby(epochs, key=lambda pair: pair[1].phase):
         first, *_, last = [n for n, _ in these] * 2
-        name = {"admm": "ADMM", "retrain": "retraining"}[phase]
+        name = epoch_logs.PHASES[phase]
         parts.append(f"{first}-{last} {name}" if first < last else f"{first} {name}")
     return f"epochs {', '.join(parts)}"

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_admm import attach, checks, hints, scoring, search, weights
-from keras_admm.callbacks.arguments import checked_verbosity
+from keras_admm.callbacks.arguments import checked_verbosity, verbosity
 from keras_admm.callbacks.base import Callback
 from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.callbacks.step_count import StepCount
@@ -27,7 +27,7 @@ class OLMP(Callback):
     `t = max(mu + c * sigma, 0)`, by a search that tries masks on validation data. In between weights go to zero below
     0.9 of the threshold and come back above 1.1 of it, for they train on behind the zero, where they fade by half from
     one search to the next; so what a search has cost is won back before the next. From `stop_at` on the masks are held
-    and what is left is trained.
+    and what is left is trained. A plain `fit` after that fills the zeros again: train `keras_admm.mask(model)`.
 
     Args:
         delta: float >= 0, how much lower than that of the dense model the score may be right after a search, in the
@@ -46,7 +46,8 @@ class OLMP(Callback):
         seed: int >= 0, of draws and searches.
         layers: what to prune, with its biases; see `keras_admm.ADMM`.
         exclude: what to leave out.
-        verbose: `"auto"`, as `fit` has it; 0: nothing is printed; 1: a progress bar and a line for each search.
+        verbose: `"auto"`, as `fit` has it; 0: nothing is printed; 1: a line for each search, and a
+            progress bar for the first.
 
     Attributes:
         searches: list of dicts, one for each search: `"step"`, `"score"` and `"left"` (of what was found), `"least"`,
@@ -121,8 +122,8 @@ class OLMP(Callback):
         self._steps, self._failed, self._masked = 0, False, False
         self._every, self._stop = self._schedule()
         self._rng = np.random.default_rng(self.seed)
-        self._prints = self.params.get("verbose") != 0 if self.verbose == "auto" else self.verbose == 1
-        self.searches, self.counts = [], {}
+        self._prints = verbosity(self.verbose, self.params) > 0
+        self.searches, self.counts, self._lines = [], {}, []
         callbacks = attach.running_callbacks()
         self._judges = attach.Judges(callbacks.callbacks, lambda: self._masked)
         self._run.attach(self._stop, self._every)
@@ -131,6 +132,7 @@ class OLMP(Callback):
         attach.tell_of_batches(callbacks)
         self._dense = self._score_of_dense()
         self._search()
+        self.end_epoch(0)
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._steps and epoch:
@@ -163,6 +165,11 @@ class OLMP(Callback):
         if not self._failed:
             self._run.check()
         logs["sparsity"] = 1 - sum(self._run.left.values()) / self._run.size
+
+    def end_epoch(self, epoch: int) -> None:
+        """Say what was found in an epoch, once the progress bar has ended its line."""
+        while self._lines:
+            print(self._lines.pop(0))
 
     def change_phase(self, epoch: int) -> None:
         """Enter masked training with the first epoch after the masks are held."""
@@ -218,7 +225,9 @@ class OLMP(Callback):
     def _search(self):
         batch = scoring.drawn(self.validation_data, self.batch_size, [self.seed, len(self.searches)])
         batch = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
-        bar = keras.utils.Progbar(self.evaluations, unit_name="mask", verbose=1) if self._prints else None
+        # Within an epoch the progress bar of `fit` has the line.
+        shows = self._prints and not self._steps
+        bar = keras.utils.Progbar(self.evaluations, unit_name="mask", verbose=1) if shows else None
         least = self._dense - self.delta
         found = self._run.search(batch, least, self._steps, self._rng, self.evaluations, lambda: bar and bar.add(1))
         if bar:
@@ -243,7 +252,7 @@ class OLMP(Callback):
 
     def _say(self, text):
         if self._prints:
-            print(f"\nOLMP: {text}")
+            self._lines.append(f"OLMP: {text}")
 
 
 def _checked_settings(settings):

@@ -14,6 +14,9 @@ class PhaseChange(keras.callbacks.Callback):
         super().__init__()
         self.run = run
 
+    def on_epoch_end(self, epoch, logs=None):
+        self.run.end_epoch(epoch)
+
     def on_epoch_begin(self, epoch, logs=None):
         self.run.change_phase(epoch)
         self.run.begin_phase()

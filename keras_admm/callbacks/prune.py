@@ -19,7 +19,8 @@ class ADMMPrune(ADMM):
     """Prunes a model by ADMM to an exact sparsity, during `model.fit`.
 
     Solves `min f(W) subject to card(W) <= (1 - sparsity) * N`: see `keras_admm.ADMM`, of which this is the form
-    whose sets are sparse. After `fit` the compressed weights have exactly `round((1 - sparsity) * N)` non-zeros.
+    whose sets are sparse. After `fit` the compressed weights have exactly `round((1 - sparsity) * N)` non-zeros. A
+    plain `fit` after that fills the zeros again: train `keras_admm.mask(model)`, which keeps them.
 
     Args:
         sparsity: float in `[0, 1)`, the share of zeros; a list of ascending ones runs progressive steps, each
@@ -80,7 +81,7 @@ class ADMMPrune(ADMM):
             - `"paper"`, as the authors have it (arXiv:1804.03294): the whole sparsity from the start; a
               `GradientPenalty` of rho 1e-3 that grows by 1.3 with each move, one an epoch; half the epochs.
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
-            optimizer, backup_dir, verbose: see `keras_admm.ADMM`.
+            optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -122,6 +123,7 @@ class ADMMPrune(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__

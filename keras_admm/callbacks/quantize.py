@@ -60,7 +60,8 @@ class ADMMQuantize(ADMM):
     weights to their nearest levels; then they are retrained on these, in one of three ways (`retraining`): by default
     straight through the rounding, and in the last quarter of the epochs of retraining no weight changes its level any
     more, while scales, biases and all else train on. After `fit` every compressed weight is on a level of its tensor,
-    exactly. Zeros of an earlier pruning stay zero and take no level; activations are untouched.
+    exactly; a plain `fit` after that moves them off it again. Zeros of an earlier pruning stay zero and take no level;
+    activations are untouched.
 
     The defaults are the same for any number of levels: half the epochs of a step under a `GradientPenalty`, half of
     retraining (`examples/benchmarks/quantization.py`).
@@ -74,7 +75,7 @@ class ADMMQuantize(ADMM):
             after the others, as the authors do (where no layer lies between, all in one step); `"same"`, with them;
             or `"skip"`, not at all (an error where no layer lies between).
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
-            optimizer, backup_dir, verbose: see `keras_admm.ADMM`.
+            optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -112,6 +113,7 @@ class ADMMQuantize(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__
@@ -125,7 +127,8 @@ class ADMMCluster(ADMM):
 
     Solves `min f(W) subject to W_i having at most so many values`, whichever: see `keras_admm.ADMM`, and
     `ADMMQuantize`, which differs in that its values are equally spaced. Zeros of an earlier pruning stay zero and are
-    one of the clusters, so that 8 clusters are 8 values, and fit 3 bits.
+    one of the clusters, so that 8 clusters are 8 values, and fit 3 bits. A plain `fit` after that moves weights off
+    their values again.
 
     Args:
         clusters: int >= 2, how many values the weights of a tensor have at most, 0 among them where there are zeros.
@@ -136,7 +139,7 @@ class ADMMCluster(ADMM):
             and may leave it.
         first_last: as in `ADMMQuantize`: with one or two layers all are clustered in one step.
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
-            optimizer, backup_dir, verbose: see `keras_admm.ADMM`.
+            optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -172,6 +175,7 @@ class ADMMCluster(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):
         name = type(self).__name__

@@ -149,7 +149,7 @@ class Judged:
         self._ladder.tell(self._step["held"])
         if prints:
             told = "done" if done else f"next: {_rate(self._ladder.aim)}"
-            print(f"\n{self._name}: step {len(self.rows)} of {self._count}, {self._told(self._step)}; {told}")
+            print(f"{self._name}: step {len(self.rows)} of {self._count}, {self._told(self._step)}; {told}")
         self._step, self._ended = None, False
         if not done:
             self.restore()
@@ -182,7 +182,7 @@ class Judged:
     def tell(self, prints):
         """Print the table of all steps, and warn where none held."""
         if prints:
-            print(f"\n{self._name}:\n{self._table()}")
+            print(f"{self._name}:\n{self._table()}")
         if not any(row["held"] for row in self.rows):
             warnings.warn(
                 f"{self._name}: one step at least must hold max_accuracy_drop={self._tolerance.drop:g} for weights to "

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_admm import attach, checks, hints, weights
-from keras_admm.callbacks.arguments import checked_verbosity
+from keras_admm.callbacks.arguments import checked_verbosity, verbosity
 from keras_admm.callbacks.base import Callback
 from keras_admm.constraints import check_energy, full_rank, truncated
 from keras_admm.structure import LowRankTarget
@@ -83,7 +83,7 @@ class TRP(Callback):
         callbacks = attach.running_callbacks()
         self._hold.release_with(callbacks, self._hold.release)
         attach.tell_of_batches(callbacks)
-        self._prints = self.params.get("verbose") != 0 if self.verbose == "auto" else self.verbose == 1
+        self._prints = verbosity(self.verbose, self.params) > 0
         self._steps = self._counted = 0
         self._ranks = {}
         self._cut()

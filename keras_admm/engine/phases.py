@@ -8,7 +8,7 @@ from keras_admm.engine.scarcity import say_missing
 from keras_admm.engine.targets import Targets
 from keras_admm.engine.timeline import Timeline
 from keras_admm.plan import sets_of
-from keras_admm.progress import Progress, check_finite, sparsity
+from keras_admm.progress import Progress, check_finite, counts, sparsity
 
 
 class Phases:
@@ -21,6 +21,7 @@ class Phases:
 
     Attributes:
         timeline: the `Timeline` of the run's epochs.
+        layers: dict of names to the `Progress` of each weight in the epoch that was measured last.
     """
 
     def __init__(self, name, plan, variables):
@@ -31,6 +32,7 @@ class Phases:
         self._pending = False
         self._progress = Progress(0.0, 0.0, 0.0, 0.0, 1.0)
         self.timeline = Timeline([], plan.every)
+        self.layers = {}
 
     def attach(self, hold, pull):
         """Work on a model from here on, at rest.
@@ -71,7 +73,10 @@ class Phases:
             self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
         elif self.timeline.moves(info):
             self._move(arrays, info, self.timeline.fraction(info, info.epoch + 1))
-        self._progress = self._progress._replace(sparsity=sparsity(arrays), admm_step=float(info.step + 1))
+        counted = counts(arrays)
+        self._progress = self._progress._replace(sparsity=sparsity(counted), admm_step=float(info.step + 1))
+        residuals = self._targets.residuals if info.phase == "admm" else {}
+        self.layers = {name: self._of_layer(counted[name], residuals.get(name)) for name in counted}
         self.timeline.end_epoch()
         self._pending = True
         return self._progress
@@ -124,7 +129,7 @@ class Phases:
         if info is not None:
             fraction = self.timeline.fraction(info, info.epoch) if info.phase == "admm" else 1.0
             self._targets.stop(arrays, info.step, fraction)
-        return sparsity(arrays)
+        return sparsity(counts(arrays))
 
     def project(self):
         """Project the weights on the sets of all steps as they are."""
@@ -172,6 +177,11 @@ class Phases:
                 "Received: an epoch of ADMM without any. Call end_batch() after each update, or say update_every in "
                 "epochs."
             )
+
+    def _of_layer(self, counted, residuals):
+        """The figures of one weight, with residuals of 0 where it is not pulled."""
+        primal, dual = residuals or (0.0, 0.0)
+        return self._progress._replace(sparsity=sparsity({"": counted}), admm_primal=primal, admm_dual=dual)
 
     def _move(self, arrays, info, fraction):
         primal, dual, rho = self._targets.move(arrays, info.step, fraction)

@@ -193,9 +193,7 @@ class Engine:
         self._phases.move()
 
     def end_epoch(self) -> Progress:
-        """Move on by an epoch: Z, U and rho in an ADMM phase, the phase itself at its end.
-
-        Returns the epoch's `Progress`, that of the weights as the epoch left them.
+        """Move on by an epoch; returns its `Progress`, that of the weights as it left them.
 
         Raises:
             FloatingPointError: see `move`.
@@ -210,11 +208,13 @@ class Engine:
         return self._begun and self._phases.measure()
 
     def advance(self) -> bool:
-        """The second half of `end_epoch`: what changes weights, and the phase to come; safe to call again.
-
-        Returns whether the weights were projected.
-        """
+        """The second half of `end_epoch`, safe to call again: what changes weights. Returns whether they are projected."""
         return self._phases.advance()
+
+    @property
+    def layer_progress(self) -> dict[str, Progress]:
+        """Dict of names to the `Progress` of each weight in the last epoch; residuals are relative to its own norm."""
+        return self._phases.layers
 
     @property
     def epoch(self) -> int:

@@ -22,6 +22,9 @@ class Targets:
         plan: the `keras_admm.plan.Plan` of the run.
         hold: the `attach.Hold` of the model.
         pull: the `attach.StepRule` of the penalty, or None where no Keras optimizer is hooked.
+
+    Attributes:
+        residuals: dict of names to the `admm.Residuals` of the last move, relative to each weight's own norm.
     """
 
     def __init__(self, name, variables, plan, hold, pull):
@@ -32,6 +35,7 @@ class Targets:
         self._pull = attach.Rest() if pull is None else pull
         self._requirements = Requirements(name, variables, hold, hooked=pull is not None)
         self._duals = {}
+        self.residuals = {}
         self._fixed_sets = {}
         self._sparse = {}
         self._scarcity = Scarcity(name, plan.steps)
@@ -53,6 +57,7 @@ class Targets:
 
     def begin(self, arrays, step):
         """Z0 = P(W), U0 = 0 for the weights that the step has sets for."""
+        self.residuals = {}
         target = self.plan.steps[step].target
         sets = sets_of(self.name, target, arrays, 0.0)
         self._fixed_sets = {step: sets} if target.fixed_at_start else {}
@@ -74,13 +79,15 @@ class Targets:
         sets = self.sets(shifted, step, fraction)
         self._scarcity.look(step, sets, arrays, final=False)
         rho = float(ops.convert_to_numpy(self._hold.states[next(iter(sets))].rho))
-        residuals = admm.total([self._move(name, arrays[name], sets[name]) for name in sets])
+        each = {name: self._move(name, arrays[name], sets[name]) for name in sets}
+        residuals = admm.total(each.values())
         factor = self.plan.penalty.growth(rho, residuals, fraction)
         for name in sets:
             self._hold.states[name].rho.assign(rho * factor)
             self._aim_at_z(name, factor if self.plan.penalty.rescale_dual else 1.0, sets[name])
-        norm = float(np.hypot.reduce([admm.norm(arrays[name]) for name in sets])) or 1.0
-        return residuals.primal / norm, rho * residuals.dual / norm, rho
+        norms = {name: admm.norm(arrays[name]) for name in sets}
+        self.residuals = {name: _relative(each[name], norms[name], rho) for name in sets}
+        return *_relative(residuals, float(np.hypot.reduce(list(norms.values()))), rho), rho
 
     def _move(self, name, w, constraint):
         """Z and U of one weight; Z waits in the target, for its pull needs the factor that all residuals tell."""
@@ -182,6 +189,7 @@ class Targets:
         """All that `load` needs, a flat dict of NumPy arrays."""
         keys = attach.structural(self.variables)
         found = {f"u/{keys[name]}": u for name, u in self._duals.items()}
+        found |= {f"residuals/{keys[name]}": np.array(each) for name, each in self.residuals.items()}
         for i, step in enumerate(self.plan.steps):
             found |= {f"measured/{i}/{keys[name]}": array for name, array in step.target.state().items()}
         return {"sets": state.of_sets(self._fixed_sets, keys), **state.of_hold(self._hold, keys), **found}
@@ -192,6 +200,7 @@ class Targets:
         self._fixed_sets = state.sets_from(saved["sets"], {key: name for name, key in keys.items()})
         state.into_hold(self._hold, saved, keys)
         self._duals = _under("u", saved, keys)
+        self.residuals = {n: admm.Residuals(*map(float, r)) for n, r in _under("residuals", saved, keys).items()}
         for i, step in enumerate(self.plan.steps):
             step.target.load(_under(f"measured/{i}", saved, keys))
 
@@ -232,6 +241,11 @@ class Targets:
         target = weights.view(self._hold.states[name].target)
         z = np.where(target == attach.UNCONSTRAINED, w, target + self._duals[name])
         return admm.ADMMState(z=np.where(target == attach.PRUNED, 0, z), u=self._duals[name])
+
+
+def _relative(residuals, norm, rho):
+    """Residuals as shares of the norm of the weights, the dual one times rho."""
+    return admm.Residuals(residuals.primal / (norm or 1.0), rho * residuals.dual / (norm or 1.0))
 
 
 def _under(prefix, saved, keys):

@@ -28,16 +28,19 @@ def spans(logs):
     """The phases of a run, a list of `Span`s; none for callbacks that have no phases.
 
     Args:
-        logs: dict of lists, `"admm_rho"` and `"admm_step"` among them: rho is 0 while the model is retrained.
+        logs: dict of lists, `"admm_rho"` and `"admm_step"` among them: rho and the residuals are 0 while the model is
+            retrained.
 
     Example:
 
     >>> spans({"admm_rho": [0.1, 0.2, 0], "admm_step": [1, 1, 1]})
     [Span(first=1, last=2, phase='ADMM', step=1), Span(first=3, last=3, phase='retraining', step=1)]
     """
-    epochs = enumerate(zip(logs.get("admm_rho", ()), logs.get("admm_step", ()), strict=True), 1)
+    rhos, steps = logs.get("admm_rho", ()), logs.get("admm_step", ())
+    pulls = [rho > 0 or primal > 0 for rho, primal in zip(rhos, logs.get("admm_primal", rhos), strict=True)]
+    epochs = enumerate(zip(pulls, steps, strict=True), 1)
     found = []
-    for (pulled, step), these in itertools.groupby(epochs, key=lambda epoch: (epoch[1][0] > 0, int(epoch[1][1]))):
+    for (pulled, step), these in itertools.groupby(epochs, key=lambda epoch: (epoch[1][0], int(epoch[1][1]))):
         numbers = [number for number, _ in these]
         found.append(Span(numbers[0], numbers[-1], "ADMM" if pulled else "retraining", step))
     return found
@@ -65,7 +68,7 @@ def draw(figure, logs):
     _draw_lines(axes[1], logs, {name: f"{name}: {said}" for name, said in RESIDUALS.items()}, "residual / ||W||")
     if any(v > 0 for name in RESIDUALS for v in logs.get(name, ())):
         axes[1].set_yscale("log")
-    own = [name for name in logs if name not in ("sparsity", "learning_rate") and not name.startswith("admm_")]
+    own = [name for name in logs if not name.startswith(("sparsity", "learning_rate", "admm_"))]
     accuracies = [name for name in own if "acc" in name]
     _draw_lines(axes[2], logs, {name: name for name in accuracies or own}, "accuracy" if accuracies else "metrics")
     for each in axes:
