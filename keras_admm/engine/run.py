@@ -208,7 +208,7 @@ class Engine:
         return self._begun and self._phases.measure()
 
     def advance(self) -> bool:
-        """The second half of `end_epoch`, safe to call again: what changes weights. Returns whether they are projected."""
+        """The second half of `end_epoch`, safe to call again: what changes weights; whether they were projected."""
         return self._phases.advance()
 
     @property
