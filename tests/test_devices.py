@@ -1,4 +1,4 @@
-"""Several devices, by Keras's own means: the two that conftest.py makes of one CPU."""
+"""Several devices and workers, by Keras's own means: the two that conftest.py makes of one CPU, and processes."""
 
 import contextlib
 
@@ -48,29 +48,49 @@ def optimizer_variables(model):
     return variables() if callable(variables) else variables
 
 
+def data_parallel(devices):
+    return keras.distribution.DataParallel(devices=devices)
+
+
+def model_parallel(devices):
+    """The outputs of the first kernel and the inputs of the second on one device each."""
+    layout = keras.distribution.LayoutMap(keras.distribution.DeviceMesh((1, 2), ("batch", "model"), devices))
+    layout[".*dense/kernel"], layout[".*dense_1/kernel"] = (None, "model"), ("model", None)
+    return keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
+
+
 @contextlib.contextmanager
-def two_devices():
+def two_devices(distribution=data_parallel):
+    """Within it models are made for two devices."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
             yield
-    else:
-        devices = keras.distribution.list_devices()
-        assert len(devices) == 2
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
-        yield
-
-
-def same_on_two_devices(library, retrainings):
-    alone, alone_residuals = run(build(library), retrainings)
+        return
+    devices = keras.distribution.list_devices()
+    assert len(devices) == 2
     try:
-        with two_devices():
-            model = build(library)
-        together, residuals = run(model, retrainings)
+        keras.distribution.set_distribution(distribution(devices))
+        yield
     finally:
-        if BACKEND == "jax":
-            keras.distribution.set_distribution(None)
+        keras.distribution.set_distribution(None)
+
+
+def layouts(model):
+    """How the values of a model's variables lie on the devices."""
+    return [str(v.value.sharding.spec) for v in model.variables] if BACKEND == "jax" else []
+
+
+def same_on_two_devices(library, retrainings, distribution=data_parallel):
+    alone, alone_residuals = run(build(library), retrainings)
+    keras.backend.clear_session(free_memory=False)  # the names of layers, by which they are laid out
+    with two_devices(distribution) if BACKEND == "jax" else contextlib.nullcontext():
+        with two_devices() if BACKEND == "tensorflow" else contextlib.nullcontext():
+            model = build(library)
+        made = layouts(model)
+        together, residuals = run(model, retrainings)
+    assert layouts(model) == made
     assert sum(np.count_nonzero(w) for w in together[0] if w.ndim == 2) == 14
     np.testing.assert_allclose(residuals, alone_residuals, rtol=1e-3)
     for a, b in zip(sum(alone, []), sum(together, []), strict=True):
@@ -91,7 +111,59 @@ def test_two_devices_do_what_one_does(retrainings):
     same_on_two_devices(keras, retrainings)
 
 
+@pytest.mark.every_backend
+@pytest.mark.skipif(BACKEND != "jax", reason="Keras shards variables over JAX's devices alone")
+def test_kernels_in_parts_do_what_whole_ones_do():
+    same_on_two_devices(keras, ("straight_through",), model_parallel)
+
+
 @pytest.mark.tensorflow_only
 @RETRAININGS
 def test_two_devices_do_what_one_does_in_tf_keras(retrainings):
     same_on_two_devices(pytest.importorskip("tf_keras"), retrainings)
+
+
+CALLBACKS = {
+    "prune": lambda: ka.ADMMPrune(0.8),
+    "channels": lambda: ka.ADMMPrune(structure="channel", budget={"macs": 0.5}),
+    "1:2": lambda: ka.ADMMPrune(structure="1:2", recipe="paper"),
+    "adaptive": lambda: ka.ADMMAdaptive({"macs": 0.6}),
+    "quantize": lambda: ka.ADMMQuantize(3),
+    "cluster": lambda: ka.ADMMCluster(4),
+    "low rank": lambda: ka.ADMMLowRank(2),
+    "trp": lambda: ka.TRP(energy=0.9),
+    "loss": lambda: ka.ADMMPrune(0.8, penalty="loss", recipe="paper"),
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.every_backend
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras distributes no training over torch's devices")
+@pytest.mark.parametrize("distribution", [data_parallel, model_parallel])
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_every_callback_does_on_two_devices_what_it_does_on_one(name, distribution):
+    if BACKEND == "tensorflow" and distribution is model_parallel or BACKEND == "jax" and name == "loss":
+        pytest.skip("not on this backend")
+    seen = []
+    for context in (contextlib.nullcontext, lambda: two_devices(distribution)):
+        keras.backend.clear_session(free_memory=False)
+        with context():
+            model = build(keras)
+            fit(model, CALLBACKS[name](), 6)
+            seen.append(values(model))
+            if BACKEND == "tensorflow" and len(seen) == 2:
+                parts = [[weights.read(part) for part in v.value.values] for v in model.trainable_variables]
+                assert all(np.array_equal(first, second) for first, second in parts)
+    for alone, together in zip(*seen, strict=True):
+        np.testing.assert_array_equal(alone == 0, together == 0)
+        np.testing.assert_allclose(alone, together, atol=1e-4)
+
+
+@pytest.mark.tensorflow_only
+def test_workers_that_do_not_train_in_step_are_refused():
+    import tensorflow as tf
+
+    model = build(keras)
+    model._distribute_strategy = object.__new__(tf.distribute.ParameterServerStrategy)
+    with pytest.raises(ValueError, match="ADMM: the workers must train in step.*made under ParameterServerStrategy"):
+        ka.Engine(model, ka.Plan(steps=[ka.Step(target=ka.constraints.Sparse(0.5))]), name="ADMM")

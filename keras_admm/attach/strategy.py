@@ -11,6 +11,26 @@ def strategy_scope(model):
     return strategy.scope() if strategy is not None else contextlib.nullcontext()
 
 
+def check_strategy(name, model):
+    """Raises where the workers of a model train on their own: there is no moment at which its weights are known.
+
+    Args:
+        name: str, name used in error messages.
+        model: the model.
+    """
+    strategy = _strategy(model)
+    if strategy is None:
+        return
+    from tensorflow import distribute
+
+    if isinstance(strategy, distribute.ParameterServerStrategy):
+        raise ValueError(
+            f"{name}: the workers must train in step, so that all have the same weights when these are projected. "
+            f"Received: {model.name}, made under {type(strategy).__name__}. Make it under MirroredStrategy, "
+            "MultiWorkerMirroredStrategy (a tf_keras model) or TPUStrategy."
+        )
+
+
 def num_replicas(model):
     """How many replicas each add their gradient before the sum is applied."""
     strategy = _strategy(model)

@@ -4,7 +4,7 @@ import warnings
 
 import keras
 
-from keras_admm import checks, weights
+from keras_admm import attach, checks, weights
 from keras_admm.constraints import is_foreign
 from keras_admm.errors import named_few
 from keras_admm.plan import Plan
@@ -85,6 +85,7 @@ def check_arguments(name, model, plan, **booleans):
     """Raises for a model, a plan or booleans that are none."""
     checks.text("Engine", "name", name)
     weights.check_model(name, model)
+    attach.check_strategy(name, model)
     if not isinstance(plan, Plan):
         remedy = "Pass Plan(steps=[Step(target=Sparse(0.9))])."
         raise TypeError(checks.refused(name, "plan", "a keras_admm.Plan", plan, remedy))
