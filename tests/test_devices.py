@@ -1,4 +1,4 @@
-"""Several devices and workers, by Keras's own means: the two that conftest.py makes of one CPU, and processes."""
+"""Several devices, by Keras's own means: the two that conftest.py makes of one CPU."""
 
 import contextlib
 
@@ -121,6 +121,21 @@ def test_kernels_in_parts_do_what_whole_ones_do():
 @RETRAININGS
 def test_two_devices_do_what_one_does_in_tf_keras(retrainings):
     same_on_two_devices(pytest.importorskip("tf_keras"), retrainings)
+
+
+@pytest.mark.tensorflow_only
+def test_variables_of_tf_keras_on_two_devices_are_read():
+    """Among them those that each device has for itself, whose sum or mean is the value."""
+    import tensorflow as tf
+
+    tf_keras = pytest.importorskip("tf_keras")
+    with two_devices():
+        model = build(tf_keras)
+        metric = tf_keras.metrics.Mean()
+    fit(model, tf_keras.callbacks.Callback(), 1)
+    for variable in (*model.variables, *optimizer_variables(model), *metric.variables):
+        for read in (weights.storable, weights.view, weights.read):
+            np.testing.assert_array_equal(read(variable), tf.convert_to_tensor(variable).numpy())
 
 
 CALLBACKS = {

@@ -34,7 +34,16 @@ def of_class(thing, *names):
 
 def read(variable):
     """The variable's value as a new float32 NumPy array."""
-    return np.array(ops.convert_to_numpy(ops.cast(ops.convert_to_tensor(variable), "float32")))
+    return np.array(ops.convert_to_numpy(ops.cast(tensor(variable), "float32")))
+
+
+def tensor(variable):
+    """The variable's value as a tensor: of one of tf_keras that is on several devices Keras would give itself."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.convert_to_tensor(variable)
+    return ops.convert_to_tensor(variable)
 
 
 def view(variable):
@@ -42,13 +51,9 @@ def view(variable):
 
     For a look between two steps: a step may write into this memory, or keep a second copy of it while it is in use.
     """
-    value = ops.cast(ops.convert_to_tensor(variable), "float32")
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        array = np.asarray(memoryview(tf.convert_to_tensor(value)))  # of a variable of tf_keras its tensor
-    else:
-        array = ops.convert_to_numpy(value).view()
+    value = ops.cast(tensor(variable), "float32")
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    array = np.asarray(memoryview(value)) if on_tensorflow else ops.convert_to_numpy(value).view()
     array.flags.writeable = False
     return array
 
@@ -84,7 +89,7 @@ def views(variables):
 
 def storable(variable):
     """The variable's value as a NumPy array of a dtype that every file can hold: bfloat16 as float32, losslessly."""
-    value = ops.convert_to_tensor(variable)
+    value = tensor(variable)
     half = keras.backend.standardize_dtype(variable.dtype) == "bfloat16"
     return np.array(ops.convert_to_numpy(ops.cast(value, "float32") if half else value))
 
