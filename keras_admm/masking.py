@@ -38,7 +38,8 @@ def mask(model: keras.Model) -> keras.Model:
 
     Reference: as for `Masked`.
     """
-    check_keras_3("mask", model, "Train it with ADMMPrune in its own fit, or keep its zeros by export.tfmot.")
+    remedy = "Load what its save() writes by keras.models.load_model of Keras 3, or keep its zeros by export.tfmot."
+    check_keras_3("mask", model, remedy)
     owners, value = graph.owners(model), masked_value(model)
 
     def layer_for(layer, again):

@@ -1,5 +1,8 @@
 """Masks on the layers of a model: outputs unchanged, zeros that last, a file that keeps them, and the way back."""
 
+import functools
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from maskable import (
 )
 
 from keras_admm import weights
+from keras_admm.constraints import Sparse
 from keras_admm.layers import Masked
 from keras_admm.masking import mask, strip
 
@@ -201,6 +205,37 @@ class Liar(Gated):
 class Plain(keras.Model):
     def call(self, x):
         return x
+
+
+def noted(method):
+    """As libraries of quantized layers decorate what computes."""
+
+    @functools.wraps(method)
+    def call(self, *args, **kwargs):
+        return method(self, *args, **kwargs)
+
+    call.__signature__ = inspect.signature(method)
+    return call
+
+
+class Rounded(layers.Dense):
+    """A layer that computes with what a quantizer makes of its kernel."""
+
+    @noted
+    def call(self, inputs, training=None):
+        rounded = self.kernel + ops.stop_gradient(ops.round(self.kernel * 8) / 8 - self.kernel)
+        return ops.matmul(inputs, rounded) + self.bias
+
+
+def test_decorated_layers_of_another_library():
+    model = sequential(Rounded(6), layers.ReLU(), Rounded(2), shape=(4,))
+    x = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+    for layer in (model.layers[0], model.layers[2]):
+        layer.kernel.assign(Sparse(0.5)(ops.convert_to_tensor(layer.kernel)))
+    masked = mask(model)
+    assert_close(outputs(masked, x), outputs(model, x))
+    tune(masked, x, keras.optimizers.SGD(0.1), 1)
+    assert [np.count_nonzero(weights.read(layer.kernel)) for layer in strip(masked).layers[::2]] == [12, 6]
 
 
 class Holder(layers.Layer):

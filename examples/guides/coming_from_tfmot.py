@@ -18,7 +18,8 @@ No data; a minute or two. Each call of TFMOT's guides and its counterpart:
 | `quantize_model(model)` and pqat, cqat, pcqat | `ka.export.tfmot(model, "qat")` ... `"pcqat"` |
 
 What to unlearn: the sparsity is the model's, not each layer's (`allocation="uniform"` is TFMOT's way, and worse); zeros
-are there when `fit` returns; a later plain `fit` fills them, unless `ka.mask` holds them; nothing is recompiled.
+are there when `fit` returns; a later plain `fit` fills them, unless `ka.mask` holds them; nothing is recompiled. How a
+model that TFMOT has pruned comes to Keras 3, its zeros held and packed: `coming_and_going.py`.
 """
 
 import os

@@ -6,6 +6,7 @@ layer can be wrapped, the gradient flows through the mask, and nothing is assign
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,8 +61,8 @@ class Masked(keras.layers.Wrapper):
             must = "a keras.layers.Layer"
             raise TypeError(checks.refused("Masked", "layer", must, layer, "Pass for example Dense(10)."))
         # Keras finds out from these signatures which arguments, masks and shapes a layer is to be given.
-        self.call = functools.wraps(layer.call)(functools.partial(type(self).call, self))
-        self.build = functools.wraps(layer.build)(functools.partial(self._build_both, self.build))
+        self.call = _as(layer.call, functools.partial(type(self).call, self))
+        self.build = _as(layer.build, functools.partial(self._build_both, self.build))
         own = {"name": layer.name, "trainable": layer.trainable, "dtype": layer.variable_dtype}
         # Casting is left to the inner layer, or a part of it that computes in float32 would get rounded weights.
         super().__init__(layer, **{**own, **kwargs}, autocast=False)
@@ -212,6 +213,13 @@ class _MaskedReads(keras.StatelessScope):
             yield
         finally:
             self.__enter__()
+
+
+def _as(method, function):
+    """A function that is taken for a method of a layer, one that is decorated too."""
+    taken = functools.wraps(method)(function)
+    taken.__signature__ = inspect.signature(method)
+    return taken
 
 
 def _given(masks):

@@ -218,7 +218,9 @@ def _check_ending(path):
 
 
 def _check(model):
-    weights.check_keras_3("save", model, "Use its own save().")
+    weights.check_keras_3(
+        "save", model, "Use its own save(); or load what that writes by keras.models.load_model of Keras 3."
+    )
     if not model.built:
         raise ValueError(
             f"{model.name}: the model must be built before it can be packed. Received: a model without weights. "
