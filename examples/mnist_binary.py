@@ -72,7 +72,7 @@ def main():
     rows = [("dense", dense, time.time() - began)]
     began = time.time()
     rows.append(("binary", binary(args, dense.get_weights(), train, validation), time.time() - began))
-    print(f"\n{ka.report(rows[-1][1])}\n")
+    print(f"\n{ka.report(rows[-1][1]).to_text(details=True)}\n")
     print(f"{show.machine(*PACKAGES)}\nLeNet-5 on MNIST, seed {args.seed}, shifts of {args.shift}, {args.retraining}\n")
     lines = [
         (name, *(f"{mnist_lenet5.accuracy(model, pair):.2f}%" for pair in (validation, test)), f"{seconds / 60:.1f}")

@@ -131,7 +131,7 @@ def row(args, setting, goal, seed, arrays):
     train, *tried = arrays
     loaded = compiled(ka.load(made(args, setting, goal, seed, train)), FEW_RATE)
     report = ka.report(loaded)
-    print(report, flush=True)
+    print(report.to_text(details=True), flush=True)
     validation, test = (round(accuracy(loaded, pair), 2) for pair in tried)
     own = {"network": args.network, "goal": goal, "seed": seed, "validation": validation, "test": test}
     sizes = {"kept": report.total.kept, "bytes": report.file.bytes}
