@@ -7,7 +7,7 @@ No data; a minute or two. Each call of TFMOT's guides and its counterpart:
 | `prune_low_magnitude(model, ConstantSparsity(0.9, 0))` | `callbacks=[ka.ADMMPrune(0.9, path="constant")]` |
 | `PolynomialDecay(0.0, 0.9, 0, end)` | `callbacks=[ka.ADMMPrune(0.9, path="cubic")]` |
 | `UpdatePruningStep()` | nothing: the callback is all there is |
-| `PruningSummaries(log_dir)` | `[ADMMPrune(0.9, log_layers=True), keras.callbacks.TensorBoard(log_dir)]`, in this order |
+| `PruningSummaries(log_dir)` | `[ka.ADMMPrune(0.9, log_layers=True), keras.callbacks.TensorBoard(log_dir)]` |
 | `strip_pruning(model)` | nothing: the model was never wrapped |
 | `sparsity_m_by_n=(2, 4)` | `ka.ADMMPrune(structure="2:4")` |
 | `block_size=(4, 1)` | `ka.ADMMPrune(0.9, structure="block(4,1)")` |
