@@ -286,6 +286,8 @@ def test_a_foreign_file_gets_a_sentence(make, sentence, tmp_path, capsys):
         (["export", "MODEL", "--to=litert", "--quantize=int9", "-o", "out"], 2, "int9"),
         (["latency", "MODEL", "MODEL"], 2, "--data"),
         (["latency", "MODEL", "MODEL", "--data=x.npy", "--threads=0"], 2, "must be an integer >= 1. Received: 0"),
+        (["dashboard", "MODEL", "--data=x.npz", "--steps=-1"], 2, "must be an integer >= 0. Received: -1"),
+        (["shrink", "MODEL", "--round-to=x", "-o", "out"], 2, "must be an integer >= 1. Received: x"),
         (["pack", "MODEL", "-o", "out.keras"], 2, "must end in .kadmm"),
         (["pack", "MODEL", "-o", "MODEL"], 2, "must not be the input"),
         (["unpack", "MODEL", "-o", "out.keras"], 2, "must be a .kadmm file"),
@@ -331,6 +333,9 @@ def test_options_are_named_as_typed(saved, tmp_path, capsys):
     assert run("export", saved, "--to=litert", "--quantize=int8", data, "-o", tmp_path / "out.tflite") == 1
     told = capsys.readouterr().err
     assert "--data" in told and "representative_data" not in told
+    assert run("prune", saved, "--sparsity=2", "-o", tmp_path / "out.keras") == 2
+    told = capsys.readouterr().err
+    assert "prune: error: --sparsity must be a number in [0, 1), the share of zeros. Received: --sparsity=2.0." in told
 
 
 def test_what_takes_long_is_told_on_standard_error(saved, capsys, monkeypatch):
@@ -388,7 +393,7 @@ def test_dashboard_of_two_models(tmp_path, capsys):
     assert "small beside dense" in told and f"Written: {page}" in told
     assert "What dense, small look at" in page.read_text()
     assert run("dashboard", *files_, "--data", tmp_path / "test.npz", "--alphabet=AC", "-o", page) == 1
-    assert "`alphabet` must be a str of 4 different letters" in capsys.readouterr().err
+    assert "--alphabet must be a str of 4 different letters" in capsys.readouterr().err
 
 
 def test_as_a_module(saved, monkeypatch, capsys):

@@ -1,12 +1,12 @@
 """The command line: `keras-admm` and `python -m keras_admm`, commands on models in files."""
 
 import os
+import re
 import sys
 
 from keras_admm.cli.parser import UsageError, parser
 
-# What the package calls its arguments, and what was typed.
-TYPED = {"representative_data=": "--data=", "representative_data": "--data"}
+NOT_TYPED = {"run", "parser", "model", "models", "a", "b"}
 
 
 def main(argv=None):
@@ -30,17 +30,19 @@ def main(argv=None):
         args.run(args)
         sys.stdout.flush()
     except UsageError as error:
-        args.parser.error(str(error))
+        args.parser.error(_as_typed(args, str(error)))
     except BrokenPipeError:
         # What is still buffered would raise once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"keras-admm: {_as_typed(str(error))}", file=sys.stderr)
+        print(f"keras-admm: {_as_typed(args, str(error))}", file=sys.stderr)
         return 1
     return 0
 
 
-def _as_typed(sentence):
-    for name, option in TYPED.items():
-        sentence = sentence.replace(name, option)
-    return sentence
+def _as_typed(args, sentence):
+    """A sentence of the package with its arguments as the options that were typed."""
+    options = {name: f"--{name.replace('_', '-')}" for name in vars(args).keys() - NOT_TYPED}
+    for name, option in options.items():
+        sentence = re.sub(rf"`{name}`|(?<![\w-]){name}(?==)", option, sentence)
+    return re.sub("`?representative_data`?", "--data", sentence)

@@ -49,7 +49,7 @@ def prune(args):
             for target in pruning_targets("prune", args.sparsity, allocation=args.allocation)
         ]
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(str(error).removeprefix("prune: ")) from error
     _check_output(args)
     model, choice = _opened(args.model), (_names(args.layers), _names(args.exclude))
     with _told("pruning"):

@@ -100,7 +100,7 @@ def _prune(command):
 
 def _shrink(command):
     _model(command)
-    command.add_argument("--round-to", type=_count, default=1, help="widths become multiples of it; default 1")
+    command.add_argument("--round-to", type=_at_least(1), default=1, help="widths become multiples of it; default 1")
     _json(command)
     _output(command, "a .keras file")
 
@@ -137,8 +137,8 @@ def _latency(command):
     command.add_argument("a", metavar="A", help=f"a .tflite file, or a model: {MODEL}")
     command.add_argument("b", metavar="B", help="the model to compare it with")
     command.add_argument("--data", required=True, help=f"inputs to run. {DATA}")
-    command.add_argument("--batch", type=_count, default=1, help="how many of the samples one run takes; default 1")
-    command.add_argument("--threads", type=_count, default=1, help="threads of a .tflite model; default 1")
+    command.add_argument("--batch", type=_at_least(1), default=1, help="how many samples one run takes; default 1")
+    command.add_argument("--threads", type=_at_least(1), default=1, help="threads of a .tflite model; default 1")
     _json(command)
 
 
@@ -147,8 +147,8 @@ def _dashboard(command):
     command.add_argument("--data", required=True, help="FILE.npz of two arrays: x, the samples, and y, their classes")
     command.add_argument("--alphabet", help="letters of one-hot sequences, such as ACGT")
     command.add_argument("--motifs", metavar="FILE", help="known motifs in the MEME format, to name filters by")
-    command.add_argument("--samples", type=_count, default=20, help="how many samples are drawn; default 20")
-    command.add_argument("--steps", type=int, default=500, help="of the optimised inputs; default 500, 0 for none")
+    command.add_argument("--samples", type=_at_least(1), default=20, help="how many samples are drawn; default 20")
+    command.add_argument("--steps", type=_at_least(0), default=500, help="of optimised inputs; default 500, 0 for none")
     _json(command)
     command.add_argument("-o", "--output", metavar="OUT", default="dashboard.html", help="default dashboard.html")
 
@@ -165,8 +165,10 @@ def _json(command):
     command.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
-def _count(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer >= 1. Received: {text}")
-    return value
+def _at_least(least):
+    def count(text):
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be an integer >= {least}. Received: {text}")
+        return int(text)
+
+    return count
