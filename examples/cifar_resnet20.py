@@ -182,7 +182,7 @@ def callbacks(args, rate):
         "learning_rate": {"retrain": falling},
         "verbose": 1,
     }
-    few = {"first_last": "same", "retraining": "straight_through", **phases}
+    few = {"retraining": "straight_through", **phases}
     pruning = {"recipe": "paper", "path": "geometric"}
     out = {f"{rate:g}x": ka.ADMMPrune(sparsity=1 - 1 / rate, **pruning, **phases)} if rate > 1 else {}
     out |= {f"{rate:g}x, {args.bits} bits": ka.ADMMQuantize(args.bits, **few)} if args.bits else {}

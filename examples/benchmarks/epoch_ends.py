@@ -35,8 +35,8 @@ TARGETS = {
     "global": lambda: ka.ADMMPrune(0.9, recipe="paper"),
     "uniform": lambda: ka.ADMMPrune(0.9, recipe="paper", allocation="uniform"),
     "path": lambda: ka.ADMMPrune(0.9, recipe="paper", path="geometric"),
-    "levels": lambda: ka.ADMMQuantize(bits=4, first_last="same"),
-    "codebook": lambda: ka.ADMMCluster(16, first_last="same"),
+    "levels": lambda: ka.ADMMQuantize(bits=4),
+    "codebook": lambda: ka.ADMMCluster(16),
 }
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -93,7 +93,6 @@ def straight_through(model, train, kind, count, retraining=TO_THE_END):
     """Straight-through training from the dense weights on: before it one epoch at a learning rate of 0."""
     none = ka.penalties.GradientPenalty(rho=0.0)
     settings = {
-        "first_last": "same",
         "admm_epochs": 1,
         "learning_rate": {"admm": 0.0, "retrain": RATE},
         "penalty": none,
@@ -131,7 +130,7 @@ RIVALS = {"straight-through": straight_through, "tfmot": tfmot}
 OURS = {
     "ours": ours,
     "ours, to the end straight through": lambda *job: ours(*job, retraining=TO_THE_END),
-    "ours, all layers at once": lambda *job: ours(*job, first_last="same"),
+    "ours, first and last layer last": lambda *job: ours(*job, first_last="last"),
     "straight-through, settled": lambda *job: straight_through(*job, retraining="straight_through"),
     "ours, zero": lambda *job: ours(*job, zero=True),
     "ours, pruned first": pruned,

@@ -42,7 +42,7 @@ def main():
         for retraining in NAMED:
             keras.utils.set_random_seed(args.seed)
             began = time.time()
-            how = {"first_last": "same", **mnist_lenet5_storage.phases(args, retraining)}
+            how = mnist_lenet5_storage.phases(args, retraining)
             model = mnist_lenet5_storage.fitted(args, mnist_lenet5.lenet5, pruned, make(**how), train, validation)
             rows.append((name, retraining, *accuracies(model, validation, test), f"{(time.time() - began) / 60:.1f}"))
             print(*rows[-1], flush=True)

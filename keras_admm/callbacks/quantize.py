@@ -71,9 +71,10 @@ class ADMMQuantize(ADMM):
         levels: instead of `bits`: `"binary"`, `"ternary"`, or with `bits` `"power_of_two"`.
         scope: `"tensor"`, or `"channel"`: a scale for each output channel.
         fit: how the scale of equal steps is found, `"least_squares"` or `"max"`; see `keras_admm.constraints.Levels`.
-        first_last: when the weights of the first and the last layer are quantized: `"last"`, in a step of their own
-            after the others, as the authors do (where no layer lies between, all in one step); `"same"`, with them;
-            or `"skip"`, not at all (an error where no layer lies between).
+        first_last: when the weights of the first and the last layer are quantized: `"same"`, with the others, which
+            on LeNet-300-100 is more accurate at every number of levels and clusters; `"last"`, in a step of their own
+            after them, as the authors do (where no layer lies between, all in one step); or `"skip"`, not at all (an
+            error where no layer lies between).
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
             optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
 
@@ -85,7 +86,7 @@ class ADMMQuantize(ADMM):
     >>> import keras, numpy as np
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
     >>> model.compile("adam", "mse")
-    >>> quantize = ADMMQuantize(bits=2, first_last="same")
+    >>> quantize = ADMMQuantize(bits=2)
     >>> history = model.fit(np.ones((16, 8)), np.ones((16, 5)), epochs=4, verbose=0, callbacks=[quantize])
     >>> len(np.unique(model.layers[0].kernel)) <= 3
     True
@@ -101,7 +102,7 @@ class ADMMQuantize(ADMM):
         levels: Literal["binary", "ternary", "power_of_two"] | None = None,
         scope: hints.Scope = "tensor",
         fit: hints.ScaleFit = "least_squares",
-        first_last: FirstLast = "last",
+        first_last: FirstLast = "same",
         layers: hints.Weights = None,
         exclude: hints.Weights = None,
         biases: bool = False,
@@ -137,7 +138,7 @@ class ADMMCluster(ADMM):
             leave out its weights. Files become smaller by pruning first: weights that are only clustered spread over
             the clusters with or without 0. In a pruned tensor, whether more weights may become 0; they are trained on,
             and may leave it.
-        first_last: as in `ADMMQuantize`: with one or two layers all are clustered in one step.
+        first_last: as in `ADMMQuantize`.
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
             optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
 
@@ -149,7 +150,7 @@ class ADMMCluster(ADMM):
     >>> import keras, numpy as np
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
     >>> model.compile("adam", "mse")
-    >>> cluster = ADMMCluster(clusters=4, first_last="same")
+    >>> cluster = ADMMCluster(clusters=4)
     >>> history = model.fit(np.ones((16, 8)), np.ones((16, 5)), epochs=4, verbose=0, callbacks=[cluster])
     >>> len(np.unique(model.layers[0].kernel))
     4
@@ -163,7 +164,7 @@ class ADMMCluster(ADMM):
         *,
         scope: hints.Scope = "tensor",
         zero: bool = False,
-        first_last: FirstLast = "last",
+        first_last: FirstLast = "same",
         layers: hints.Weights = None,
         exclude: hints.Weights = None,
         biases: bool = False,
