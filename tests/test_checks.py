@@ -495,6 +495,8 @@ TABLE = {
         {"model": "model", "layers": "layers or None", "exclude": "layers or None", "input_shape": "input_shape"}
         | {"structure": "name or None"},
     ),
+    "report.to_text": (reported, {"model": ..., "method": "to_text"}, {"details": "boolean"}),
+    "report.to_markdown": (reported, {"model": ..., "method": "to_markdown"}, {"details": "boolean"}),
     "report.to_html": (
         reported,
         {"model": ..., "method": "to_html", "path": "p.html"},
