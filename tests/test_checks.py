@@ -396,7 +396,14 @@ TABLE = {
         ka.factorize,
         {"model": ..., "rank": 1},
         {"model": "model", "rank": "count or None", "energy": "energy or None", "budget": "budget or None"}
-        | {"scheme": "choice", "layers": "layers or None", "exclude": "layers or None", "verbose": "verbose"},
+        | {
+            "data": "data or None",
+            "num_samples": "count",
+            "scheme": "choice",
+            "layers": "layers or None",
+            "exclude": "layers or None",
+            "verbose": "verbose",
+        },
     ),
     "prune_layerwise": (
         ka.prune_layerwise,

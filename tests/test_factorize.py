@@ -283,6 +283,48 @@ def test_what_a_cut_loses_is_said_layer_by_layer(capsys):
     assert "rank 1 of 4" in capsys.readouterr().out
 
 
+def test_data_says_which_outputs_stay(capsys):
+    """Outputs of 0.2 and 10: of the two, the larger weight gives the smaller one, and is what rank 1 leaves out."""
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4, use_bias=False, name="d")])
+    model.set_weights([np.diag([2.0, 1.0, 0.0, 0.0])])
+    small = ka.factorize(model, rank=1, data=np.array([[0.1, 0, 0, 0], [0, 10.0, 0, 0]], "float32"))
+    # 0.04 of the 100.04 that the outputs are in squares
+    assert "  d: rank 1 of 4, 16 to 8 MACs, with 0.0004 of what it gave lost" in capsys.readouterr().out
+    np.testing.assert_allclose(outputs(small, np.eye(4))[0], np.diag([0.0, 1.0, 0, 0]), atol=1e-6)
+    np.testing.assert_array_equal(model.layers[0].kernel, np.diag([2.0, 1.0, 0.0, 0.0]))
+
+
+def correlated():
+    """A net of convolutions, and images whose neighbours are alike."""
+    layer = {"padding": "same", "activation": "relu"}
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), *(layers.Conv2D(16, 3, **layer) for _ in range(3)), layers.Flatten(), layers.Dense(5)]
+    )
+    x = np.random.default_rng(0).normal(size=(64, 8, 8, 3)).cumsum(axis=1).cumsum(axis=2).astype("float32")
+    return model, x / np.abs(x).max()
+
+
+def test_data_makes_the_outputs_nearer_and_leaves_the_model():
+    model, x = correlated()
+    before, wanted = model.get_weights(), outputs(model, x)[0]
+    errors = []
+    for data in (None, x[:48]):
+        small = ka.factorize(model, budget={"macs": 0.5}, data=data, num_samples=48, verbose=0)
+        errors.append(np.square(outputs(small, x[48:])[0] - wanted[48:]).sum())
+    assert errors[1] < 0.2 * errors[0]
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_what_data_can_do_nothing_for_is_said(capsys):
+    model = keras.Sequential(
+        [keras.Input((4, 4, 8)), layers.Conv2DTranspose(8, 3, name="t"), layers.Dense(8, name="d")]
+    )
+    ka.factorize(model, rank=2, data=np.ones((4, 4, 4, 8), "float32"))
+    said = capsys.readouterr().out
+    assert "t/kernel by its weights alone: Conv2DTranspose does not multiply what comes in with it as a matrix" in said
+    assert "d: rank 2 of 8" in said and "of what it gave lost" in said
+
+
 def test_half_precision(capsys):
     model = keras.Sequential([keras.Input((16,)), layers.Dense(16, dtype="mixed_bfloat16")])
     small = ka.factorize(of_rank(model, 2), verbose=0)
@@ -308,6 +350,9 @@ def nothing():
     return keras.Sequential([keras.Input((8,)), layers.ReLU()])
 
 
+X = np.ones((4, 8), "float32")
+
+
 def dense():
     return keras.Sequential([keras.Input((8,)), layers.Dense(8, name="d")], name="m")
 
@@ -322,6 +367,13 @@ def dense():
             "must be at most the full rank of each kernel. Received: rank=9, above .*, 8. Lower",
         ),
         (dense, {"budget": {"macs": 0.1}}, "must be at least what the model costs .* 6 of 64 macs, where .* leave 16"),
+        (dense, {"data": X}, "`data` must be given beside `rank`, `energy` or `budget`.* none of them"),
+        (
+            dense,
+            {"data": X, "rank": 2, "scheme": "spatial"},
+            "`data` must be given .* in the scheme 'channel'.*spatial",
+        ),
+        (dense, {"data": X[:, :5], "rank": 2}, "`data` must be what the model is called with"),
         (dense, {"rank": 2, "energy": 0.5}, "one of `rank`, `energy` and `budget` must be given"),
         (
             lambda: keras.Sequential([keras.Input((8,)), layers.ReLU()]),

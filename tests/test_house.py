@@ -68,8 +68,8 @@ FLOORS = {
 AMONG_THEMSELVES = {0, 1, 2}  # the faces and the gate know nothing of one another
 # Of the floor of training they know `plan` alone, and nothing of one another.
 ACTS = {"layerwise", "masking", "packed", "purification", "structure"}
-# But what leaves a model is what would be zero, and a study trains by the callbacks.
-ONE_ANOTHER = {("structure", "purification"), ("studies", "callbacks")}
+# But what leaves a model is what would be zero, two layers give what one gave, and a study trains by the callbacks.
+ONE_ANOTHER = {("structure", "purification"), ("structure", "layerwise"), ("studies", "callbacks")}
 HEAVY = {"tensorflow", "tf_keras", "jax", "torch", "matplotlib", "tensorflow_model_optimization"}
 HEAVY |= {"ai_edge_litert", "ai_edge_quantizer", "litert_quantizer", "tensorflow_hub", "cma"}
 

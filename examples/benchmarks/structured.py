@@ -71,7 +71,7 @@ def measured(args, depth, method, seed):
     train, validation, test = arrays(args.data, seed)
     model = dense(args, depth, seed, train)
     began = time.time()
-    job = Job(model, EPOCHS, lambda model, epochs, *callbacks: fitted(model, train, seed, epochs, *callbacks))
+    job = Job(model, EPOCHS, lambda model, *how: fitted(model, train, seed, *how), train[0])
     model = compiled(METHODS[method](job))
     total = ka.report(model).total
     return {

@@ -19,11 +19,13 @@ class Job:
         model: the dense network.
         epochs: int, for everybody.
         fit: function `(model, epochs, *callbacks)` that trains a model and returns it.
+        images: array, those that it is trained on.
     """
 
     model: keras.Model
     epochs: int
     fit: Callable
+    images: np.ndarray
 
 
 def dense(job):
@@ -49,6 +51,12 @@ def admm_low_rank(job):
     """Half the epochs ADMM, half in the factors."""
     model = job.fit(job.model, job.epochs // 2, ka.ADMMLowRank(budget={"macs": SHARE}))
     return job.fit(ka.factorize(model, verbose=0), job.epochs - job.epochs // 2)
+
+
+def low_rank_by_outputs(job):
+    """Ranks by the same budget, by which layers give most nearly what they gave on some images; then fine-tuning."""
+    small = ka.factorize(job.model, budget={"macs": SHARE}, data=job.images, correction=0, verbose=0)
+    return job.fit(small, job.epochs)
 
 
 def truncated_svd(job):
@@ -140,6 +148,7 @@ METHODS = {
     "admm channels": admm_channels,
     "admm adaptive": admm_adaptive,
     "admm low rank": admm_low_rank,
+    "low rank by outputs": low_rank_by_outputs,
     "filters by L1": filters_by_l1,
     "groups by L2": groups_by_l2,
     "network slimming": network_slimming,
