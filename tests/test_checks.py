@@ -421,6 +421,7 @@ TABLE = {
         | {"num_samples": "count", "batch_size": "count", "damping": "not negative", "seed": "count from 0"}
         | {"verbose": "verbose"},
     ),
+    "layerwise.OutputComponents": (ka.layerwise.OutputComponents, {}, {"correction": "fraction"}),
     "layerwise.ADMM": (
         ka.layerwise.ADMM,
         {},

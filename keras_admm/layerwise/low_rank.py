@@ -25,7 +25,7 @@ class OutputComponents(Method):
     arXiv:1505.06798, which also fits each layer to what the model gave on what the smaller one does.
     """
 
-    def __init__(self, correction=1.0):
+    def __init__(self, correction: float = 1.0):
         self.correction = check_correction("OutputComponents", correction)
 
     def solve(self, problem, constraint):
