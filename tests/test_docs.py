@@ -34,3 +34,8 @@ def test_pages(page, tmp_path, monkeypatch):
     names = {"model": model, "x": rng.normal(size=(64, 8)), "y": rng.normal(size=(64, 4)), "keras": keras}
     for block in blocks:
         exec(compile(block, page.name, "exec"), names)
+
+
+def test_every_public_name_is_in_a_guide():
+    told = "\n".join(guide.read_text() for guide in (HERE.parent / "examples" / "guides").glob("*.py"))
+    assert [name for name in keras_admm.__all__ if not re.search(rf"\b{name}\b", told)] == []

@@ -36,6 +36,7 @@ GUIDES = {
     "training_loop": r"kept 1,908 of 38,160; test 9\d\.",
     "coming_from_tfmot": r"zeros of the model in TFMOT's wrappers: 0.9000\nstripped: 0.9000",
     "coming_and_going": r"from TFMOT: zeros 0.7999(?s:.*)torch: zeros 0.9(?s:.*)own: zeros 0.8999(?s:.*) 0.50 zeros",
+    "more_ways": r"budget: 9,\d+ bytes +9\d\.(?s:.*)a target of one's own +9\d\.\d+% +19,400 ",
     "which_ratio": r"one tolerance: \d+\.\dx, validation 9\d\.",
     "large_models": r"2 devices: kept 3,816 of 38,160; test 9\d\.",
     "extending": r"the smallest weight of the head is -?0; test 9\d\.",
