@@ -1,4 +1,4 @@
-"""What is installed: nothing of TensorFlow unless asked for; and the package from its wheel, elsewhere."""
+"""What is installed, with TensorFlow and without it; and the package from its wheel, elsewhere."""
 
 import configparser
 import os
@@ -36,9 +36,14 @@ def required(extra):
     return found.union(*(required(each) for each in ",".join(inner).split(",") if each)) - {"keras-admm"}
 
 
-@pytest.mark.parametrize("extra", ["jax", "torch", "plot", "search"])
-def test_tensorflow_comes_only_where_it_is_asked_for(extra):
-    assert not required(extra) & TENSORFLOW
+def test_the_command_without_tensorflow_installs_all_else():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    (command,) = re.findall('^pip install "keras.*$', (ROOT / "examples" / "README.md").read_text(), re.MULTILINE)
+    said = set(command.split("pip install ")[-1].replace('"', "").split())
+    needed = set(config["options"]["install_requires"].split("\n")[1:])
+    lines = {line for line in needed if names(line) - TENSORFLOW}
+    assert said == lines | {config["options.extras_require"]["jax"].strip()}
 
 
 @pytest.mark.parametrize("extra", ["examples", "test"])
