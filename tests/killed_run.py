@@ -65,8 +65,8 @@ def death_in_write(die, epoch):
         np.savez = whole
 
 
-def run(folder, keras=keras, die=kill, die_in_epoch=None, die_in_write=None, slow=False):
-    """How a run ended whose files are in a folder: begun there, or gone on with."""
+def run(folder, keras=keras, die=kill, die_in_epoch=None, die_in_write=None, slow=False, alone=False):
+    """How a run ended whose files are in a folder: begun there, or gone on with; `alone`: without Keras's backup."""
     keras.utils.set_random_seed(0)
     keras.backend.clear_session()  # the names of a new process
     rng = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def run(folder, keras=keras, die=kill, die_in_epoch=None, die_in_write=None, slo
             learning_rate={"retrain": 0.005},
             backup_dir=f"{folder}/admm",
         ),
-        keras.callbacks.BackupAndRestore(f"{folder}/keras"),
+        *([] if alone else [keras.callbacks.BackupAndRestore(f"{folder}/keras")]),
         watch(keras, die, die_in_epoch, slow),
     ]
     with death_in_write(die, die_in_write):
@@ -110,6 +110,7 @@ def main():
     parser.add_argument("--die-in-epoch", type=int)
     parser.add_argument("--die-in-write", type=int)
     parser.add_argument("--slow", action="store_true")
+    parser.add_argument("--alone", action="store_true")
     args = parser.parse_args()
     run(**vars(args))
 
