@@ -55,7 +55,7 @@ def admm_low_rank(job):
 
 def low_rank_by_outputs(job):
     """Ranks by the same budget, by which layers give most nearly what they gave on some images; then fine-tuning."""
-    small = ka.factorize(job.model, budget={"macs": SHARE}, data=job.images, correction=0, verbose=0)
+    small = ka.factorize(job.model, budget={"macs": SHARE}, data=job.images, verbose=0)
     return job.fit(small, job.epochs)
 
 

@@ -36,7 +36,7 @@ class OutputComponents(Method):
 
 
 @contextlib.contextmanager
-def of_rank(name, model, data, variables, sets, method, num_samples):
+def of_rank(name, model, data, variables, sets, num_samples):
     """Within it kernels of a model are of low rank; behind it they are what they were.
 
     Args:
@@ -45,7 +45,6 @@ def of_rank(name, model, data, variables, sets, method, num_samples):
         data: samples of its inputs; see `prune_layerwise`.
         variables: dict of names to kernels.
         sets: dict of some of the names to the `constraints.LowRank` of each, a rank given.
-        method: a `Method`.
         num_samples: int.
 
     Gives:
@@ -54,6 +53,7 @@ def of_rank(name, model, data, variables, sets, method, num_samples):
     batches = samples.batches(name, data, num_samples, BATCH_SIZE, SEED)
     samples.check_runs(name, model, batches[0])
     items, skipped = candidates(model, {n: variables[n] for n in sets})
+    method = OutputComponents()
     before = {n: weights.read(item.variable) for n, item in items.items()}
     try:
         yield Run(name, method, DAMPING, 0).compress(model, batches, items, {n: sets[n] for n in items}, skipped)

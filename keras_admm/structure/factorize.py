@@ -48,7 +48,6 @@ def factorize(
     budget: hints.Budget | None = None,
     data: hints.Data | None = None,
     num_samples: int = 512,
-    correction: float = 1.0,
     scheme: hints.Scheme | None = None,
     layers: hints.Weights = None,
     exclude: hints.Weights = None,
@@ -66,7 +65,8 @@ def factorize(
     `energy` or `budget` the kernels are cut to that first, without any training: by one truncated SVD, or with `data`
     to the principal components of what layers give, `argmin_W ||X W - X0 W0||^2` over kernels `W` of the rank, `X`
     what comes in to a layer of the smaller model on these samples, `X0` of the model as it is. A ResNet-20 with half of
-    its MACs classifies 82.6% at once, where truncated SVD leaves 13.0% (`examples/benchmarks/structured.py`).
+    its MACs classifies 82.6% at once, where truncated SVD leaves 13.0%; once both have been trained for six epochs they
+    are alike (`examples/benchmarks/structured.py`).
 
     Args:
         model: a built Sequential or Functional model of Keras 3. It stays as it is.
@@ -74,8 +74,6 @@ def factorize(
         data: samples of the inputs, without labels, as in `keras_admm.prune_layerwise`; for the scheme `"channel"`.
             Kernels that it can do nothing for (of transposed convolutions) are cut by SVD, which is said.
         num_samples: int, how many of them are taken.
-        correction: float from 0 to 1, which share of what the layers in front have lost a layer makes up for. 1 is the
-            most accurate without training; where the factors are trained on, 0 is a better start.
         scheme: `"channel"`, `"spatial"`, or None for that of the two which costs least; with `rank`, `energy` or
             `budget` None is `"channel"`.
         layers: which layers, as in `keras_admm.ADMMPrune`. Frozen ones are factorized too, and stay frozen.
@@ -103,7 +101,6 @@ def factorize(
     """
     weights.check_keras_3("factorize", model, "Build it with Keras 3.")
     checks.integer("factorize", "num_samples", num_samples)
-    layerwise.check_correction("factorize", correction)
     checks.integer("factorize", "verbose", verbose, 0, 1, "Pass 0 to print nothing.")
     checks.choice("factorize", "scheme", scheme, (None, "channel", "spatial"))
     graph.calls.of(model, "its layers can be replaced")  # or a sentence that says why not
@@ -111,7 +108,7 @@ def factorize(
     how = None if rank is energy is budget is None else {"rank": rank, "energy": energy, "budget": budget}
     _check_data(how, data, scheme)
     parts, refused = _parts(model, chosen, how, scheme)
-    with _fitted(model, chosen, parts, data, num_samples, correction) as (fitted, notes):
+    with _fitted(model, chosen, parts, data, num_samples) as (fitted, notes):
         small = _rebuilt(model, {id(part.candidate.split.layer): part for part in parts.values()})
     _say(model, small, fitted, refused, notes, verbose)
     return small
@@ -125,7 +122,7 @@ def _check_data(how, data, scheme):
 
 
 @contextlib.contextmanager
-def _fitted(model, chosen, parts, data, num_samples, correction):
+def _fitted(model, chosen, parts, data, num_samples):
     """Within it the kernels that come apart are of their ranks, by what layers give on the data where there is some.
 
     Gives:
@@ -135,8 +132,7 @@ def _fitted(model, chosen, parts, data, num_samples, correction):
         yield parts, {}
         return
     sets = {name: LowRank(part.rank, scheme=part.candidate.split.scheme) for name, part in parts.items()}
-    method = layerwise.OutputComponents(correction)
-    with layerwise.of_rank("factorize", model, data, chosen, sets, method, num_samples) as report:
+    with layerwise.of_rank("factorize", model, data, chosen, sets, num_samples) as report:
         lost = {row.name: row.error for row in report.rows}
         yield {name: part._replace(lost=lost.get(name)) for name, part in parts.items()}, report.skipped
 
