@@ -68,7 +68,7 @@ VALUES = {
     "powers of two": lambda **k: ka.ADMMQuantize(3, levels="power_of_two", **k),
     "bits by channel": lambda **k: ka.ADMMQuantize(3, scope="channel", biases=True, **k),
     "clusters": lambda **k: ka.ADMMCluster(4, **k),
-    "clusters in one step": lambda **k: ka.ADMMCluster(4, first_last="same", **k),
+    "clusters, the outer ones last": lambda **k: ka.ADMMCluster(4, first_last="last", **k),
     "clusters and 0": lambda **k: ka.ADMMCluster(4, zero=True, **k),
     "pruned, then clusters and 0": lambda **k: ka.ADMM([Sparse(0.5), Codebook(4, zero=True)], **k),
     "joint": lambda **k: ka.ADMM([Joint(Sparse(0.5), Levels(3, zero=False)), Joint(Sparse(0.7), Codebook(3))], **k),
