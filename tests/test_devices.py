@@ -85,9 +85,8 @@ def layouts(model):
 def same_on_two_devices(library, retrainings, distribution=data_parallel):
     alone, alone_residuals = run(build(library), retrainings)
     keras.backend.clear_session(free_memory=False)  # the names of layers, by which they are laid out
-    with two_devices(distribution) if BACKEND == "jax" else contextlib.nullcontext():
-        with two_devices() if BACKEND == "tensorflow" else contextlib.nullcontext():
-            model = build(library)
+    with two_devices(distribution):
+        model = build(library)
         made = layouts(model)
         together, residuals = run(model, retrainings)
     assert layouts(model) == made
@@ -138,6 +137,10 @@ def test_variables_of_tf_keras_on_two_devices_are_read():
             np.testing.assert_array_equal(read(variable), tf.convert_to_tensor(variable).numpy())
 
 
+def nearness(y_true, y_pred):
+    return 1 / (1 + keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1))
+
+
 CALLBACKS = {
     "prune": lambda: ka.ADMMPrune(0.8),
     "channels": lambda: ka.ADMMPrune(structure="channel", budget={"macs": 0.5}),
@@ -147,6 +150,7 @@ CALLBACKS = {
     "cluster": lambda: ka.ADMMCluster(4),
     "low rank": lambda: ka.ADMMLowRank(2),
     "trp": lambda: ka.TRP(energy=0.9),
+    "olmp": lambda: ka.OLMP(0.2, validation_data=(X, Y), metric=nearness, search_every=2, stop_at=6, evaluations=5),
     "loss": lambda: ka.ADMMPrune(0.8, penalty="loss", recipe="paper"),
 }
 
@@ -180,5 +184,9 @@ def test_workers_that_do_not_train_in_step_are_refused():
 
     model = build(keras)
     model._distribute_strategy = object.__new__(tf.distribute.ParameterServerStrategy)
-    with pytest.raises(ValueError, match="ADMM: the workers must train in step.*made under ParameterServerStrategy"):
-        ka.Engine(model, ka.Plan(steps=[ka.Step(target=ka.constraints.Sparse(0.5))]), name="ADMM")
+    for name in ("prune", "trp", "olmp"):
+        callback = CALLBACKS[name]()
+        callback.set_model(model)
+        said = f"{type(callback).__name__}: the workers must train in step.*made under ParameterServerStrategy"
+        with pytest.raises(ValueError, match=said):
+            callback.on_train_begin()

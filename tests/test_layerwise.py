@@ -338,6 +338,10 @@ REFUSED = {
     "no samples": (dict(data=TOKENS[:0]), "which is not 0"),
     "a sparsity beside 2:4": (dict(structure="2:4", sparsity=0.7), "left out beside structure='2:4'"),
     "sparsegpt by blocks": (dict(structure="block(2,2)", method="sparsegpt"), "Use method='admm'"),
+    "outputs' components for zeros": (
+        dict(method=ka.layerwise.OutputComponents()),
+        "must be a constraints.LowRank of a rank. Received: Sparse",
+    ),
     "nothing to prune": (dict(layers="embedding*"), "at least one kernel"),
 }
 

@@ -463,6 +463,7 @@ REFUSED = {
     "empty": (lambda: olmp(validation_data=(X[:0], Y[:0])), "`validation_data` must be a pair"),
     "search_every": (lambda: olmp(search_every=0), "`search_every` must be an integer >= 1"),
     "method": (lambda: olmp(method="genetic"), "`method` must be one of"),
+    "a setting that is none": (lambda: olmp(settings={"sigm": 1}), "NCS: .* Received: sigm. Did you mean sigma"),
     "setting": (lambda: olmp(settings={"population": -1}), "`population` must be an integer"),
     "levels": (lambda: olmp(method="levels"), "levels must be integers"),
     "metric": (lambda: olmp(metric="val_accuracy"), "`metric` must be 'accuracy', or a function"),

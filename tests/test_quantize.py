@@ -46,12 +46,17 @@ BY_CHANNEL = Codebook(2, keep_zeros=False, scope="channel")
 # a callback; the set of each kernel, or None where it is left alone
 RUNS = {
     "3 bits": (lambda: ka.ADMMQuantize(3, penalty=PULL), [Levels(3)] * 3),
+    "3 bits, the outer ones last": (lambda: ka.ADMMQuantize(3, penalty=PULL, first_last="last"), [Levels(3)] * 3),
     "binary": (lambda: ka.ADMMQuantize(levels="binary"), [Binary()] * 3),
     "ternary, skip": (lambda: ka.ADMMQuantize(levels="ternary", first_last="skip"), [None, Ternary(), None]),
     "powers": (lambda: ka.ADMMQuantize(3, levels="power_of_two", first_last="same"), [PowersOfTwo(3)] * 3),
     "channels": (lambda: ka.ADMMQuantize(3, scope="channel", first_last="same"), [Levels(3, scope="channel")] * 3),
     "integer grid": (lambda: ka.ADMMQuantize(4, fit="max", first_last="same"), [Levels(4, fit="max")] * 3),
     "clusters": (lambda: ka.ADMMCluster(5), [Codebook(5, keep_zeros=False)] * 3),
+    "clusters, the outer ones last": (
+        lambda: ka.ADMMCluster(5, first_last="last"),
+        [Codebook(5, keep_zeros=False)] * 3,
+    ),
     "clusters, channels": (lambda: ka.ADMMCluster(2, scope="channel"), [BY_CHANNEL] * 3),
     "clusters, 0": (lambda: ka.ADMMCluster(4, zero=True), [Codebook(4, zero=True)] * 3),
     "clusters, 0, channels": (
@@ -142,6 +147,13 @@ def test_biases_by_choice():
     fit(model, ka.ADMM([{"*kernel": Levels(2), "*bias": Levels(4)}], biases=True))
     for v in model.trainable_variables:
         assert len(np.unique(weights.read(v))) <= (3 if "kernel" in v.path else 15)
+
+
+@pytest.mark.parametrize("make", [lambda **how: ka.ADMMQuantize(3, **how), lambda **how: ka.ADMMCluster(4, **how)])
+def test_first_and_last_layer_come_with_the_others_or_after_them(make):
+    names = ["a/kernel", "b/kernel", "c/kernel"]
+    takes = [[step.target.takes(names) for step in make(**how).plan.steps] for how in ({}, {"first_last": "last"})]
+    assert takes == [[names], [names[1:2], names[::2]]]
 
 
 def test_biases_go_with_their_layer():

@@ -282,6 +282,14 @@ def test_a_regularizers_slot_is_refused():
         model.fit(X, Y, epochs=2, verbose=0, callbacks=[ka.ADMMPrune(0.5, penalty="loss")])
 
 
+@pytest.mark.parametrize("make", [lambda: ka.ADMMLowRank(2), lambda: ka.TRP(energy=0.9)])
+def test_low_rank_is_refused(make):
+    model = built(sequential)
+    model.compile("adam", "mse")
+    with pytest.raises(ValueError, match="`model` must be a model of Keras 3.*a model of tf_keras. Load it with Keras"):
+        model.fit(X, Y, epochs=2, verbose=0, callbacks=[make()])
+
+
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="a model of tf_keras needs the TensorFlow backend. Received: the jax"):

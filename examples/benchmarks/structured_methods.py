@@ -53,15 +53,14 @@ def admm_low_rank(job):
     return job.fit(ka.factorize(model, verbose=0), job.epochs - job.epochs // 2)
 
 
-def low_rank_by_outputs(job):
-    """Ranks by the same budget, by which layers give most nearly what they gave on some images; then fine-tuning."""
-    small = ka.factorize(job.model, budget={"macs": SHARE}, data=job.images, verbose=0)
-    return job.fit(small, job.epochs)
+def cut_by_outputs(job):
+    """Low rank at once, without training: layers give most nearly what they gave on some images."""
+    return ka.factorize(job.model, budget={"macs": SHARE}, data=job.images, verbose=0)
 
 
-def truncated_svd(job):
-    """One truncated SVD of the dense network, then fine-tuning of the factors."""
-    return job.fit(ka.factorize(job.model, budget={"macs": SHARE}, verbose=0), job.epochs)
+def cut_by_svd(job):
+    """Low rank at once, without training, by one truncated SVD of each kernel of the dense network."""
+    return ka.factorize(job.model, budget={"macs": SHARE}, verbose=0)
 
 
 def filters_by_l1(job):
@@ -148,9 +147,11 @@ METHODS = {
     "admm channels": admm_channels,
     "admm adaptive": admm_adaptive,
     "admm low rank": admm_low_rank,
-    "low rank by outputs": low_rank_by_outputs,
+    "low rank by outputs": lambda job: job.fit(cut_by_outputs(job), job.epochs),
+    "low rank by outputs, at once": cut_by_outputs,
     "filters by L1": filters_by_l1,
     "groups by L2": groups_by_l2,
     "network slimming": network_slimming,
-    "truncated SVD": truncated_svd,
+    "truncated SVD": lambda job: job.fit(cut_by_svd(job), job.epochs),
+    "truncated SVD, at once": cut_by_svd,
 }

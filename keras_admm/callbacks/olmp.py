@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_admm import attach, checks, hints, scoring, search, weights
-from keras_admm.callbacks.arguments import checked_verbosity, verbosity
+from keras_admm.callbacks.arguments import check_known, checked_verbosity, verbosity
 from keras_admm.callbacks.base import Callback
 from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.callbacks.step_count import StepCount
@@ -111,7 +111,7 @@ class OLMP(Callback):
         self.layers = weights.check_choice("OLMP", "layers", layers)
         self.exclude = weights.check_choice("OLMP", "exclude", exclude)
         self.verbose = checked_verbosity("OLMP", verbose)
-        self.settings = SETTINGS.get(self.method, {}) | _checked_settings(settings)
+        self.settings = SETTINGS.get(self.method, {}) | _checked_settings(self.method, settings)
         self.method([0.5, 1.5], (0, 2), self.evaluations, **self.settings)  # raises what is wrong with them
         self.searches, self.counts = [], {}
 
@@ -255,8 +255,9 @@ class OLMP(Callback):
             self._lines.append(f"OLMP: {text}")
 
 
-def _checked_settings(settings):
+def _checked_settings(method, settings):
     if not isinstance(settings, Mapping | None):
         must = "a dict of the method's own settings"
         raise TypeError(checks.refused("OLMP", "settings", must, settings, "Pass {'sigma': 0.05}, for example."))
+    check_known(method, settings or {})
     return dict(settings or {})

@@ -72,6 +72,7 @@ class TRP(Callback):
         self.verbose = checked_verbosity("TRP", verbose)
 
     def on_train_begin(self, logs=None):
+        attach.check_strategy("TRP", self.model)
         attach.build(self.model)
         chosen = weights.select(self.model, self.layers, self.exclude)
         target = self.target.of(self.model, chosen)

@@ -51,6 +51,7 @@ class SplicedPruning:
     def __init__(self, name, model, choice, metric, method, settings):
         self.name, self.model = name, model
         scoring.check_model(name, model)
+        attach.check_strategy(name, model)
         self.variables = weights.select(model, *choice, biases=True)
         self.optimizers = attach.choose_optimizers(name, model, self.variables, "auto")
         self._layers = _by_layer(self.variables)

@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 
 from keras_admm import weights
+from keras_admm.constraints import LowRank
 from keras_admm.layerwise import samples
 from keras_admm.layerwise.methods import Method, check_correction
 from keras_admm.layerwise.run import Run, candidates
@@ -33,6 +34,14 @@ class OutputComponents(Method):
         _, vectors = np.linalg.eigh(given)  # of rising eigenvalues
         kept = vectors[..., -constraint.rank :]
         return constraint.project(problem.kernel(problem.w @ kept @ kept.transpose(0, 2, 1)))
+
+    def check(self, constraint):
+        if not isinstance(constraint, LowRank) or constraint.rank is None:
+            raise ValueError(
+                "OutputComponents: the set must be a constraints.LowRank of a rank. Received: "
+                f"{type(constraint).__name__} with {constraint.get_config()}. Use method='admm' for it, or "
+                "keras_admm.factorize(model, rank=..., data=...) for low rank."
+            )
 
 
 @contextlib.contextmanager

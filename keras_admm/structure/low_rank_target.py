@@ -2,7 +2,7 @@
 
 import warnings
 
-from keras_admm import checks, hints, macs
+from keras_admm import checks, hints, macs, weights
 from keras_admm.constraints import LowRank, check_energy, check_scheme, least_rank, spectrum
 from keras_admm.errors import named_few
 from keras_admm.plan import Target, check_budget, warn_of_uncounted
@@ -62,6 +62,7 @@ class LowRankTarget(Target):
         self._candidates, self._dense, self._allowed = None, 0, 0
 
     def of(self, model, variables, layers=None, exclude=None):
+        weights.check_keras_3(self.name, model, "Load it with Keras 3: what is factorized is a model of it.")
         bound = super().of(model, variables)
         bound._candidates, refused = candidates(model, variables, self.scheme)
         told = named_few(f"{each} ({reason})" for each, reason in refused.items())
