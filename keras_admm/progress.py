@@ -16,6 +16,7 @@ class Progress(NamedTuple):
         admm_dual: `rho * ||Z - Z_previous|| / ||W||`, how much the target still moves.
         admm_rho: the penalty in force in this epoch.
         admm_step: which progressive step, from 1.
+        admm_sparsity: share of zeros in Z, which the weights are pulled to: they have it with the projection.
     """
 
     sparsity: float
@@ -23,6 +24,7 @@ class Progress(NamedTuple):
     admm_dual: float
     admm_rho: float
     admm_step: float
+    admm_sparsity: float
 
 
 def check_finite(name, arrays):
@@ -44,6 +46,6 @@ def counts(arrays):
 
 
 def sparsity(counted):
-    """The share of exact zeros, of a dict of `counts`."""
-    kept, size = map(sum, zip(*counted.values(), strict=True))
+    """The share of exact zeros, of a dict of `counts`; of none 0."""
+    kept, size = map(sum, zip(*counted.values(), strict=True)) if counted else (1, 1)
     return 1 - kept / size

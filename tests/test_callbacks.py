@@ -15,6 +15,7 @@ from models import KINDS
 
 import keras_admm as ka
 from keras_admm import weights
+from keras_admm.progress import Progress
 
 pytestmark = pytest.mark.every_backend
 
@@ -142,7 +143,7 @@ def test_progressive_steps(masked):
 
 def test_logs_reach_every_logger(tmp_path):
     model = dense_model()
-    names = ["sparsity", "admm_primal", "admm_dual", "admm_rho", "admm_step"]
+    names = list(Progress._fields)
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     prune = ka.ADMMPrune(0.5, recipe="paper", penalty=ka.penalties.GradientPenalty(rho_growth=2.0))
     history = model.fit(*batches(), epochs=4, verbose=0, callbacks=[prune, log]).history
@@ -152,6 +153,21 @@ def test_logs_reach_every_logger(tmp_path):
         assert [float(row[name]) for row in rows] == pytest.approx(history[name])
     assert history["admm_rho"] == pytest.approx([1e-3, 2e-3, 0, 0])
     assert history["admm_primal"][0] > 0 == history["admm_primal"][2]
+
+
+def test_the_sparsity_of_the_target_is_logged_while_weights_are_pulled():
+    """Z's zeros are of 80 weights 20, then 60, and of 60 that have no set their own, 0 of them."""
+
+    def sets(arrays, fraction):
+        first = next(iter(arrays))
+        return {first: ka.constraints.Sparse(0.25 if fraction < 0.5 else 0.75)}
+
+    prune = ka.ADMM(sets, log_layers=True, admm_epochs=3, update_every=1)
+    history = dense_model().fit(*batches(), epochs=4, verbose=0, callbacks=[prune]).history
+    assert history["admm_sparsity"] == pytest.approx([20 / 140, 60 / 140, 60 / 140, 0])
+    each = [values for name, values in history.items() if name.startswith("admm_sparsity/")]
+    assert each == [pytest.approx([0.25, 0.75, 0.75, 0]), pytest.approx([0, 0, 0, 0])]
+    assert history["sparsity"] == pytest.approx([0, 0, 0, 60 / 140])
 
 
 def test_epochs_are_divided_or_given():
@@ -297,10 +313,6 @@ BAD = {
     "epochs per step": (lambda: ka.ADMMPrune([0.5, 0.9], retrain_epochs=[1]), "for each of the 2 step.*Received"),
     "update_every": (lambda: ka.ADMMPrune(0.5, update_every=0), "an integer >= 1, .*Received: update_every=0. Use"),
     "learning_rate": (lambda: ka.ADMMPrune(0.5, learning_rate=0.1), "must be a dict of .*Received"),
-    "a setting of the penalty": (
-        lambda: ka.ADMMPrune(0.5, rho=0.1),
-        r"where they belong. Received: rho. Write penalty=keras_admm.penalties.GradientPenalty\(rho=",
-    ),
     "no argument": (
         lambda: ka.ADMMPrune(0.5, admm_epoch=3),
         "ADMMPrune: every argument.*Received: admm_epoch. Did you mean admm_epochs",

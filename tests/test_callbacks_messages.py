@@ -78,7 +78,7 @@ def test_every_line_is_whole_and_the_bar_shows_what_the_phase_has(of_fit, capsys
     assert len(ours) > 6 and all(line.startswith("ADMMPrune: ") for line in ours)
     bars = [line.partition(" - phase: ")[2] for line in lines if "loss: " in line and "phase" in line]
     number = r"\d[\d.e+-]+"
-    pulled, held = f"sparsity: {number} - admm_primal: {number}", f"sparsity: {number}"
+    pulled, held = f"admm_sparsity: {number} - admm_primal: {number}", f"sparsity: {number}"
     told = [f"ADMM 1/2 - {pulled}", f"retraining 1/2 - {held}", f"ADMM 2/2 - {pulled}", f"retraining 2/2 - {held}"]
     assert len(bars) == 4 and all(map(re.fullmatch, told, bars)), bars
     for line, after in zip(lines, lines[1:], strict=False):  # behind an epoch's line, before the next one's
@@ -89,8 +89,8 @@ def test_a_table_of_the_layers_where_a_phase_ends(capsys):
     out = printed(capsys, ka.ADMMPrune(0.5, allocation="uniform", verbose=2), epochs=2)
     lines = [line.split() for line in out.split("\n")]
     rows = [line for line in lines if line and line[0] == "net/a/kernel"]
-    assert [row[1:3] for row in rows] == [["8x10", "0.0000"], ["8x10", "0.5000"]]
-    assert float(rows[0][3]) > 0 and rows[1][3] == "-"
+    assert [row[1:4] for row in rows] == [["8x10", "0.0000", "0.5000"], ["8x10", "0.5000", "-"]]
+    assert float(rows[0][4]) > 0 and rows[1][4] == "-"
 
 
 def test_a_projection_that_costs_much_says_what_to_do(capsys):

@@ -374,6 +374,7 @@ def test_help(words, capsys):
     told = capsys.readouterr().out
     assert told.startswith("usage: keras-admm")
     assert max(map(len, told.splitlines())) <= 120
+    assert "--help " in told and "--helpfull" not in told
     if words == ["--help"]:
         assert all(
             f"\n  {command} " in told

@@ -328,4 +328,8 @@ def test_the_progress_bar_shows_the_phase(capsys):
     model.fit(X, Y, epochs=2, verbose=2, callbacks=[ka.ADMMPrune(0.5, log_layers=True)])
     bars = re.findall(r"phase: (\w+) - (.*)", capsys.readouterr().out)
     assert [phase for phase, _ in bars] == ["ADMM", "retraining"]
-    assert "admm_primal: " in bars[0][1] and bars[1][1].startswith("sparsity: 0.5") and "admm" not in bars[1][1]
+    assert (
+        bars[0][1].startswith("admm_sparsity: 0.5000 - admm_primal: ")
+        and bars[1][1].startswith("sparsity: 0.5")
+        and "admm" not in bars[1][1]
+    )

@@ -61,20 +61,20 @@ class ADMM(Callback):
             the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`. One run at a time has the
             folder. Where its disk is full a warning says so and training goes on: the states that are there stay.
         log_layers: bool, whether the logs have each layer's figures as well, `"sparsity/<variable>"`,
-            `"admm_primal/<variable>"` and `"admm_dual/<variable>"`, for `keras.callbacks.TensorBoard`, `CSVLogger` and
-            `History`. The first two must stand behind this callback: `callbacks=[ADMMPrune(0.9, log_layers=True),
-            TensorBoard("logs")]`.
+            and so on, for `keras.callbacks.TensorBoard`, `CSVLogger` and `History`. The first two must stand behind
+            this callback: `callbacks=[ADMMPrune(0.9, log_layers=True), TensorBoard("logs")]`.
         verbose: `"auto"`, as `fit` has it; 0: nothing is printed; 1: the plan, a line at each change of phase, and what
             each projection cost, for which the model is evaluated once more on the validation data of `fit`; 2: a table
             of the layers at the end of each phase too. `projections` keeps these figures: a list of dicts with
             `"epoch"`, `"step"`, and `"before"` and `"after"`, dicts of the validation metrics; where channels are
             pruned, also with `"macs"`, `"params"` and `"bytes"`, what is left then.
 
-    Logs `sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`), of the weights
-    that the epoch's metrics were measured on; the progress bar shows the phase, `sparsity` and `admm_primal` of them.
-    `admm_primal`, `||W - Z|| / ||W||`, is what a projection would cut off:
-    it should fall before the phase ends. Where it does not, the projection costs accuracy, and more ADMM epochs, a
-    larger rho or progressive steps help. `admm_dual` is how much Z still moves.
+    Logs `sparsity`, `admm_sparsity`, `admm_primal`, `admm_dual`, `admm_rho` and `admm_step` (see `progress.Progress`),
+    of the weights that the epoch's metrics were measured on. The progress bar shows the phase, and of the logs
+    `admm_sparsity` (of Z, what the weights are pulled to) and `admm_primal` or, while it retrains, `sparsity`.
+    `admm_primal`, `||W - Z|| / ||W||`, is what a projection would cut off: it should fall before the phase ends. Where
+    it does not, the projection costs accuracy, and more ADMM epochs, a larger rho or progressive steps help.
+    `admm_dual` is how much Z still moves.
 
     The projection comes after all callbacks have seen the epoch that ends a phase. Callbacks that compare epochs
     (`EarlyStopping`, `ModelCheckpoint(save_best_only=True)`, `ReduceLROnPlateau`) begin anew with each phase, so that
@@ -202,7 +202,7 @@ class ADMM(Callback):
             epoch: int, the epoch that ends.
         """
         if self._prints and not self._failed:
-            self._messages.epoch_ended(self._passed, epoch, self._row["sparsity"], tables=self._prints > 1)
+            self._messages.epoch_ended(self._passed, epoch, self._row, tables=self._prints > 1)
 
     def change_phase(self, epoch: int) -> None:
         """What the end of an epoch does to the weights, once everything that looks at that epoch has done so.

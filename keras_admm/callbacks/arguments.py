@@ -10,14 +10,6 @@ from keras_admm.plan import AnyTarget, Step, as_target, per_step
 
 Sets = AnyTarget | Step | Sequence[AnyTarget | Step]
 
-# What is said elsewhere since: arguments of objects.
-ELSEWHERE = {
-    **dict.fromkeys(("rho", "rho_growth", "rescale_dual"), "penalty=keras_admm.penalties.GradientPenalty({}=...)"),
-    "pull_kept": "penalty=keras_admm.penalties.GradientPenalty(penalize_kept=...)",
-    "snap": "retraining=keras_admm.retraining.Snap(...)",
-    "masked_progressive": "keras_admm.Step(target=..., keep_pruned=...) for each step",
-}
-
 
 def check_known(kind, given):
     """Raises for names of arguments that a callback does not have, with the nearest that it has."""
@@ -26,12 +18,6 @@ def check_known(kind, given):
     unknown = [name for name in given if name not in known]
     if not unknown or any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
-    moved = [ELSEWHERE[name].format(name) for name in unknown if name in ELSEWHERE]
-    if moved:
-        raise TypeError(
-            f"{kind.__name__}: settings must be given where they belong. Received: {', '.join(unknown)}. Write "
-            f"{', '.join(moved)}."
-        )
     near = [match for name in unknown for match in difflib.get_close_matches(name, known, 1)]
     remedy = f"Did you mean {' or '.join(near)}?" if near else f"Choose from {', '.join(known)}."
     raise TypeError(

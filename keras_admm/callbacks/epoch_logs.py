@@ -4,7 +4,8 @@ from keras_admm.progress import Progress
 from keras_admm.tables import WIDTH, aligned
 
 PHASES = {"admm": "ADMM", "retrain": "retraining"}
-EACH = ("sparsity", "admm_primal", "admm_dual")  # of each layer; rho and the step are the same for all
+SHOWN = {"admm": ("admm_sparsity", "admm_primal"), "retrain": ("sparsity",)}
+EACH = ("sparsity", "admm_sparsity", "admm_primal", "admm_dual")  # of each layer; rho and the step are those of all
 
 
 def of_layers(layers):
@@ -17,7 +18,9 @@ def of_layers(layers):
 
 
 def shown(logs, info, steps):
-    """What the progress bar shows of the logs of an epoch: the phase, the sparsity, and the residual if there is one.
+    """What the progress bar shows of the logs of an epoch: the phase, and its sparsity and residual.
+
+    While weights are pulled, hardly one is zero, and the sparsity shown is that of Z, which they are pulled to.
 
     Args:
         logs: dict, those of the epoch.
@@ -28,16 +31,20 @@ def shown(logs, info, steps):
 
     >>> from keras_admm.plan import EpochInfo
     >>> ours = {"sparsity": 0.5, "admm_primal": 0.1, "admm_dual": 0.2, "admm_rho": 0.01, "admm_step": 1.0}
+    >>> ours["admm_sparsity"] = 0.9
     >>> shown({"loss": 2.0, **ours}, EpochInfo(step=0, phase="admm", epoch=0, epochs=3), 2)
-    {'loss': 2.0, 'phase: ADMM 1/2 - sparsity': 0.5, 'admm_primal': 0.1}
+    {'loss': 2.0, 'phase: ADMM 1/2 - admm_sparsity': 0.9, 'admm_primal': 0.1}
+    >>> shown({"loss": 2.0, **ours}, EpochInfo(step=0, phase="retrain", epoch=0, epochs=3), 2)
+    {'loss': 2.0, 'phase: retraining 1/2 - sparsity': 0.5}
     """
     if "admm_step" not in logs:  # training has failed
         return logs
     step = f" {info.step + 1}/{steps}" if steps > 1 else ""
     others = {name: value for name, value in logs.items() if name.split("/")[0] not in Progress._fields}
     # A bar shows numbers alone: text stands in the name of one.
-    others[f"phase: {PHASES[info.phase]}{step} - sparsity"] = logs["sparsity"]
-    return {**others, "admm_primal": logs["admm_primal"]} if info.phase == "admm" else others
+    first, *more = SHOWN[info.phase]
+    others[f"phase: {PHASES[info.phase]}{step} - {first}"] = logs[first]
+    return {**others, **{name: logs[name] for name in more}}
 
 
 def table(variables, layers):
@@ -47,8 +54,9 @@ def table(variables, layers):
         variables: dict of names to variables.
         layers: dict of names to `Progress`es.
     """
-    lines = [("variable", "shape", "sparsity", "||W - Z|| / ||W||")]
+    lines = [("variable", "shape", "sparsity", "sparsity of Z", "||W - Z|| / ||W||")]
     for name, figures in layers.items():
-        residual = f"{figures.admm_primal:.2e}" if figures.admm_primal else "-"
-        lines.append((name, "x".join(map(str, variables[name].shape)), f"{figures.sparsity:.4f}", residual))
+        pulled = f"{figures.admm_sparsity:.4f}", f"{figures.admm_primal:.2e}"
+        shares = f"{figures.sparsity:.4f}", *(pulled if figures.admm_primal else "--")
+        lines.append((name, "x".join(map(str, variables[name].shape)), *shares))
     return aligned(lines, WIDTH)

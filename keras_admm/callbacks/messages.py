@@ -77,22 +77,23 @@ class Messages:
                 "more epochs, or in smaller batches."
             )
 
-    def epoch_ended(self, info, epoch, sparsity, tables):
+    def epoch_ended(self, info, epoch, logs, tables):
         """Print that a phase has ended, if it has, and which is next.
 
         Args:
             info: `plan.EpochInfo` of the epoch.
             epoch: int, which epoch of `fit` has ended, from 0.
-            sparsity: float, the share of zeros at its end.
+            logs: dict, the figures of that epoch.
             tables: bool, whether a table of the layers is printed as well.
         """
         then = self._engine.epoch_info
         if info.epoch + 1 < info.epochs:
             return
+        figures = ", ".join(f"{name} {logs[name]:.4f}" for name in epoch_logs.SHOWN[info.phase])
         print(
-            f"{self._engine.name}: step {info.step + 1} of {len(self._engine.plan.steps)}, {info.phase} ended after "
-            f"epoch {epoch + 1} at sparsity {sparsity:.4f}; next: "
-            + (f"{then.phase} for {then.epochs} epoch(s)" if then else "done")
+            f"{self._engine.name}: step {info.step + 1} of {len(self._engine.plan.steps)}, "
+            f"{epoch_logs.PHASES[info.phase]} ended after epoch {epoch + 1} at {figures}; next: "
+            + (f"{epoch_logs.PHASES[then.phase]} for {then.epochs} epoch(s)" if then else "done")
         )
         if tables:
             print(epoch_logs.table(self._engine.variables, self._engine.layer_progress))

@@ -35,6 +35,8 @@ exit codes: 0 done, 1 failed (with a sentence that says why), 2 wrong usage
 """
 MODEL = ".keras, .h5, .kadmm or the folder of a tf_keras SavedModel"
 DATA = "FILE.npy, or FILE.npz:NAME for the array of that name; the first axis is the samples"
+# No command uses absl's own flags; in the help they, and its --helpfull, would bury ours.
+OURS_ALONE = {"inherited_absl_flags": None, "add_help": False}
 QUANTIZE = ("int8", "dynamic_int8", "int4", "float16")
 
 UsageError = commands.UsageError
@@ -42,14 +44,11 @@ UsageError = commands.UsageError
 
 def parser():
     """The parser of every command."""
-    # No command uses absl's own flags; in the help they would bury ours.
+    form = argparse.RawDescriptionHelpFormatter
     made = argparse_flags.ArgumentParser(
-        prog="keras-admm",
-        usage="keras-admm COMMAND ...",
-        description=ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        inherited_absl_flags=None,
+        prog="keras-admm", usage="keras-admm COMMAND ...", description=ABOUT, formatter_class=form, **OURS_ALONE
     )
+    _help(made)
     made.add_argument("--version", action="version", version=commands.version())
     each = made.add_subparsers(prog="keras-admm", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
     _report(_command(each, "report", commands.report, "What each layer of a model kept."))
@@ -70,9 +69,14 @@ def parser():
 
 
 def _command(each, name, run, description):
-    command = each.add_parser(name, description=description, inherited_absl_flags=None)
+    command = each.add_parser(name, description=description, **OURS_ALONE)
+    _help(command)
     command.set_defaults(run=run, parser=command)
     return command
+
+
+def _help(command):
+    command.add_argument("-h", "--help", action="help", help="show this help and exit")
 
 
 def _report(command):

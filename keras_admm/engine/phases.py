@@ -30,7 +30,7 @@ class Phases:
         self._variables = variables
         self._hold = self._targets = self._weights = None
         self._pending = False
-        self._progress = Progress(0.0, 0.0, 0.0, 0.0, 1.0)
+        self._progress = Progress(0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
         self.timeline = Timeline([], plan.every)
         self.layers = {}
 
@@ -73,10 +73,7 @@ class Phases:
             self._progress = self._progress._replace(admm_primal=0.0, admm_dual=0.0, admm_rho=0.0)
         elif self.timeline.moves(info):
             self._move(arrays, info, self.timeline.fraction(info, info.epoch + 1))
-        counted = counts(arrays)
-        self._progress = self._progress._replace(sparsity=sparsity(counted), admm_step=float(info.step + 1))
-        residuals = self._targets.residuals if info.phase == "admm" else {}
-        self.layers = {name: self._of_layer(counted[name], residuals.get(name)) for name in counted}
+        self._count(arrays, info)
         self.timeline.end_epoch()
         self._pending = True
         return self._progress
@@ -178,10 +175,21 @@ class Phases:
                 "epochs."
             )
 
-    def _of_layer(self, counted, residuals):
-        """The figures of one weight, with residuals of 0 where it is not pulled."""
-        primal, dual = residuals or (0.0, 0.0)
-        return self._progress._replace(sparsity=sparsity({"": counted}), admm_primal=primal, admm_dual=dual)
+    def _count(self, arrays, info):
+        """Note the zeros of the weights and, while they are pulled, of Z."""
+        pulled, counted = info.phase == "admm", counts(arrays)
+        aims = counts(self._targets.aims(arrays)) if pulled else {}
+        shares = {"sparsity": sparsity(counted), "admm_sparsity": sparsity(aims)}
+        self._progress = self._progress._replace(**shares, admm_step=float(info.step + 1))
+        residuals = self._targets.residuals if pulled else {}
+        self.layers = {name: self._of_layer(name, counted, aims, residuals.get(name, (0.0, 0.0))) for name in counted}
+
+    def _of_layer(self, name, counted, aims, residuals):
+        """The figures of one weight."""
+        shares = [sparsity({name: each[name]} if each else {}) for each in (counted, aims)]
+        return self._progress._replace(
+            sparsity=shares[0], admm_sparsity=shares[1], admm_primal=residuals[0], admm_dual=residuals[1]
+        )
 
     def _move(self, arrays, info, fraction):
         primal, dual, rho = self._targets.move(arrays, info.step, fraction)

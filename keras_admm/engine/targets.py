@@ -102,6 +102,12 @@ class Targets:
         rescaled = admm.rescaled(admm.ADMMState(z, self._duals[name]), factor)
         self._aim(name, rescaled, z == attach.PRUNED, constraint)
 
+    def aims(self, arrays):
+        """Z of each weight; a weight that no set pulls is its own. A mapping that computes them when they are read."""
+        return weights.Lazy(
+            arrays, lambda name: self._state(name, arrays[name]).z if name in self._duals else arrays[name]
+        )
+
     def project(self, arrays, step, epochs):
         """W <- P(W), and the beginning of retraining: each weight in the way that goes with its set."""
         sets = self.sets(arrays, step, 1.0, last=True)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from keras_admm import checks
 
 ADMM = "tab:orange"  # what ADMM epochs are shaded with
+SHARES = {"sparsity": "sparsity", "admm_sparsity": "admm_sparsity: of the target"}
 RESIDUALS = {"admm_primal": "what a projection would cut", "admm_dual": "how much its target moves"}
 
 
@@ -64,7 +65,7 @@ def draw(figure, logs):
         logs: dict of lists, as `logged` gives it.
     """
     axes = figure.subplots(3, 1, sharex=True)
-    _draw_lines(axes[0], logs, {"sparsity": "sparsity"}, "share of zeros")
+    _draw_lines(axes[0], logs, SHARES, "share of zeros")
     _draw_lines(axes[1], logs, {name: f"{name}: {said}" for name, said in RESIDUALS.items()}, "residual / ||W||")
     if any(v > 0 for name in RESIDUALS for v in logs.get(name, ())):
         axes[1].set_yscale("log")
