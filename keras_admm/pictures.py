@@ -9,8 +9,13 @@ from keras_admm.files import whole
 TEXT = {"svg.fonttype": "none", "svg.hashsalt": "keras_admm"}  # text stays text; the same picture is the same file
 
 
-def new_figure(size):
-    """A figure of `size` inches that no window shows."""
+def new_figure(size, layout="constrained"):
+    """A figure of `size` inches that no window shows.
+
+    Args:
+        size: pair of floats.
+        layout: what makes room for labels, as matplotlib has it; `"none"` where the axes are told their room.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -18,7 +23,7 @@ def new_figure(size):
             "pictures: matplotlib must be installed to draw. Received: an environment without it. "
             "Run: pip install keras-admm[plot]"
         ) from error
-    return Figure(figsize=size, layout="constrained")
+    return Figure(figsize=size, layout=layout)
 
 
 def svg(figure, label):

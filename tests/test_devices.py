@@ -179,6 +179,26 @@ def test_every_callback_does_on_two_devices_what_it_does_on_one(name, distributi
 
 
 @pytest.mark.tensorflow_only
+def test_what_the_devices_have_for_themselves_is_not_exported(tmp_path):
+    """Each device of tf_keras has moving averages of its own, and the file has those of one."""
+    tf_keras = pytest.importorskip("tf_keras")
+
+    def build():
+        return tf_keras.Sequential([tf_keras.Input((8,)), tf_keras.layers.BatchNormalization()])
+
+    with two_devices():
+        model = build()
+        model.compile("sgd", "mse")
+    model.fit(X + 2, X, epochs=2, batch_size=16, verbose=0)
+    said = r"of a model made for 2 devices.*Build the model outside of the strategy's scope.*set_weights\(\)\.$"
+    with pytest.raises(ValueError, match=said):
+        ka.export.litert(model, tmp_path / "model.tflite")
+    alone = build()
+    alone.set_weights(model.get_weights())
+    assert ka.export.litert(alone, tmp_path / "model.tflite").relative < 1e-5
+
+
+@pytest.mark.tensorflow_only
 def test_workers_that_do_not_train_in_step_are_refused():
     import tensorflow as tf
 

@@ -9,6 +9,8 @@ from keras_admm.pictures import new_figure, svg
 from keras_admm.reporting import history as histories
 from keras_admm.reporting import pictures
 
+ROOM = {"left": 0.26, "right": 0.95, "bottom": 0.25, "top": 0.87}  # of a histogram, beside its labels
+
 
 def page(report, history=None, details=False):
     """The page, a str. See `Report.to_html`."""
@@ -37,8 +39,8 @@ def _spread(rows):
 
 
 def _histogram(row):
-    figure = new_figure((2.4, 1.8))
-    pictures.draw_histogram(figure.subplots(), row)
+    figure = new_figure((2.4, 1.8), layout="none")  # there is one for each variable: to look for room takes long
+    pictures.draw_histogram(figure.subplots(gridspec_kw=ROOM), row)
     _, edges = row.histogram
     between = f"between {edges[0]:.3g} and {edges[-1]:.3g}" if row.kept else "left"
     told = f"{row.name}: {row.kept:,} of {row.weights:,} weights {between}"

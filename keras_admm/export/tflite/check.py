@@ -6,13 +6,14 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_admm import inference
+from keras_admm import attach, inference
 from keras_admm.errors import reason
 from keras_admm.export.tflite.convert import layers
 from keras_admm.export.tflite.flatbuffer import INSTALL
 from keras_admm.weights import of_class
 
 BATCH = 32
+REMEDY = "Quantize less, give more typical `representative_data` or `check_data`, or a larger `tolerance`."
 TOLERANCE = {None: 1e-3, "float16": 1e-2, "int8": 0.25, "int4": 0.75}
 
 
@@ -114,10 +115,16 @@ def within(limit, difference, model, nest, arrays):
             "one. Received: a model whose outputs depend on the others of the batch, or on chance, as those of a "
             "layer do that is called with training=True. Call it with training=False."
         )
+    replicas = attach.num_replicas(model)
+    where = f" of a model made for {replicas} devices, whose variables have a value on each" if replicas > 1 else ""
     raise ValueError(
         f"litert: the file's outputs must be within {limit:g} of the model's, relative to the largest of them. "
-        f"Received: a relative difference of {difference.relative:.3g}; no file is left. Quantize less, give "
-        "more typical `representative_data` or `check_data`, or a larger `tolerance`."
+        f"Received: a relative difference of {difference.relative:.3g}{where}; no file is left. "
+        + (
+            "Build the model outside of the strategy's scope, and give it these weights by set_weights()."
+            if where
+            else REMEDY
+        )
     )
 
 
