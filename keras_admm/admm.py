@@ -8,23 +8,24 @@ Training moves W on `f(W) + rho / 2 * ||W - Z + U||^2`; between epochs `step` mo
 This is all of ADMM. It knows tensors and a projection, nothing of models.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from keras import ops
 
-from keras_admm.constraints import chunks
+from keras_admm.constraints import chunks, library
 
 
 class ADMMState(NamedTuple):
     """What ADMM remembers of one tensor between its steps.
 
     Attributes:
-        z: float32 array, the member of the set that the tensor is pulled to.
-        u: float32 array of the same shape, the scaled dual variable.
+        z: float32 array, or tensor of the backend: the member of the set that the tensor is pulled to.
+        u: the same of its shape, the scaled dual variable.
     """
 
-    z: np.ndarray
-    u: np.ndarray
+    z: Any
+    u: Any
 
 
 class Residuals(NamedTuple):
@@ -49,7 +50,7 @@ def start(w, project):
     Returns:
         An `ADMMState`.
     """
-    return ADMMState(z=project(w), u=np.zeros_like(w))
+    return ADMMState(z=project(w), u=library(w).zeros_like(w))
 
 
 def step(w, state, project, rescale=1.0):
@@ -93,7 +94,9 @@ def total(residuals):
 
 
 def norm(x):
-    """The Euclidean norm of an array: summed in float64 where float32 may not hold the squares."""
+    """The Euclidean norm of a tensor: of an array summed in float64 where float32 may not hold the squares."""
+    if not isinstance(x, np.ndarray):
+        return float(ops.sqrt(ops.sum(ops.square(x))))
     with np.errstate(over="ignore"):
         found = float(np.linalg.norm(x.ravel()))
     return found if 1e-15 < found < float("inf") else float(np.linalg.norm(x.ravel().astype("float64")))
@@ -101,5 +104,5 @@ def norm(x):
 
 def _distance(x, y):
     """`||x - y||`, part by part."""
-    parts = zip(chunks(x.reshape(-1)), chunks(y.reshape(-1)), strict=True)
+    parts = zip(chunks(x), chunks(y), strict=True)
     return float(np.hypot.reduce([norm(a - b) for a, b in parts], initial=0.0))

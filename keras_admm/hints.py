@@ -26,6 +26,7 @@ Rates = Mapping[str, Rate] | None
 Budget = Mapping[str, float]
 Optimizers = str | Optimizer | Mapping[str, Optimizer]
 Verbosity = int | Literal["auto"]
+Place = Literal["host", "device"]
 Tightening = Literal["constant", "geometric", "root", "cubic"]
 Scheme = Literal["channel", "spatial"]
 Scope = Literal["tensor", "channel"]

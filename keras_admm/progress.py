@@ -1,10 +1,9 @@
 """The logged metrics of a run, epoch by epoch."""
 
+import math
 from typing import NamedTuple
 
-import numpy as np
-
-from keras_admm.constraints import chunks
+from keras_admm.constraints import chunks, library, nonzeros
 
 
 class Progress(NamedTuple):
@@ -30,7 +29,8 @@ class Progress(NamedTuple):
 def check_finite(name, arrays):
     """Raises a FloatingPointError that names the first array with a NaN or an infinity in it."""
     for weight, array in arrays.items():
-        if not all(np.isfinite(part).all() for part in chunks(array.reshape(-1))):
+        of = library(array)
+        if not all(of.all(of.isfinite(part)) for part in chunks(array)):
             raise FloatingPointError(
                 f"{name}: the weights must stay finite. Received: NaN or infinity in {weight}. "
                 "Lower the learning rate or rho, or clip the gradients."
@@ -40,8 +40,7 @@ def check_finite(name, arrays):
 def counts(arrays):
     """How many weights of each array of a dict are other than zero, and how many there are: a dict of pairs."""
     return {
-        name: (sum(int(np.count_nonzero(part)) for part in chunks(array.reshape(-1))), array.size)
-        for name, array in arrays.items()
+        name: (sum(nonzeros(part) for part in chunks(array)), math.prod(array.shape)) for name, array in arrays.items()
     }
 
 

@@ -97,6 +97,19 @@ def test_arrays_may_be_made_at_each_look():
     assert len(there) > 4
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("budget", [0, 1, 17, 30, 52, 53])
+def test_tensors_of_the_backend_are_divided_as_arrays_are(budget):
+    """Numbers of which many are equal: between these the earlier tensor's stay."""
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.integers(-3, 4, size).astype("float32") for name, size in enumerate([(5, 6), (7,), (4, 4)])}
+    tensors = {name: keras.ops.convert_to_tensor(array) for name, array in arrays.items()}
+    sizes = {name: array.size for name, array in arrays.items()}
+    of_both = [divide(each, sizes, 1 - budget / 53, "global", min_keep=0) for each in (arrays, tensors)]
+    assert of_both[0] == of_both[1]
+    assert sum(of_both[1].values()) == budget
+
+
 def test_ties_go_to_the_earlier_tensor():
     arrays = {"a": np.ones(4), "b": np.ones(4)}
     assert allocate(arrays, 0.25, "global", min_keep=0) == {"a": 4, "b": 2}

@@ -161,6 +161,7 @@ HOW = {
     "learning_rate": "learning_rate",
     "optimizer": "optimizer",
     "backup_dir": "backup_dir",
+    "state": "choice",
     "log_layers": "boolean",
     "verbose": "verbosity",
     "admm_epochs": "epochs",

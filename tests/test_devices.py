@@ -1,6 +1,7 @@
 """Several devices, by Keras's own means: the two that conftest.py makes of one CPU."""
 
 import contextlib
+import shutil
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import keras_admm as ka
 from keras_admm import weights
+from keras_admm.constraints import counting
 
 BACKEND = keras.backend.backend()
 RNG = np.random.default_rng(0)
@@ -176,6 +178,154 @@ def test_every_callback_does_on_two_devices_what_it_does_on_one(name, distributi
     for alone, together in zip(*seen, strict=True):
         np.testing.assert_array_equal(alone == 0, together == 0)
         np.testing.assert_allclose(alone, together, atol=1e-4)
+
+
+ON_DEVICE = {
+    "global": {"sparsity": 0.9},
+    "steps": {"sparsity": [0.5, 0.9], "recipe": "paper"},
+    "erk": {"sparsity": 0.8, "allocation": "erk", "update_every": "1 steps"},
+    "mapping": {"sparsity": 0.8, "allocation": {"*dense/kernel": 0.5}},
+    "filters": {"sparsity": 0.5, "structure": "filter", "exclude": "dense_1"},
+    "1:2": {"structure": "1:2"},
+    "all of one": {"sparsity": 0.9, "min_keep": 0, "allocation": {"*dense/kernel": 0.999}},
+}
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name", ON_DEVICE)
+def test_on_the_device_is_what_is_on_the_host(name):
+    seen = []
+    for state in ("host", "device"):
+        keras.backend.clear_session(free_memory=False)
+        model = build(keras)
+        history = fit(model, ka.ADMMPrune(**ON_DEVICE[name], state=state), 4)
+        seen.append((values(model), [history[key] for key in ("sparsity", "admm_primal", "admm_dual")]))
+    (host, told), (device, told_too) = seen
+    for a, b in zip(host, device, strict=True):
+        np.testing.assert_array_equal(a == 0, b == 0)
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_allclose(told, told_too, rtol=1e-4)
+
+
+@pytest.fixture
+def copied(monkeypatch):
+    """The sizes of what goes to the host, as it goes there."""
+    backend = keras.src.backend
+    sizes, to_numpy = [], backend.convert_to_numpy
+
+    def noted(x):
+        sizes.append(int(np.prod(x.shape)))
+        return to_numpy(x)
+
+    monkeypatch.setattr(backend, "convert_to_numpy", noted)
+    return sizes
+
+
+class Forget(keras.callbacks.Callback):
+    """What was copied before the first epoch ended, to check and to plan, is no matter."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.sizes = sizes
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.sizes.clear()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.most = max([*self.sizes, self.most]) if epoch else 0
+
+
+@pytest.mark.every_backend
+def test_only_counts_go_to_the_host(copied):
+    model = build(keras)
+    forget = Forget(copied)
+    callbacks = [ka.ADMMPrune([0.5, 0.9], state="device", verbose=0, retrain_epochs=2), forget]
+    model.fit(X, Y, epochs=8, batch_size=16, verbose=0, callbacks=callbacks)
+    assert forget.most <= 2  # a number for each kernel
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(BACKEND != "jax", reason="Keras shards variables over JAX's devices alone")
+def test_kernels_in_parts_stay_in_parts():
+    keras.backend.clear_session(free_memory=False)
+    alone = build(keras)
+    fit(alone, ka.ADMMPrune([0.5, 0.9]), 6)
+    keras.backend.clear_session(free_memory=False)
+    with two_devices(model_parallel):
+        model = build(keras)
+        made, duals = layouts(model), []
+        prune = ka.ADMMPrune([0.5, 0.9], state="device")
+        look = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: duals.append(
+                [u.sharding for u in prune.engine._phases._targets._duals.values()]
+            )
+        )
+        model.fit(X, Y, epochs=6, batch_size=16, shuffle=False, verbose=0, callbacks=[prune, look])
+        kernels = [layer.kernel.value.sharding for layer in model.layers]
+    assert layouts(model) == made
+    assert duals[1] == kernels
+    for a, b in zip(values(alone), values(model), strict=True):
+        np.testing.assert_array_equal(a == 0, b == 0)
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(BACKEND != "jax", reason="of what JAX compiles")
+@pytest.mark.parametrize("spec", [("x", None), (None, "x")])
+def test_nothing_is_gathered_to_find_the_largest(spec):
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    x = np.random.default_rng(0).normal(size=(64, 32)).astype("float32")
+    parts = jax.device_put(x, NamedSharding(Mesh(np.array(jax.devices()), ("x",)), PartitionSpec(*spec)))
+    for function, given in ((counting.largest, abs(parts)), (counting.numbers_of_largest, [parts, parts])):
+        compiled = counting.compiled(function).lower(given, np.int32(100)).compile().as_text()
+        assert "all-reduce" in compiled
+        assert not any(other in compiled for other in ("all-gather", "all-to-all", "collective-permute"))
+    kept = np.asarray(counting.of_all(abs(parts), 100))
+    np.testing.assert_array_equal(kept, abs(x) >= np.sort(abs(x).ravel())[-100])
+
+
+@pytest.mark.parametrize(
+    ("make", "received"),
+    [
+        (lambda: ka.ADMMQuantize(4, state="device"), "ADMMQuantize: with state='device'.*Received: a step of"),
+        (
+            lambda: ka.ADMMPrune(0.5, allocation="lamp", state="device"),
+            "ADMMPrune: .*Received: a step of PruningTarget",
+        ),
+        (lambda: ka.ADMMPrune(0.5, allocation=lambda a, s: {}, state="device"), "Received: a step of PruningTarget"),
+        (lambda: ka.ADMMPrune(budget={"bytes": 0.5}, state="device"), "Received: a step of BudgetTarget"),
+        (lambda: ka.ADMMLowRank(2, state="device"), "ADMMLowRank: with state='device'"),
+        (lambda: ka.ADMMPrune(0.5, state="gpu"), "ADMMPrune: .*state.*one of 'host', 'device'.*Received: .*gpu"),
+    ],
+)
+def test_what_is_computed_on_the_host_is_refused_on_the_device(make, received):
+    with pytest.raises(ValueError, match=received):
+        make()
+
+
+@pytest.mark.every_backend
+def test_a_run_is_resumed_on_the_device(tmp_path):
+    def run(folder, *callbacks):
+        keras.backend.clear_session(free_memory=False)
+        model = build(keras)
+        prune = ka.ADMMPrune(0.8, state="device", backup_dir=folder, verbose=0)
+        model.fit(X, Y, epochs=6, batch_size=16, shuffle=False, verbose=0, callbacks=[prune, *callbacks])
+        return values(model)
+
+    def keep(epoch, logs):
+        if epoch == 2:
+            shutil.copytree(tmp_path / "a", tmp_path / "b")
+
+    whole = run(tmp_path / "a", keras.callbacks.LambdaCallback(on_epoch_begin=keep))
+    epochs = []
+    resumed = run(
+        tmp_path / "b", keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    )
+    assert epochs == [2, 3, 4, 5]
+    for a, b in zip(whole, resumed, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 @pytest.mark.tensorflow_only

@@ -43,6 +43,7 @@ GIVEN = {
     "learning_rate": {"admm": 0.1},
     "optimizer": keras.optimizers.SGD(),
     "backup_dir": "folder",
+    "state": "host",
     "log_layers": True,
     "verbose": 0,
 }

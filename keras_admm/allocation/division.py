@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from keras_admm import checks
 from keras_admm.allocation.measured import MeasuredAllocation
-from keras_admm.constraints import check_sparsity, reached_by
+from keras_admm.constraints import check_sparsity, counts_of_largest, reached_by
 from keras_admm.names import idle, last_fitting
 
 How = Literal["global", "uniform", "erk", "lamp"]
@@ -139,7 +139,9 @@ def _bounded(arrays, sizes, budget, least, shares):
 
 
 def _by_magnitude(arrays, sizes, budget):
-    return above_threshold(lambda name: np.abs(arrays[name]).ravel(), arrays, sizes, budget)
+    if isinstance(arrays[next(iter(sizes))], np.ndarray):
+        return above_threshold(lambda name: np.abs(arrays[name]).ravel(), arrays, sizes, budget)
+    return dict(zip(sizes, counts_of_largest([arrays[name] for name in sizes], budget), strict=True))
 
 
 def _by_lamp(arrays, sizes, budget):

@@ -20,7 +20,7 @@ from keras_admm.attach.strategy import layout_of, num_replicas, strategy_scope
 from keras_admm.attach.tf_keras_optimizer import TFKerasOptimizer
 from keras_admm.attach.train_function import TrainFunction
 from keras_admm.attach.watch import Watch, is_compiling
-from keras_admm.weights import is_tf_keras, path
+from keras_admm.weights import is_tf_keras, path, view
 
 
 class Hold:
@@ -32,6 +32,8 @@ class Hold:
         optimizers: the `Optimizers` to hook, or one optimizer, or None to leave all to the loop.
         any_of: `AnyOfThese` where a training step is compiled once for all phases, as in custom training loops, rather
             than by `fit` for each.
+        look: function of a variable that returns its value between two steps: `weights.view`, an array on the host, or
+            `weights.on_device`, a tensor.
 
     Attributes:
         rules: dict of the names to the `StepRule`s in force; at first they are at `Rest`.
@@ -40,8 +42,9 @@ class Hold:
         version: int, which changes when a step that is compiled must be compiled anew.
     """
 
-    def __init__(self, model, variables, optimizers=None, any_of=None):
+    def __init__(self, model, variables, optimizers=None, any_of=None, look=view):
         self.model = model
+        self.look = look
         self.version = 0
         # What to say to a loop whose step is compiled once though others will be needed, unless it looks for them.
         self.needs_steps = None
@@ -176,7 +179,7 @@ class Hold:
                 adapter.carry([made], variable, self._undo)
             return made
 
-        return RuleState(make("target", variable.shape, **layout_of(variable)), make("rho"), make)
+        return RuleState(make("target", variable.shape, **layout_of(variable)), make("rho"), make, self.look)
 
     def _set_rule(self, name, rule):
         state = self.states[name]

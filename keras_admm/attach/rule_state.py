@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm.constraints import library
 from keras_admm.regularizers import ADMMRegularizer
 
 # Stand in the target for "this weight is held at zero" and "this weight is not pulled", so that one tensor carries
@@ -18,12 +19,13 @@ def marked(target, pruned=None, unconstrained=None):
     """An array as a target, with the marks of weights that are held at zero and of those that are left alone.
 
     Args:
-        target: float32 array.
+        target: float32 array, or tensor of the backend.
         pruned: booleans of its shape, or None.
         unconstrained: the same; where a weight is both it is held at zero.
     """
-    target = target if unconstrained is None else np.where(unconstrained, UNCONSTRAINED, target)
-    return target if pruned is None else np.where(pruned, PRUNED, target)
+    of = library(target)
+    target = target if unconstrained is None else of.where(unconstrained, UNCONSTRAINED, target)
+    return target if pruned is None else of.where(pruned, PRUNED, target)
 
 
 class RuleState:
@@ -34,15 +36,18 @@ class RuleState:
             `PRUNED` where it is held at zero, or `UNCONSTRAINED` where it is neither.
         rho: float32 scalar variable, the strength of the pull, or `FIXED`.
         make: function of a name, a shape and a dtype that makes a variable of zeros which a training step can assign.
+        look: function of a variable that returns its value for a look between two steps: `weights.view`, or
+            `weights.on_device`.
 
     Attributes:
         own: dict of names to the variables that a rule has asked for beside these.
     """
 
-    def __init__(self, target, rho, make):
+    def __init__(self, target, rho, make, look):
         self.target = target
         self.rho = rho
         self.own = {}
+        self.look = look
         self._make = make
 
     @property

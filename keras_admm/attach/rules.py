@@ -10,8 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm.attach.rule_state import FIXED, PRUNED, UNCONSTRAINED
-from keras_admm.constraints import chunks
-from keras_admm.weights import view
+from keras_admm.constraints import chunks, library, nonzeros
 
 
 class StepRule(abc.ABC):
@@ -82,7 +81,7 @@ class StepRule(abc.ABC):
 
     def zero_mask(self):
         """Booleans: the weights that are held at zero."""
-        return view(self.state.target) == self.zero
+        return self.state.look(self.state.target) == self.zero
 
     def restore(self, w):
         """An array of the weights, with those that are held where they are held."""
@@ -161,11 +160,11 @@ class Holding(StepRule):
     acts_after = True
 
     def restore(self, w):
-        return np.where(self.zero_mask(), np.float32(0), w)
+        return library(w).where(self.zero_mask(), np.float32(0), w)
 
     def astray(self, w):
-        parts = zip(chunks(w.reshape(-1)), chunks(view(self.state.target).reshape(-1)), strict=True)
-        return sum(int(np.count_nonzero(self._off(part, target))) for part, target in parts)
+        parts = zip(chunks(w), chunks(self.state.look(self.state.target)), strict=True)
+        return sum(nonzeros(self._off(part, target)) for part, target in parts)
 
     def _off(self, w, target):
         """Booleans: the weights of a part that are not where they are held."""
@@ -216,8 +215,8 @@ class HeldAtValues(Holding):
         """Nothing: what stands in rho holds the weights."""
 
     def restore(self, w):
-        target = view(self.state.target)
-        return np.where(target == UNCONSTRAINED, w, target)
+        target = self.state.look(self.state.target)
+        return library(w).where(target == UNCONSTRAINED, w, target)
 
     def _off(self, w, target):
         return (target != UNCONSTRAINED) & (w != target)

@@ -38,7 +38,7 @@ class ADMMAdaptive(ADMM):
         min_keep: int >= 1, how many channels a layer keeps at least, unless its branch leaves.
         path, recipe: see `keras_admm.ADMMPrune`.
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
-            optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
+            optimizer, backup_dir, state, log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -80,6 +80,7 @@ class ADMMAdaptive(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        state: hints.Place = "host",
         log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):

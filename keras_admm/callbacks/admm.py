@@ -7,7 +7,7 @@ import numpy as np
 from keras_admm import attach, checks, hints, penalties, weights
 from keras_admm.callbacks import epoch_logs
 from keras_admm.callbacks.arguments import Sets, checked_verbosity, steps_of, verbosity
-from keras_admm.callbacks.base import Callback
+from keras_admm.callbacks.ending import Ending
 from keras_admm.callbacks.messages import Messages
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
@@ -15,12 +15,12 @@ from keras_admm.callbacks.projections import Projections
 from keras_admm.callbacks.rates import check_rate_is_settable, checked_rates, set_rate
 from keras_admm.callbacks.states import States
 from keras_admm.callbacks.step_count import StepCount
-from keras_admm.engine import Engine
+from keras_admm.engine import Engine, check_state_is_there
 from keras_admm.plan import Plan, every
 from keras_admm.retraining import Retraining
 
 
-class ADMM(Callback):
+class ADMM(Ending):
     """Trains a model into a set by ADMM, during `model.fit`.
 
     Solves `min f(W) subject to W in S`: ADMM epochs train `f(W) + rho / 2 * ||W - Z + U||^2` and move
@@ -60,6 +60,10 @@ class ADMM(Callback):
         backup_dir: path of a folder for the state of the run. A fit that is killed and started again goes on from
             the last epoch that ended, alone or beside `keras.callbacks.BackupAndRestore`. One run at a time has the
             folder. Where its disk is full a warning says so and training goes on: the states that are there stay.
+        state: `"host"`: Z and U are arrays on the host, to which weights are copied where they move, so that a device
+            holds one tensor beside each weight, the target. `"device"`, for `Sparse` sets: Z and U stay where the
+            weights lie, in parts where these do (`keras.distribution.ModelParallel`): thresholds are found by counting,
+            and only counts come to the host. Norms of groups are summed in float32 there, on the host in float64.
         log_layers: bool, whether the logs have each layer's figures as well, `"sparsity/<variable>"`,
             and so on, for `keras.callbacks.TensorBoard`, `CSVLogger` and `History`. The first two must stand behind
             this callback: `callbacks=[ADMMPrune(0.9, log_layers=True), TensorBoard("logs")]`.
@@ -118,6 +122,7 @@ class ADMM(Callback):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        state: hints.Place = "host",
         log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):
@@ -133,6 +138,8 @@ class ADMM(Callback):
         attach.check_optimizer(name, optimizer)
         self.optimizer = optimizer
         self.backup_dir = None if backup_dir is None else checks.path(name, "backup_dir", backup_dir)
+        self.state = state
+        check_state_is_there(name, self.plan, state)
         self.log_layers = checks.boolean(name, "log_layers", log_layers)
         self.verbose = checked_verbosity(name, verbose, most=2)
         self.engine = None
@@ -142,7 +149,9 @@ class ADMM(Callback):
         name = type(self).__name__
         attach.build(self.model)
         choice = self.layers, self.exclude, self.optimizer
-        self.engine = Engine(self.model, self.plan, *choice, name=name, biases=self.biases, in_fit=True)
+        self.engine = Engine(
+            self.model, self.plan, *choice, name=name, biases=self.biases, in_fit=True, state=self.state
+        )
         timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"])
         check_rate_is_settable(self.engine.name, self.learning_rate, self.model, self.engine.optimizers)
         callbacks = attach.running_callbacks()
@@ -225,53 +234,6 @@ class ADMM(Callback):
             self._judges.begin_anew()
         self._in_last_set = in_last_set
 
-    def end(self) -> None:
-        """The end of `fit`: the promised set, or what the present phase aims at."""
-        try:
-            self._end()
-        finally:
-            self._leave_states()
-
-    def _end(self):
-        engine, self._in_last_set = self.engine, True
-        self._judges.release()
-        self._shown.release()
-        if not self._failed:
-            self.change_phase(engine.epoch)
-        if self._failed:
-            engine.release()
-        elif not engine.in_last_set:
-            self._stop_early("a fit that stopped")
-        elif engine.finish() and self._states:
-            self._states.clear()
-
-    def _interrupted(self):
-        """The fit has ended in an exception: the weights are projected as they are after any other early end."""
-        engine, self._in_last_set = self.engine, True
-        self._judges.release()
-        self._shown.release()
-        self._leave_states()
-        if engine.released or self._failed or not self._began:
-            engine.release()
-            return
-        self.model  # noqa: B018, on JAX it puts the weights of the last batch back into the variables
-        self._stop_early("a fit that was interrupted")
-
-    def _leave_states(self):
-        if self._states:
-            self._states.release()
-            attach.begin_anew(self.model)
-
-    def _stop_early(self, received):
-        engine, info, in_last_set = self.engine, self.engine.epoch_info, self.engine.in_last_set
-        try:
-            sparsity = engine.stop()
-        except (FloatingPointError, RuntimeError, TypeError) as error:  # or a step of JAX took the weights with it
-            self._messages.nothing_projected(received, error)
-            return
-        if not in_last_set and sparsity is not None:
-            self._messages.stopped_early(received, info, sparsity)
-
     def _begin_or_resume(self, epoch):
         if self._states is None or not self._states.resume(epoch):
             self.engine.begin(self.params["epochs"] - epoch, self.params.get("steps"))
@@ -280,14 +242,6 @@ class ADMM(Callback):
             timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"])
             self._messages.begins(timeline, self.params.get("steps"))
             self._projections.begin()
-
-    def _stop(self, error):
-        """Training is past saving: go back to the last state that was good, and say so."""
-        self.model.stop_training = self._failed = True
-        newest = self._states.newest() if self._states else None
-        if newest is not None:
-            self._states.resume(newest)
-        self._messages.failed(error, newest, self.backup_dir)
 
     def end_steps(self, count: int) -> None:
         """Count training steps, and move Z and U where it is time."""

@@ -38,7 +38,7 @@ class ADMMLowRank(ADMM):
             the end of each. By default none, for training goes on best in the factors: compile what
             `keras_admm.factorize` returns, and fit it; there every step stays in the set, and is cheaper.
         layers, exclude, biases, admm_epochs, update_every, retraining, learning_rate, optimizer, backup_dir,
-            log_layers, verbose: see `keras_admm.ADMM`.
+            state, log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -79,6 +79,7 @@ class ADMMLowRank(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        state: hints.Place = "host",
         log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):

@@ -81,7 +81,7 @@ class ADMMPrune(ADMM):
             - `"paper"`, as the authors have it (arXiv:1804.03294): the whole sparsity from the start; a
               `GradientPenalty` of rho 1e-3 that grows by 1.3 with each move, one an epoch; half the epochs.
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
-            optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
+            optimizer, backup_dir, state, log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -123,6 +123,7 @@ class ADMMPrune(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        state: hints.Place = "host",
         log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):

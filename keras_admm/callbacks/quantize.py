@@ -76,7 +76,7 @@ class ADMMQuantize(ADMM):
             after them, as the authors do (where no layer lies between, all in one step); or `"skip"`, not at all (an
             error where no layer lies between).
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
-            optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
+            optimizer, backup_dir, state, log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -114,6 +114,7 @@ class ADMMQuantize(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        state: hints.Place = "host",
         log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):
@@ -140,7 +141,7 @@ class ADMMCluster(ADMM):
             and may leave it.
         first_last: as in `ADMMQuantize`.
         layers, exclude, biases, admm_epochs, retrain_epochs, update_every, penalty, retraining, learning_rate,
-            optimizer, backup_dir, log_layers, verbose: see `keras_admm.ADMM`.
+            optimizer, backup_dir, state, log_layers, verbose: see `keras_admm.ADMM`.
 
     Raises:
         ValueError, TypeError: before any training, with what is wrong and what to do.
@@ -176,6 +177,7 @@ class ADMMCluster(ADMM):
         learning_rate: hints.Rates = None,
         optimizer: hints.Optimizers = "auto",
         backup_dir: hints.Path | None = None,
+        state: hints.Place = "host",
         log_layers: bool = False,
         verbose: hints.Verbosity = "auto",
     ):

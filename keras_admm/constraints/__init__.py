@@ -11,6 +11,7 @@ from keras_admm.constraints.base import Set as Set
 from keras_admm.constraints.base import as_set as as_set
 from keras_admm.constraints.base import is_foreign as is_foreign
 from keras_admm.constraints.codebook import Codebook as Codebook
+from keras_admm.constraints.counting import counts_of_largest as counts_of_largest
 from keras_admm.constraints.joint import Joint as Joint
 from keras_admm.constraints.levels import Levels as Levels
 from keras_admm.constraints.low_rank import LowRank as LowRank
@@ -38,5 +39,7 @@ from keras_admm.constraints.sparse import Support as Support
 from keras_admm.constraints.sparse import check_sparsity as check_sparsity
 from keras_admm.constraints.sparse import says_sparsity as says_sparsity
 from keras_admm.constraints.summary import chunks as chunks
+from keras_admm.constraints.summary import library as library
+from keras_admm.constraints.summary import nonzeros as nonzeros
 from keras_admm.constraints.views import Pattern as Pattern
 from keras_admm.constraints.views import View as View

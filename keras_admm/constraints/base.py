@@ -55,6 +55,7 @@ class Set(keras.constraints.Constraint, abc.ABC):
     Attributes:
         keep_zeros: bool, whether weights that are exactly 0 stay 0 from the start of training to the set, as those of a
             pruned tensor must.
+        on_device: bool, whether a tensor of the backend is projected where it lies, so that `state="device"` can be.
 
     Example, a set of non-negative tensors:
 
@@ -67,6 +68,7 @@ class Set(keras.constraints.Constraint, abc.ABC):
     """
 
     keep_zeros = False
+    on_device = False
 
     @abc.abstractmethod
     def __call__(self, x: Any) -> Any:
@@ -76,12 +78,12 @@ class Set(keras.constraints.Constraint, abc.ABC):
         told = (f"{name}={value!r}" for name, value in self.get_config().items() if value is not None)
         return f"{type(self).__name__}({', '.join(told)})"
 
-    def project(self, array: np.ndarray) -> np.ndarray:
-        """The nearest member of a NumPy array, as one; for ADMM, which projects on the host."""
-        member = self(array)
-        return (
-            member if isinstance(member, np.ndarray) else ops.convert_to_numpy(member).astype(array.dtype, copy=False)
-        )
+    def project(self, x: Any) -> Any:
+        """The nearest member of a tensor for ADMM: of a NumPy array as one."""
+        member = self(x)
+        if isinstance(member, np.ndarray) or not isinstance(x, np.ndarray):
+            return member
+        return ops.convert_to_numpy(member).astype(x.dtype, copy=False)
 
     def along(self, axes: Axes) -> "Set":
         """The same set of kernels whose axes are as `constraints.Axes` says: where that makes no difference, itself."""

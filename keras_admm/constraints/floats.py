@@ -45,7 +45,7 @@ def rounded_in_step(values, count):
 
 def largest_magnitude(array):
     """The largest magnitude of a NumPy array as a float, in one pass; NaN if there is one."""
-    return max((float(np.max(np.abs(chunk))) for chunk in chunks(array.reshape(-1))), default=0.0)
+    return max((float(np.max(np.abs(chunk))) for chunk in chunks(array)), default=0.0)
 
 
 def on_host(name, project, x, traced=None):

@@ -109,7 +109,7 @@ class OnLevels(Set):
 
     def _assign(self, x, scale):
         y = np.empty(x.size, "float32")
-        for whole, part in zip(chunks(x.reshape(-1)), chunks(y), strict=True):
+        for whole, part in zip(chunks(x), chunks(y), strict=True):
             self._assign_chunk(whole, part, scale)
         return y.reshape(x.shape)
 

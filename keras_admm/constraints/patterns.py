@@ -10,7 +10,8 @@ import numpy as np
 from keras_admm import checks
 from keras_admm.axes import Axes
 from keras_admm.constraints.projection import largest
-from keras_admm.constraints.views import Pattern, View, library
+from keras_admm.constraints.summary import library
+from keras_admm.constraints.views import Pattern, View
 
 BLOCK = re.compile(r"block\(\s*([1-9]\d*)\s*,\s*([1-9]\d*)\s*\)")
 M_OF_N = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
@@ -198,7 +199,7 @@ def view(structure, shape, axes=None):
 
 
 def group_norms(array, structure, axes=None):
-    """The Euclidean norm of each group of a NumPy array, shaped as the groups lie; of single weights, the array."""
+    """The Euclidean norm of each group of a tensor, shaped as the groups lie; of single weights, the tensor."""
     return array if structure == "element" else view(structure, array.shape, axes).norms(array)
 
 

@@ -8,6 +8,8 @@ is kept is decided here, in the same way on every backend: by norm, and between 
 import numpy as np
 from keras import ops
 
+from keras_admm.constraints import counting
+
 CHUNK = 1 << 16  # weights whose magnitudes stay in a processor's cache
 FEW = 16  # groups of a pool up to which comparing each with each is faster than sorting them
 
@@ -75,6 +77,16 @@ def restrict(x, support, out=None):
     return np.multiply(x.view(bits), support, out=out, dtype=bits).view(x.dtype)
 
 
+def largest_of_all(x, count):
+    """The same of a tensor of the backend whose weights all compete with all, as it lies: `largest` of one pool."""
+    return counting.of_all(ops.abs(ops.cast(x, "float32")), count)
+
+
+def norms(x):
+    """The norm of each group of a tensor `(pool, group, member)`."""
+    return norms_on_host(x) if isinstance(x, np.ndarray) else _norms(ops.cast(x, "float32"))
+
+
 def norms_on_host(x):
     """The norm of each group of a NumPy array `(pool, group, member)`, summed in float64, which holds all squares."""
     return np.sqrt(np.einsum("pgm,pgm->pg", x, x, dtype="float64"))
@@ -115,21 +127,7 @@ def _largest_of_pools(x, count):
 
 def _largest_on_device(x, count):
     """The same by counting: reductions only, so that a sharded or traced tensor is never gathered or sorted."""
-    norms = _norms(ops.cast(x, "float32"))
-    # A float that is not negative orders as its bits do, so 31 halvings find the threshold exactly.
-    bits = ops.view(norms, dtype="int32")
-
-    def halve(i, low):
-        middle = low + ops.left_shift(ops.cast(1, "int32"), ops.cast(30 - i, "int32"))
-        enough = ops.sum(ops.cast(bits >= middle[:, None], "int32"), axis=1) >= count
-        return ops.where(enough, middle, low)
-
-    threshold = ops.fori_loop(0, 31, halve, ops.zeros((x.shape[0],), dtype="int32"))[:, None]
-    above = bits > threshold
-    ties = bits == threshold
-    room = count - ops.sum(ops.cast(above, "int32"), axis=1, keepdims=True)
-    first = ops.cumsum(ops.cast(ties, "int32"), axis=1) <= room
-    return ops.logical_or(above, ops.logical_and(ties, first))
+    return counting.largest(_norms(ops.cast(x, "float32")), count, axes=(1,))
 
 
 def _norms(x):

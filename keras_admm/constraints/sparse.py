@@ -15,6 +15,7 @@ from keras_admm.constraints import floats
 from keras_admm.constraints.base import Set
 from keras_admm.constraints.patterns import pattern, view
 from keras_admm.constraints.projection import keep_largest, restrict
+from keras_admm.constraints.summary import library, nonzeros
 from keras_admm.constraints.views import Pattern
 
 
@@ -93,6 +94,8 @@ class Sparse(Set):
     Direction Method of Multipliers", arXiv:1804.03294.
     """
 
+    on_device = True
+
     def __init__(
         self, sparsity: float | None = None, structure: str | Pattern = "element", axes: Axes | tuple | None = None
     ):
@@ -133,11 +136,11 @@ class Sparse(Set):
         """What is counted by `kept`, `"weights"` or `"filters"`."""
         return str(pattern("Sparse", self.structure))
 
-    def living(self, array: np.ndarray) -> Any:
-        """How many groups of a NumPy array have a member that is not 0."""
+    def living(self, x: Any) -> int:
+        """How many groups of a tensor have a member that is not 0."""
         if self.structure == "element":
-            return int(np.count_nonzero(array))
-        return int(np.count_nonzero(self._view(array.shape).fold(array).any(axis=2)))
+            return nonzeros(x)
+        return nonzeros(library(x).any(self._view(x.shape).fold(x), axis=2))
 
     def _view(self, shape):
         return view(self.structure, shape, self.axes)
@@ -189,6 +192,8 @@ class Support(Set):
     Reference: masked retraining in Ye et al., "Progressive Weight Pruning of Deep Neural Networks using ADMM",
     arXiv:1810.07378.
     """
+
+    on_device = True
 
     def __init__(self, mask: ArrayLike):
         self.mask = checks.array("Support", "mask", mask, "an array of booleans").astype(bool)

@@ -1,6 +1,7 @@
 """The values of a tensor with how often each occurs: all of them, or those of a histogram."""
 
 import numpy as np
+from keras import ops
 
 CHUNK = 1 << 18  # weights that are worked on at once: they stay in the processor's cache
 SHIFT = 12  # of a float's 23 digits these are dropped: 2,048 bins for each power of two
@@ -28,9 +29,22 @@ def summarize(x, most, zeros=True):
     return values.astype("float64"), counts.astype("float64")
 
 
+def library(x):
+    """What computes with a tensor: NumPy with its own, `keras.ops` with those of the backend."""
+    return np if isinstance(x, np.ndarray) else ops
+
+
 def chunks(x):
-    """A flat array, piece by piece."""
+    """An array flat, piece by piece; a tensor of the backend as it is, for its parts may lie on several devices."""
+    if not isinstance(x, np.ndarray):
+        return (x,)
+    x = x.reshape(-1)
     return (x[start : start + CHUNK] for start in range(0, x.size, CHUNK))
+
+
+def nonzeros(x):
+    """How many numbers of a tensor, or of an array, are not 0."""
+    return int(np.count_nonzero(x) if isinstance(x, np.ndarray) else ops.sum(ops.cast(ops.cast(x, "bool"), "int32")))
 
 
 def _histogram(x, most, zeros):

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from keras import ops
 
 from keras_admm.axes import Axes
-from keras_admm.constraints.projection import largest, norms_on_host
+from keras_admm.constraints.projection import largest, largest_of_all, norms
+from keras_admm.constraints.summary import library
 
 
 class View(NamedTuple):
@@ -69,6 +69,8 @@ class View(NamedTuple):
 
     def kept(self, x: Any, count: int) -> Any:
         """Booleans of a tensor's shape: what its nearest member with `count` groups in each pool keeps."""
+        if not self.pools and not self.members and not isinstance(x, np.ndarray):
+            return largest_of_all(x, count)
         groups = self.fold(x)
         if self.stays is None:
             return self.spread(largest(groups, count)[..., None], x.shape)
@@ -77,12 +79,12 @@ class View(NamedTuple):
         keep = largest(of.where(stays, groups, of.zeros_like(groups)), count)
         return self.spread(of.logical_and(keep[..., None], stays), x.shape)
 
-    def norms(self, array: np.ndarray) -> np.ndarray:
-        """The Euclidean norm of what each group of a NumPy array would keep, shaped as the groups lie."""
-        groups = self.fold(array)
+    def norms(self, x: Any) -> Any:
+        """The Euclidean norm of what each group of a tensor would keep, shaped as the groups lie."""
+        groups, of = self.fold(x), library(x)
         if self.stays is not None:
-            groups = np.where(self.stays(groups), groups, 0)
-        return norms_on_host(groups).reshape(self.grid)
+            groups = of.where(self.stays(groups), groups, of.zeros_like(groups))
+        return of.reshape(norms(groups), self.grid)
 
 
 class Pattern(abc.ABC):
@@ -125,8 +127,3 @@ class Pattern(abc.ABC):
 
     def __str__(self):
         return f"groups of {type(self).__name__}"
-
-
-def library(x):
-    """What computes with a tensor: NumPy with its own, `keras.ops` with those of the backend."""
-    return np if isinstance(x, np.ndarray) else ops

@@ -5,12 +5,12 @@ import warnings
 from keras_admm import attach
 
 
-def held(model, variables, optimizers, penalty, in_fit):
+def held(model, variables, optimizers, penalty, in_fit, look):
     """The `attach.Hold` of a run, and the `attach.StepRule` of its pull: None where no optimizer applies that."""
     pull = None if optimizers is None else penalty.rule()
     once = pull is None or not in_fit or attach.has_own_train_step(model)
     any_of = attach.AnyOfThese(attach.Rest() if pull is None else pull) if once else None
-    hold = attach.Hold(model, variables, optimizers, any_of)
+    hold = attach.Hold(model, variables, optimizers, any_of, look)
     if pull is not None and penalty.in_loss:
         hold.add_to_loss()
     return hold, pull

@@ -18,16 +18,18 @@ class Phases:
         name: str, name used in error messages.
         plan: the `keras_admm.plan.Plan`.
         variables: dict of names to the compressed variables.
+        look: function of a variable that returns its value: see `attach.Hold`.
 
     Attributes:
         timeline: the `Timeline` of the run's epochs.
         layers: dict of names to the `Progress` of each weight in the epoch that was measured last.
     """
 
-    def __init__(self, name, plan, variables):
+    def __init__(self, name, plan, variables, look):
         self._name = name
         self._plan = plan
         self._variables = variables
+        self._look = look
         self._hold = self._targets = self._weights = None
         self._pending = False
         self._progress = Progress(0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -196,7 +198,7 @@ class Phases:
         self._progress = self._progress._replace(admm_primal=primal, admm_dual=dual, admm_rho=rho)
 
     def _read(self):
-        return weights.views(self._variables)
+        return weights.views(self._variables, self._look)
 
     def _enter(self, arrays):
         """Begin the phase of the epoch to come."""

@@ -9,6 +9,8 @@ from keras_admm.constraints import is_foreign
 from keras_admm.errors import named_few
 from keras_admm.plan import Plan
 
+STATES = {"host": weights.view, "device": weights.on_device}  # where Z and U are, and how weights are looked at
+
 
 class Requirements:
     """Checks the sets of the steps of a run.
@@ -91,6 +93,20 @@ def check_arguments(name, model, plan, **booleans):
         raise TypeError(checks.refused(name, "plan", "a keras_admm.Plan", plan, remedy))
     for argument, value in booleans.items():
         checks.boolean(name, argument, value)
+
+
+def check_state_is_there(name, plan, state):
+    """Raises for a state that is neither `"host"` nor `"device"`, or that a step's sets cannot be computed in."""
+    if state not in STATES:
+        must, remedy = f"one of {', '.join(map(repr, STATES))}", "Use 'device' where kernels lie on several devices."
+        raise ValueError(checks.refused(name, "state", must, state, remedy))
+    others = [type(step.target).__name__ for step in plan.steps if not step.target.on_device]
+    if state == "device" and others:
+        raise ValueError(
+            f"{name}: with state='device' each set must be computed where the weights lie: Sparse and Support, their "
+            "share divided 'global', 'uniform', 'erk', by a mapping or an object. Received: a step of "
+            f"{', '.join(others)}. Leave state out: it is 'host'."
+        )
 
 
 def check_begun(name, released):

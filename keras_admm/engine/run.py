@@ -1,23 +1,21 @@
 """`Engine`, a run of ADMM on a model, epoch by epoch: it knows nothing of `fit`; whoever ends an epoch calls it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from keras_admm import attach, checks, hints, weights
 from keras_admm.attach import RuleState
 from keras_admm.engine import requirements
-from keras_admm.engine import state as states
 from keras_admm.engine.held import held
 from keras_admm.engine.identity import Identity
 from keras_admm.engine.phases import Phases
+from keras_admm.engine.resumable import Resumable
 from keras_admm.engine.timeline import Timeline
 from keras_admm.plan import EpochInfo, Plan
 from keras_admm.progress import Progress
 
 
-class Engine:
+class Engine(Resumable):
     """One run of a plan on a model, for `fit` and for custom training loops.
 
     Solves `min f(W) subject to W in S` for the sets `S` of the plan's steps: in the ADMM epochs of a step the
@@ -37,6 +35,7 @@ class Engine:
         name: str, name used in error messages.
         biases: bool, whether biases are compressed like kernels.
         in_fit: bool, whether `fit` trains the model, which compiles its step anew when what it does changes.
+        state: `"host"` or `"device"`, where Z and U are, and projections computed; see `keras_admm.ADMM`.
 
     A loop may compile its step (`tf.function`, `jax.jit`, `torch.compile`) once, after `begin`, for all phases: what
     differs between these is in variables. Only retraining by `"straight_through"` and `"shared_values"` needs other
@@ -77,8 +76,10 @@ class Engine:
         name: str = "Engine",
         biases: bool = False,
         in_fit: bool = False,
+        state: hints.Place = "host",
     ):
         requirements.check_arguments(name, model, plan, biases=biases, in_fit=in_fit)
+        requirements.check_state_is_there(name, plan, state)
         self.model, self.name = model, name
         self._choice = layers, exclude, biases
         chosen = weights.select(model, *self._choice)
@@ -94,7 +95,8 @@ class Engine:
         # Before anything is called that the plan brings, which may change what it has closed over.
         self._identity = Identity(name, self.plan, self.variables)
         self._in_fit, self._hold, self._complete = in_fit, None, False
-        self._phases = Phases(name, self.plan, self.variables)
+        self._look = requirements.STATES[state]
+        self._phases = Phases(name, self.plan, self.variables, self._look)
 
     def begin(self, epochs: int | None = None, steps_per_epoch: int | None = None) -> None:
         """Attach to the model and enter the first phase.
@@ -114,7 +116,9 @@ class Engine:
         """Attach to the model, at rest: nothing is changed until `begin` or `load_state_dict`."""
         if not self.released:
             return
-        self._hold, pull = held(self.model, self.variables, self.optimizers, self.plan.penalty, self._in_fit)
+        self._hold, pull = held(
+            self.model, self.variables, self.optimizers, self.plan.penalty, self._in_fit, self._look
+        )
         chosen = self.name, self.model, self._choice, self._known
         self._hold.on_new_variable = lambda: requirements.check_all_chosen(*chosen)
         self._phases.attach(self._hold, pull)
@@ -268,33 +272,3 @@ class Engine:
     def project(self) -> None:
         """Project the weights on the steps' sets as they are: for a run that was stopped before its end."""
         self._phases.project()
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
-        self._begun  # noqa: B018, raises
-        return {"format": np.array(states.FORMAT), "plan": np.array(self.identity), **self._phases.state()}
-
-    def load_state_dict(self, state: Mapping[str, np.ndarray], epochs: int | None = None) -> None:
-        """Go on from a `state_dict` of the same plan on the same model. The weights are the caller's affair.
-
-        Args:
-            state: what `state_dict` returned, in this process or another. The model is the same if its layers,
-                compressed weights and shapes are; names that Keras numbered by itself may differ.
-            epochs: int, how many epochs the run has now, by default those that it had. More of them are added to
-                the last retraining; what has passed, and the phases before, stay as they were.
-
-        Raises:
-            ValueError: for a state of another plan or model, with the differences; for fewer epochs.
-        """
-        self.check_state(state, epochs)
-        self._identity.say_unknown()
-        had = int(state["epochs"])
-        infos = self.plan.timeline(self.name, had, (had if epochs is None else epochs) - had)
-        self.attach()
-        self._phases.load(state, infos)
-
-    def check_state(self, state: Mapping[str, np.ndarray], epochs: int | None = None) -> None:
-        """Raises the sentence that says why a state cannot be resumed by this run."""
-        states.check(self.name, state)
-        requirements.check_counts(self.name, epochs=epochs)
-        self._identity.check(state, epochs)

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import admm, attach, weights
-from keras_admm.constraints import Sparse, full_rank
+from keras_admm.constraints import Sparse, full_rank, library
 from keras_admm.engine import state
 from keras_admm.engine.held import astray
 from keras_admm.engine.requirements import Requirements
@@ -98,7 +98,7 @@ class Targets:
         return residuals
 
     def _aim_at_z(self, name, factor, constraint):
-        z = weights.view(self._hold.states[name].target)
+        z = self._hold.look(self._hold.states[name].target)
         rescaled = admm.rescaled(admm.ADMMState(z, self._duals[name]), factor)
         self._aim(name, rescaled, z == attach.PRUNED, constraint)
 
@@ -174,7 +174,8 @@ class Targets:
         found = {}
         for name, constraint in sparse.items():
             if isinstance(constraint, Sparse):
-                promised = constraint.living(~self._hold.rules[name].zero_mask())
+                zeros = self._hold.rules[name].zero_mask()
+                promised = constraint.living(library(zeros).logical_not(zeros))
                 kept = constraint.living(self._hold.rules[name].restore(arrays[name]))
                 found |= {name: f"{kept:,} of {promised:,}"} if kept < promised else {}
         return found
@@ -194,7 +195,7 @@ class Targets:
     def state(self):
         """All that `load` needs, a flat dict of NumPy arrays."""
         keys = attach.structural(self.variables)
-        found = {f"u/{keys[name]}": u for name, u in self._duals.items()}
+        found = {f"u/{keys[name]}": ops.convert_to_numpy(u) for name, u in self._duals.items()}
         found |= {f"residuals/{keys[name]}": np.array(each) for name, each in self.residuals.items()}
         for i, step in enumerate(self.plan.steps):
             found |= {f"measured/{i}/{keys[name]}": array for name, array in step.target.state().items()}
@@ -205,7 +206,8 @@ class Targets:
         keys = attach.structural(self.variables)
         self._fixed_sets = state.sets_from(saved["sets"], {key: name for name, key in keys.items()})
         state.into_hold(self._hold, saved, keys)
-        self._duals = _under("u", saved, keys)
+        as_weights = np.asarray if self._hold.look is weights.view else ops.convert_to_tensor
+        self._duals = {name: as_weights(u) for name, u in _under("u", saved, keys).items()}
         self.residuals = {n: admm.Residuals(*map(float, r)) for n, r in _under("residuals", saved, keys).items()}
         for i, step in enumerate(self.plan.steps):
             step.target.load(_under(f"measured/{i}", saved, keys))
@@ -215,7 +217,8 @@ class Targets:
         waiting = {n for each in later for n in each if each[n].keep_zeros} - set(sets)
         self._hold.set_rules(dict.fromkeys(waiting, attach.HeldAtZero()))
         for name in waiting:
-            self._hold.rules[name].set_target(attach.marked(np.zeros_like(arrays[name]), arrays[name] == 0))
+            w = arrays[name]
+            self._hold.rules[name].set_target(attach.marked(library(w).zeros_like(w), w == 0))
 
     def _kept_zero(self, name, w, constraint, step):
         """Booleans: what must stay zero while the weight is trained to the set, or None."""
@@ -225,7 +228,7 @@ class Targets:
 
     def _rule(self, shape, constraint, held):
         """What a training step does to a weight that is pulled to its set."""
-        held = held is not None and held.any()
+        held = held is not None and bool(library(held).any(held))
         if self._frees(constraint) and constraint.says_subspace and not held:
             return attach.OffSubspace(self._pull, constraint.scheme, full_rank(shape, constraint.scheme))
         frees = self._frees(constraint) and constraint.says_support
@@ -244,9 +247,10 @@ class Targets:
 
     def _state(self, name, w):
         """Z is not kept beside U: it is the target plus U, 0 where the weight is held, the weight where it is free."""
-        target = weights.view(self._hold.states[name].target)
-        z = np.where(target == attach.UNCONSTRAINED, w, target + self._duals[name])
-        return admm.ADMMState(z=np.where(target == attach.PRUNED, 0, z), u=self._duals[name])
+        target = self._hold.look(self._hold.states[name].target)
+        where = library(w).where
+        z = where(target == attach.UNCONSTRAINED, w, target + self._duals[name])
+        return admm.ADMMState(z=where(target == attach.PRUNED, np.float32(0), z), u=self._duals[name])
 
 
 def _relative(residuals, norm, rho):

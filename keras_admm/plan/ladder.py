@@ -61,6 +61,10 @@ class LadderTarget(DividedTarget):
         self.ladder.most = 1 - least / size if arrays else 1.0
         return told
 
+    @property
+    def on_device(self):
+        return self.pruning.on_device
+
     def sets(self, arrays, fraction):
         sparsity = tighten(self.ladder.held, self.ladder.aim, fraction, self.pruning.path)
         return self.pruning.at(arrays, sparsity, fraction)

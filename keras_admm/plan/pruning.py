@@ -1,5 +1,6 @@
 """`PruningTarget`: a budget of non-zeros, divided over the weights anew at every update of Z."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -91,6 +92,10 @@ class PruningTarget(Target):
             "structure='element'."
         )
 
+    @property
+    def on_device(self):
+        return self.allocation != "lamp" and not callable(self.allocation)
+
     def sets(self, arrays, fraction):
         if self.fixed:
             return dict.fromkeys(arrays, Sparse(structure=self.structure))
@@ -102,11 +107,11 @@ class PruningTarget(Target):
         if isinstance(how, Mapping):
             how = {p: tighten(min(self.start, s), s, fraction, self.path) for p, s in how.items()}
         groups = weights.Lazy(arrays, lambda n: self._groups(n, arrays[n]))
-        sizes = {n: g.size for n, g in groups.items()}
+        sizes = {n: math.prod(g.shape) for n, g in groups.items()}
         looked_at = self._scores() if isinstance(how, MeasuredAllocation) else groups
         counts = divide(looked_at, sizes, sparsity, how, self.min_keep)
         return {
-            n: Sparse(1 - counts[n] / size, self.structure) if counts[n] else Support(np.zeros(arrays[n].shape))
+            n: Sparse(1 - counts[n] / size, self.structure) if counts[n] else Support(np.zeros(tuple(arrays[n].shape)))
             for n, size in sizes.items()
         }
 

@@ -22,6 +22,7 @@ class Target(abc.ABC):
     Attributes:
         fixed_at_start: bool, whether the sets stay those that the step began with.
         fixed: bool, whether they are the same whatever the weights.
+        on_device: bool, whether `sets` takes tensors of the backend in the place of arrays, and all its sets do.
         wants: dict of names to the variables of a run that it is asked for the sets of, from `of`.
         axes: dict of names to the `constraints.Axes` of the kernels of a model, from `of`.
         keep_zeros: bool, whether weights that are 0 as the step begins stay 0, whatever their set says.
@@ -44,6 +45,7 @@ class Target(abc.ABC):
 
     fixed_at_start = False
     fixed = False
+    on_device = False
     keep_zeros = False
     shrinks = False
     wants = None
@@ -149,6 +151,10 @@ class OneSet(Target):
     def __init__(self, constraint):
         self.constraint = constraint
 
+    @property
+    def on_device(self):
+        return self.constraint.on_device
+
     def sets(self, arrays, fraction):
         return dict.fromkeys(arrays, self.constraint)
 
@@ -170,6 +176,10 @@ class Patterns(Target):
 
     def __init__(self, patterns):
         self.patterns = patterns
+
+    @property
+    def on_device(self):
+        return all(each.on_device for each in self.patterns.values())
 
     def sets(self, arrays, fraction):
         unused = idle(self.patterns, arrays)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_admm import attach
-from keras_admm.constraints import Sparse
+from keras_admm.constraints import Sparse, library
 
 
 def fix(rule, w, constraint, share=1):
@@ -28,9 +28,9 @@ def fix(rule, w, constraint, share=1):
 
 def hold_zeros(rule, w, constraint):
     """Weights off the support of their set are held at zero by an `attach.HeldAtZero`. Returns the weights then."""
-    kept = np.asarray(constraint.support(w))
-    rule.set_target(attach.marked(np.zeros_like(w), ~kept))
-    return np.where(kept, w, np.float32(0))
+    of, kept = library(w), constraint.support(w)
+    rule.set_target(attach.marked(of.zeros_like(w), of.logical_not(kept)))
+    return of.where(kept, w, np.float32(0))
 
 
 def under(place, rule, hold, weights, sets, *how):

@@ -15,6 +15,7 @@ from keras_admm.weights.values import Lazy as Lazy
 from keras_admm.weights.values import is_tf_keras as is_tf_keras
 from keras_admm.weights.values import named as named
 from keras_admm.weights.values import of_class as of_class
+from keras_admm.weights.values import on_device as on_device
 from keras_admm.weights.values import path as path
 from keras_admm.weights.values import read as read
 from keras_admm.weights.values import storable as storable

@@ -58,6 +58,11 @@ def view(variable):
     return array
 
 
+def on_device(variable):
+    """The variable's value as a float32 tensor where it lies, for a look between two steps."""
+    return ops.stop_gradient(ops.cast(tensor(variable), "float32"))
+
+
 class Lazy(Mapping):
     """A mapping whose values are made at each look and not kept, so that there is one of many large arrays at a time.
 
@@ -82,9 +87,9 @@ class Lazy(Mapping):
         return len(self._names)
 
 
-def views(variables):
-    """The `view` of each of a dict of variables by name, as they are whenever one is looked at."""
-    return Lazy(variables, lambda name: view(variables[name]))
+def views(variables, look=view):
+    """The `view` (or `on_device`) of each of a dict of variables by name, as they are whenever one is looked at."""
+    return Lazy(variables, lambda name: look(variables[name]))
 
 
 def storable(variable):
@@ -95,8 +100,9 @@ def storable(variable):
 
 
 def write(variable, value):
-    """Assign a copy of a NumPy array, in the variable's own dtype."""
-    variable.assign(ops.cast(ops.convert_to_tensor(np.array(value)), variable.dtype))
+    """Assign a copy of a NumPy array or a tensor, in the variable's own dtype."""
+    value = ops.convert_to_tensor(np.array(value)) if isinstance(value, np.ndarray) else ops.copy(value)
+    variable.assign(ops.cast(value, variable.dtype))
 
 
 def path(variable):
