@@ -355,7 +355,13 @@ TABLE = {
         ka.Engine,
         {"model": ..., "plan": PLAN},
         {"model": "model", "plan": "plan", "layers": "layers or None", "exclude": "layers or None"}
-        | {"optimizer": "optimizer or None", "name": "names", "biases": "boolean", "in_fit": "boolean"},
+        | {
+            "optimizer": "optimizer or None",
+            "name": "names",
+            "biases": "boolean",
+            "in_fit": "boolean",
+            "state": "choice",
+        },
     ),
     "Engine.begin": (begun, {"model": ...}, {"epochs": "count", "steps_per_epoch": "count"}),
     "Engine.set_learning_rate": (rated, {"model": ...}, {"rate": "not negative or None"}),
@@ -656,7 +662,8 @@ NOT_CALLED |= {
 NOT_CALLED |= {"constraints.view"}
 NOT_CALLED |= {f"explain.{each}" for each in ("NamedArray", "Windows", "Motif", "Match", "Compared", "Comparison")}
 NOT_CALLED |= {"constraints.chunks", "constraints.check_sparsity", "constraints.reached_by"}
-NOT_CALLED |= {"constraints.reached_with_ties"}
+NOT_CALLED |= {"constraints.reached_with_ties", "constraints.counts_of_largest"}
+NOT_CALLED |= {"constraints.library", "constraints.nonzeros"}
 NOT_CALLED |= {"layers.Mask", "layers.kernels_of", "layers.masked_value", "constraints.Pattern", "constraints.View"}
 NOT_CALLED |= {"constraints.factors", "constraints.check_energy", "constraints.check_scheme"}
 NOT_CALLED |= {"constraints.full_rank", "constraints.rows_of", "constraints.least_rank", "constraints.spectrum"}

@@ -14,16 +14,6 @@ from keras import ops
 MOST = (1 << 31) - 1  # numbers that an int32 counts
 
 
-def of_all(magnitudes, count):
-    """`largest` of numbers that all compete with all, compiled once for their shape, whatever the count."""
-    return _of_shape(tuple(magnitudes.shape))(magnitudes, ops.convert_to_tensor(count, "int32"))
-
-
-@functools.cache
-def _of_shape(shape):
-    return compiled(largest)
-
-
 def compiled(function):
     """A function of tensors, compiled where the backend compiles: once for each shape and layout of these."""
     backend = keras.backend.backend()
@@ -43,15 +33,26 @@ def largest(magnitudes, count, axes=None):
 
     Args:
         magnitudes: float32 tensor, none negative.
-        count: int, or an int32 scalar, how many are marked, `0 <= count <= size`.
+        count: int, how many are marked, `0 <= count <= size`; it may change without a new compilation.
         axes: tuple of ints, those along which numbers compete; the others are of pools, each with `count` of its own.
             None: all.
 
     Returns:
         Booleans of the same shape.
     """
-    shape = magnitudes.shape
+    shape = tuple(magnitudes.shape)
     axes = tuple(range(len(shape))) if axes is None else axes
+    return _marking(shape, axes)(magnitudes, ops.convert_to_tensor(count, "int32"))
+
+
+@functools.cache
+def _marking(shape, axes):
+    return compiled(lambda magnitudes, count: mark(magnitudes, count, axes))
+
+
+def mark(magnitudes, count, axes):
+    """`largest`, to be compiled."""
+    shape = magnitudes.shape
 
     def number(true):
         return ops.sum(ops.cast(true, "int32"), axis=axes, keepdims=True)

@@ -79,7 +79,7 @@ def restrict(x, support, out=None):
 
 def largest_of_all(x, count):
     """The same of a tensor of the backend whose weights all compete with all, as it lies: `largest` of one pool."""
-    return counting.of_all(ops.abs(ops.cast(x, "float32")), count)
+    return counting.largest(ops.abs(ops.cast(x, "float32")), count)
 
 
 def norms(x):

@@ -97,9 +97,7 @@ def check_arguments(name, model, plan, **booleans):
 
 def check_state_is_there(name, plan, state):
     """Raises for a state that is neither `"host"` nor `"device"`, or that a step's sets cannot be computed in."""
-    if state not in STATES:
-        must, remedy = f"one of {', '.join(map(repr, STATES))}", "Use 'device' where kernels lie on several devices."
-        raise ValueError(checks.refused(name, "state", must, state, remedy))
+    checks.choice(name, "state", state, STATES)
     others = [type(step.target).__name__ for step in plan.steps if not step.target.on_device]
     if state == "device" and others:
         raise ValueError(
