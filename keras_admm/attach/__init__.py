@@ -42,5 +42,6 @@ from keras_admm.attach.straight_through import StraightThroughValues as Straight
 from keras_admm.attach.straight_through import StraightThroughValuesAndZero as StraightThroughValuesAndZero
 from keras_admm.attach.strategy import check_strategy as check_strategy
 from keras_admm.attach.strategy import num_replicas as num_replicas
+from keras_admm.attach.strategy import out_of_reach as out_of_reach
 from keras_admm.attach.subspace import OffSubspace as OffSubspace
 from keras_admm.attach.tf_keras_optimizer import set_constraint as set_constraint

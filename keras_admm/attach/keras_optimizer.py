@@ -205,4 +205,4 @@ def take_state(variables, others, but=()):
     lasting = {id(v) for v in but}
     for variable, other in zip(variables, others, strict=True):
         if id(variable) not in lasting:
-            variable.assign(ops.convert_to_numpy(other))
+            variable.assign(ops.copy(ops.convert_to_tensor(other)))

@@ -43,5 +43,13 @@ def layout_of(variable):
     return {} if layout is None else {"layout": layout}
 
 
+def out_of_reach(variables):
+    """The names, of a dict of variables, of those that lie in part on devices of other processes."""
+    if keras.backend.backend() != "jax":
+        return []
+    values = {name: variable.value for name, variable in variables.items()}
+    return [n for n, each in values.items() if not (each.is_fully_addressable or each.is_fully_replicated)]
+
+
 def _strategy(model):
     return getattr(model, "distribute_strategy", None) if keras.backend.backend() == "tensorflow" else None

@@ -4,7 +4,6 @@ import itertools
 import math
 import warnings
 
-from keras_admm import weights
 from keras_admm.callbacks import epoch_logs
 from keras_admm.constraints import Sparse
 from keras_admm.plan import sets_of
@@ -37,7 +36,7 @@ class Messages:
         variables = self._engine.variables
         size = sum(math.prod(variable.shape) for variable in variables.values())
         name = self._engine.name
-        sets = [sets_of(name, step.target, weights.views(variables), 1.0) for step in self._engine.plan.steps]
+        sets = [sets_of(name, step.target, self._engine.arrays, 1.0) for step in self._engine.plan.steps]
         own = [step.target.outcome() for step in self._engine.plan.steps]
         outcomes = [told or self._outcome(each, size) for told, each in zip(own, sets, strict=True)]
         told = [f"{_phases(timeline, i)}, {outcome}" for i, outcome in enumerate(outcomes)]

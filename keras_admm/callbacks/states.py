@@ -18,11 +18,17 @@ class States:
         run: the `keras_admm.ADMM` whose fit is running.
 
     Raises:
-        ValueError: for a `backup_dir` that no file can be written in.
+        ValueError: for a `backup_dir` that no file can be written in; for weights of which other processes have parts.
     """
 
     def __init__(self, run):
         self._run = run
+        far = attach.out_of_reach(run.engine.variables)
+        if far:
+            raise ValueError(
+                f"{run.engine.name}: backup_dir keeps whole weights. Received: {named_few(far)}, of which parts lie on "
+                "devices of other processes. Leave it out, and save the model with what saves parts, such as Orbax."
+            )
         self._backup = Backup(run.backup_dir)
         self._backup.check(run.engine.name)
 

@@ -107,6 +107,16 @@ def check_state_is_there(name, plan, state):
         )
 
 
+def check_reach(name, variables, state):
+    """Raises where weights would have to come to the host that lie on devices of other processes too."""
+    far = attach.out_of_reach(variables) if state == "host" else []
+    if far:
+        raise ValueError(
+            f"{name}: with state='host' whole weights must come to the host. Received: {named_few(far)}, of which "
+            "parts lie on devices of other processes. Say state='device'."
+        )
+
+
 def check_begun(name, released):
     if released:
         raise ValueError(

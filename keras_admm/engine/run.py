@@ -1,6 +1,6 @@
 """`Engine`, a run of ADMM on a model, epoch by epoch: it knows nothing of `fit`; whoever ends an epoch calls it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_admm import attach, checks, hints, weights
@@ -87,6 +87,7 @@ class Engine(Resumable):
         requirements.check_fits(name, self.plan, chosen, named=layers is not None)
         self.left_out = self.plan.left_out(chosen)
         self.variables = {key: variable for key, variable in self.plan.wants.items() if key not in self.left_out}
+        requirements.check_reach(name, self.variables, state)
         self._known = {**chosen, **self.variables}
         choose = attach.choose_optimizers
         self.optimizers = None if optimizer is None else choose(name, model, self.variables, optimizer)
@@ -143,6 +144,11 @@ class Engine(Resumable):
     def rule_states(self) -> dict[str, RuleState]:
         """What moves, `{name: attach.RuleState}`: its `variables` must be arguments of a step compiled by JAX."""
         return self._begun.states
+
+    @property
+    def arrays(self) -> Mapping[str, Any]:
+        """The compressed weights by name, each as it is when it is looked at: NumPy arrays, or tensors (`state`)."""
+        return weights.views(self.variables, self._look)
 
     @property
     def step_version(self) -> Any:

@@ -3,14 +3,14 @@
 import warnings
 
 import keras
-import numpy as np
+from keras import ops
 
 from keras_admm import names
 from keras_admm.graph import every_layer, made_trainable
 from keras_admm.weights.arguments import check_choice, check_model, listed
 from keras_admm.weights.kernels import biases as biases_of
 from keras_admm.weights.kernels import ends_as_kernel, kernels
-from keras_admm.weights.values import is_tf_keras, named, read
+from keras_admm.weights.values import is_tf_keras, named, on_device
 
 
 def select(model, layers=None, exclude=None, biases=False, training=True):
@@ -164,7 +164,7 @@ def _check_variable(name, variable, trainable):
             f"{name}: only trainable variables can be compressed. Received: a variable with trainable=False. "
             "Set its layer's trainable to True, or exclude it."
         )
-    if not np.isfinite(read(variable)).all():
+    if not bool(ops.all(ops.isfinite(on_device(variable)))):
         raise ValueError(
             f"{name}: the weights must be finite. Received: NaN or infinite values. Load or train a sound model first."
         )
