@@ -15,11 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-# Tests run each compiled step a few times only: building it is what takes their time. And two devices of one CPU.
+# Tests run each compiled step a few times only: building it is what takes their time. And some devices of one CPU.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    " --xla_force_host_platform_device_count=2",
+    " --xla_force_host_platform_device_count=8",
 )
 
 import keras  # noqa: E402
@@ -29,7 +29,7 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
     (cpu,) = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
     # A step that runs a few times is not worth being made faster.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 if keras.backend.backend() == "jax":

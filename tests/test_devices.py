@@ -1,4 +1,4 @@
-"""Several devices, by Keras's own means: the two that conftest.py makes of one CPU."""
+"""Several devices, by Keras's own means: those that conftest.py makes of one CPU."""
 
 import contextlib
 import shutil
@@ -55,23 +55,26 @@ def data_parallel(devices):
 
 
 def model_parallel(devices):
-    """The outputs of the first kernel and the inputs of the second on one device each."""
-    layout = keras.distribution.LayoutMap(keras.distribution.DeviceMesh((1, 2), ("batch", "model"), devices))
+    """The outputs of the first kernel and the inputs of the second in two parts, batches in what is left of devices."""
+    mesh = keras.distribution.DeviceMesh((len(devices) // 2, 2), ("batch", "model"), devices)
+    layout = keras.distribution.LayoutMap(mesh)
     layout[".*dense/kernel"], layout[".*dense_1/kernel"] = (None, "model"), ("model", None)
     return keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
 
 
 @contextlib.contextmanager
-def two_devices(distribution=data_parallel):
-    """Within it models are made for two devices."""
+def several_devices(distribution=data_parallel, count=2):
+    """Within it models are made for so many devices."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        # A process keeps the first collective reduction under a key, and every strategy begins with the same keys.
+        reduction = None if count == 2 else tf.distribute.ReductionToOneDevice()
+        with tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)], reduction).scope():
             yield
         return
-    devices = keras.distribution.list_devices()
-    assert len(devices) == 2
+    devices = keras.distribution.list_devices()[:count]
+    assert len(devices) == count
     try:
         keras.distribution.set_distribution(distribution(devices))
         yield
@@ -87,7 +90,7 @@ def layouts(model):
 def same_on_two_devices(library, retrainings, distribution=data_parallel):
     alone, alone_residuals = run(build(library), retrainings)
     keras.backend.clear_session(free_memory=False)  # the names of layers, by which they are laid out
-    with two_devices(distribution):
+    with several_devices(distribution):
         model = build(library)
         made = layouts(model)
         together, residuals = run(model, retrainings)
@@ -130,7 +133,7 @@ def test_variables_of_tf_keras_on_two_devices_are_read():
     import tensorflow as tf
 
     tf_keras = pytest.importorskip("tf_keras")
-    with two_devices():
+    with several_devices():
         model = build(tf_keras)
         metric = tf_keras.metrics.Mean()
     fit(model, tf_keras.callbacks.Callback(), 1)
@@ -161,12 +164,13 @@ CALLBACKS = {
 @pytest.mark.every_backend
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras distributes no training over torch's devices")
 @pytest.mark.parametrize("distribution", [data_parallel, model_parallel])
+@pytest.mark.parametrize("count", [2, 4 if BACKEND == "tensorflow" else 8])
 @pytest.mark.parametrize("name", CALLBACKS)
-def test_every_callback_does_on_two_devices_what_it_does_on_one(name, distribution):
+def test_every_callback_does_on_several_devices_what_it_does_on_one(name, count, distribution):
     if BACKEND == "tensorflow" and distribution is model_parallel or BACKEND == "jax" and name == "loss":
         pytest.skip("not on this backend")
     seen = []
-    for context in (contextlib.nullcontext, lambda: two_devices(distribution)):
+    for context in (contextlib.nullcontext, lambda: several_devices(distribution, count)):
         keras.backend.clear_session(free_memory=False)
         with context():
             model = build(keras)
@@ -174,7 +178,7 @@ def test_every_callback_does_on_two_devices_what_it_does_on_one(name, distributi
             seen.append(values(model))
             if BACKEND == "tensorflow" and len(seen) == 2:
                 parts = [[weights.read(part) for part in v.value.values] for v in model.trainable_variables]
-                assert all(np.array_equal(first, second) for first, second in parts)
+                assert all(np.array_equal(each[0], other) for each in parts for other in each)
     for alone, together in zip(*seen, strict=True):
         np.testing.assert_array_equal(alone == 0, together == 0)
         np.testing.assert_allclose(alone, together, atol=1e-4)
@@ -254,7 +258,7 @@ def test_kernels_in_parts_stay_in_parts():
     alone = build(keras)
     fit(alone, ka.ADMMPrune([0.5, 0.9]), 6)
     keras.backend.clear_session(free_memory=False)
-    with two_devices(model_parallel):
+    with several_devices(model_parallel):
         model = build(keras)
         made, duals = layouts(model), []
         prune = ka.ADMMPrune([0.5, 0.9], state="device")
@@ -335,20 +339,16 @@ def test_a_run_is_resumed_on_the_device(tmp_path):
 @pytest.mark.tensorflow_only
 def test_what_the_devices_have_for_themselves_is_not_exported(tmp_path):
     """Each device of tf_keras has moving averages of its own, and the file has those of one."""
-    import tensorflow as tf
-
     tf_keras = pytest.importorskip("tf_keras")
-    # A process keeps the shapes of the first collective reduction under a key, and every strategy begins with the same.
-    reduction = tf.distribute.ReductionToOneDevice()
 
     def build():
         return tf_keras.Sequential([tf_keras.Input((8,)), tf_keras.layers.BatchNormalization()])
 
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction).scope():
+    with several_devices(count=3):
         model = build()
         model.compile("sgd", "mse")
     model.fit(X + 2, X, epochs=2, batch_size=16, verbose=0)
-    said = r"of a model made for 2 devices.*Build the model outside of the strategy's scope.*set_weights\(\)\.$"
+    said = r"of a model made for 3 devices.*Build the model outside of the strategy's scope.*set_weights\(\)\.$"
     with pytest.raises(ValueError, match=said):
         ka.export.litert(model, tmp_path / "model.tflite")
     alone = build()
