@@ -1,7 +1,7 @@
 """How long looking at what a model looks at takes: `python examples/benchmarks/dashboard.py`. No data.
 
-On the CNN-RNN of the Deep Motif Dashboard, random weights and sequences of 101 letters. Ratios are taken side by side
-in one run, the medians of several; seconds depend on the machine and on what else it does.
+On the CNN-RNN of the Deep Motif Dashboard, random weights and sequences of 101 letters. Seconds are those of the
+processor, tracing and compiling with them; ratios are taken side by side in one run, the medians of several.
 """
 
 import os
@@ -35,9 +35,9 @@ def ratio(run, beside):
 
 
 def _seconds(function):
-    start = time.perf_counter()
+    start = time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def saliency(model):
@@ -48,11 +48,11 @@ def saliency(model):
 
 
 def temporal(model, one_way):
-    """Scores of all cuts of a sequence, beside the 202 cuts of its map in one padded and masked batch."""
+    """Scores of all cuts of sequences, beside the 202 cuts of each one's map in one padded and masked batch."""
     from keras_admm.explain.cut import Cut
     from keras_admm.gradients import Runner
 
-    x, length = sequences(8), 101
+    x, length = sequences(32), 101
     cut, runner = Cut("benchmark", model), Runner("benchmark", model, 2 * length)
     kept = np.concatenate([np.tri(length), np.tri(length).T]).astype("float32")
 
@@ -84,7 +84,7 @@ def main():
     one_way = keras.Sequential([keras.Input((101, 4)), layers.LSTM(32), layers.Dense(2, "softmax")])
     print(show.machine("keras", keras.backend.backend()))
     rows = [("saliency of 1,000 sequences to a forward pass", saliency(model), "4x")]
-    rows += [("temporal scores to 202 padded cuts", temporal(model, one_way=False), "1.2x")]
+    rows += [("temporal scores of 32 sequences to 202 padded cuts of each", temporal(model, one_way=False), "1.2x")]
     rows += [("the same, a layer that goes one way", temporal(one_way, one_way=True), "1.2x")]
     lines = [[name, f"{found:.2f}x", mark, f"{seconds:.2f}"] for name, (found, seconds), mark in rows]
     seconds = page({name: network("CNN-RNN") for name in ("dense", "30x", "100x")})
