@@ -37,22 +37,6 @@ def call(model, inputs, values=None):
         return model(inputs, training=False)
 
 
-def compiled(function):
-    """A pure function of structures of tensors, compiled as the backend compiles; on torch without gradients."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(function, autograph=False)
-    if backend == "jax":
-        import jax
-
-        return jax.jit(function)
-    import torch
-
-    return torch.no_grad()(function)
-
-
 def batches(data, size):
     """Yields the batches of an array, or of a structure of arrays of one length, as tensors.
 

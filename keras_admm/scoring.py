@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_admm import checks, inference, weights
+from keras_admm.compiling import compiled
 
 
 class Score:
@@ -37,7 +38,7 @@ class Score:
         self._metric = _metric(name, metric)
         self._variables = variables
         self._others = [v for v in model.variables if id(v) not in {id(each) for each in variables.values()}]
-        self._compiled = inference.compiled(self._score)
+        self._compiled = compiled(self._score)
 
     def __call__(self, batch, *tensors):
         """The score, a float, on a pair of inputs and labels."""

@@ -25,6 +25,7 @@ FLOORS = {
     "errors": 0,
     "hints": 0,
     "checks": 0,
+    "compiling": 0,
     "regularizers": 0,
     "search": 0,
     "weights": 1,

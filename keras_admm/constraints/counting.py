@@ -8,24 +8,11 @@ less often, but is scattered into, which TPUs do one number at a time.
 import functools
 import math
 
-import keras
 from keras import ops
 
+from keras_admm.compiling import compiled
+
 MOST = (1 << 31) - 1  # numbers that an int32 counts
-
-
-def compiled(function):
-    """A function of tensors, compiled where the backend compiles: once for each shape and layout of these."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(function, autograph=False)
-    if backend == "jax":
-        import jax
-
-        return jax.jit(function)
-    return function
 
 
 def largest(magnitudes, count, axes=None):
