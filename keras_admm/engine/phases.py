@@ -180,7 +180,7 @@ class Phases:
     def _count(self, arrays, info):
         """Note the zeros of the weights and, while they are pulled, of Z."""
         pulled, counted = info.phase == "admm", counts(arrays)
-        aims = counts(self._targets.aims(arrays)) if pulled else {}
+        aims = counts(self._targets.kept(arrays)) if pulled else {}
         shares = {"sparsity": sparsity(counted), "admm_sparsity": sparsity(aims)}
         self._progress = self._progress._replace(**shares, admm_step=float(info.step + 1))
         residuals = self._targets.residuals if pulled else {}

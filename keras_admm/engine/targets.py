@@ -102,11 +102,13 @@ class Targets:
         rescaled = admm.rescaled(admm.ADMMState(z, self._duals[name]), factor)
         self._aim(name, rescaled, z == attach.PRUNED, constraint)
 
-    def aims(self, arrays):
-        """Z of each weight; a weight that no set pulls is its own. A mapping that computes them when they are read."""
-        return weights.Lazy(
-            arrays, lambda name: self._state(name, arrays[name]).z if name in self._duals else arrays[name]
-        )
+    def kept(self, arrays):
+        """Which places of each Z are not zero, a mapping of arrays; a weight that no set pulls is its own Z."""
+        return weights.Lazy(arrays, lambda name: self._kept(name) if name in self._duals else arrays[name])
+
+    def _kept(self, name):
+        target = weights.view(self._hold.states[name].target)
+        return (target + self._duals[name] != 0) & (target != attach.PRUNED)
 
     def project(self, arrays, step, epochs):
         """W <- P(W), and the beginning of retraining: each weight in the way that goes with its set."""
