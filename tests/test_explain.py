@@ -1,5 +1,7 @@
 """What a model looks at: each view against its formula by hand, or against running the model."""
 
+import logging
+
 import keras
 import numpy as np
 import pytest
@@ -45,6 +47,20 @@ def test_maps_by_hand(method):
     found = explain.saliency(make(), X, target=1, method=method, steps=4)
     assert found.axes == ("sample", "feature")
     np.testing.assert_allclose(found, expected(), rtol=1e-5)
+
+
+@pytest.mark.tensorflow_only
+def test_many_models_are_looked_at_without_a_warning_of_tracing():
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logging.getLogger("tensorflow").addHandler(handler)
+    try:
+        for _ in range(6):
+            explain.saliency(linear(), X)
+    finally:
+        logging.getLogger("tensorflow").removeHandler(handler)
+    assert not said
 
 
 def test_the_authors_map_is_that_of_the_likelihood_of_a_log_softmax():
@@ -210,7 +226,17 @@ def test_one_run_of_all_places_where_a_layer_goes_one_way(monkeypatch):
     seen, after = [], cut.Cut.after
     monkeypatch.setattr(cut.Cut, "after", lambda self, values, *mask: seen.append(values) or after(self, values, *mask))
     explain.temporal_scores(model_of(gru()), SEQUENCES, 1)
-    assert {tuple(values.shape) for values in seen} == {(5, 5, 3)}  # the ends alone
+    assert {tuple(values.shape) for values in seen} == {(5 * len(SEQUENCES), 5, 3)}  # the ends alone
+
+
+@pytest.mark.parametrize("layer", [gru, both_ways])
+def test_cuts_in_batches_of_another_size_score_the_same(layer):
+    """Of all sequences at once, of one at a time with a rest, and of parts of one."""
+    model = model_of(layer(), *([] if layer is gru else [layers.GlobalAveragePooling1D()]))
+    x = np.concatenate([SEQUENCES, -SEQUENCES])[: 2 * len(SEQUENCES) - 1]
+    whole = explain.temporal_scores(model, x, 1)
+    for size in (4, 11):
+        np.testing.assert_allclose(explain.temporal_scores(model, x, 1, batch_size=size), whole, rtol=1e-5)
 
 
 @pytest.mark.every_backend

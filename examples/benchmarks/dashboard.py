@@ -52,7 +52,7 @@ def temporal(model, one_way):
     from keras_admm.explain.cut import Cut
     from keras_admm.gradients import Runner
 
-    x, length = sequences(32), 101
+    x, length = sequences(64), 101
     cut, runner = Cut("benchmark", model), Runner("benchmark", model, 2 * length)
     kept = np.concatenate([np.tri(length), np.tri(length).T]).astype("float32")
 
@@ -84,7 +84,7 @@ def main():
     one_way = keras.Sequential([keras.Input((101, 4)), layers.LSTM(32), layers.Dense(2, "softmax")])
     print(show.machine("keras", keras.backend.backend()))
     rows = [("saliency of 1,000 sequences to a forward pass", saliency(model), "4x")]
-    rows += [("temporal scores of 32 sequences to 202 padded cuts of each", temporal(model, one_way=False), "1.2x")]
+    rows += [("temporal scores of 64 sequences to 202 padded cuts of each", temporal(model, one_way=False), "1.2x")]
     rows += [("the same, a layer that goes one way", temporal(one_way, one_way=True), "1.2x")]
     lines = [[name, f"{found:.2f}x", mark, f"{seconds:.2f}"] for name, (found, seconds), mark in rows]
     seconds = page({name: network("CNN-RNN") for name in ("dense", "30x", "100x")})

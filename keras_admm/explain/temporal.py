@@ -122,12 +122,12 @@ def _of_cuts(runner, cut, chosen, values, mask):
         )
     length, after = values.shape[1], runner.autodiff.compiled(after)
     kept = _kept(length) if cut.one_way is None else _kept(length)[1 if cut.one_way == "forward" else 0][None]
-    scores = np.empty((len(values), len(kept), length), "float32")
-    for i, sample in enumerate(values):
-        there = kept.reshape(-1, length) & (True if mask is None else mask[i])
-        rows = np.broadcast_to(sample, (len(there), *sample.shape))
-        outputs = runner.run(after, len(there), rows, np.float32(there))
-        scores[i] = chosen.take(np.full(len(there), i)).values(outputs).reshape(len(kept), length)
+    cuts, scores = kept.reshape(-1, length), np.empty((len(values), len(kept), length), "float32")
+    for these in _groups(len(values), max(1, runner.batch_size // len(cuts))):
+        rows, there = np.repeat(these, len(cuts)), np.tile(cuts, (len(these), 1))
+        there = there if mask is None else there & mask[rows]
+        outputs = runner.run(after, len(rows), values[rows], np.float32(there))
+        scores[these] = chosen.take(rows).values(outputs).reshape(-1, *scores.shape[1:])
     if cut.one_way is None:
         return NamedArray(scores, AXES)
     once = _one_pass(runner, cut, chosen, values, mask)
@@ -143,11 +143,15 @@ def _one_pass(runner, cut, chosen, values, mask):
             return cut.after_each(values, *(each > 0 for each in mask))
 
     run, scores = runner.autodiff.compiled(after_each), np.empty(values.shape[:2], "float32")
-    for i in range(len(values)):
-        own = [] if mask is None else [np.float32(mask[i : i + 1])]
-        outputs = runner.run_whole(run, values[i : i + 1], *own)
-        scores[i] = chosen.take(np.full(values.shape[1], i)).values(outputs)
+    for these in _groups(len(values), runner.batch_size):
+        outputs = runner.run_whole(run, values[these], *([] if mask is None else [np.float32(mask[these])]))
+        scores[these] = chosen.take(np.repeat(these, scores.shape[1])).values(outputs).reshape(len(these), -1)
     return scores if cut.one_way == "forward" else scores[:, ::-1]
+
+
+def _groups(count, size):
+    """The numbers of samples, so many at a time."""
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _kept(length):

@@ -47,15 +47,16 @@ class Autodiff(ABC):
 class TensorFlow(Autodiff):
     """`tf.GradientTape`; of tf_keras too."""
 
-    def compiled(self, function):
+    def compiled(self, function, **how):
         import tensorflow as tf
 
-        return tf.function(function, autograph=False)
+        made = tf.function(function, autograph=False, **how)
+        # Each model needs its own; where there are five of one function, TensorFlow would warn of a loop that makes it.
+        made._omit_frequent_tracing_warning = True
+        return made
 
     def of_lengths(self, function):
-        import tensorflow as tf
-
-        return tf.function(function, autograph=False, reduce_retracing=True)
+        return self.compiled(function, reduce_retracing=True)
 
     def gradient(self, scores):
         import tensorflow as tf

@@ -20,7 +20,7 @@ class Runner:
         batch_size: int, samples in one run.
 
     Attributes:
-        name, model: these.
+        name, model, batch_size: these.
         autodiff: the `Autodiff` of the model.
     """
 
@@ -33,7 +33,7 @@ class Runner:
             )
         self.name, self.model = name, model
         self.autodiff = autodiff.of(model)
-        self._size = checks.integer(name, "batch_size", batch_size)
+        self.batch_size = checks.integer(name, "batch_size", batch_size)
 
     def read(self, x):
         """The `Inputs` that arrays are."""
@@ -69,7 +69,7 @@ class Runner:
         Returns:
             What the function returns, as float32 arrays of all samples; None stays.
         """
-        step = min(self._size, size)
+        step = min(self.batch_size, size)
         # The last batch is filled up, for one shape alone is compiled.
         batches = [np.minimum(np.arange(start, start + step), size - 1) for start in range(0, size, step)]
         parts = [function(self.variables(), *self.tensors(arrays, rows)) for rows in batches]
