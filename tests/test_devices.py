@@ -149,6 +149,7 @@ def nearness(y_true, y_pred):
 
 CALLBACKS = {
     "prune": lambda: ka.ADMMPrune(0.8),
+    "on the device": lambda: ka.ADMMPrune([0.5, 0.8], state="device"),
     "channels": lambda: ka.ADMMPrune(structure="channel", budget={"macs": 0.5}),
     "1:2": lambda: ka.ADMMPrune(structure="1:2", recipe="paper"),
     "adaptive": lambda: ka.ADMMAdaptive({"macs": 0.6}),
