@@ -33,7 +33,7 @@ RATIOS = [0.0, *(tenths / 10 for tenths in range(1, 10))]
 def measured(args, network, ratio, seed):
     """One row; that of ratio 0 is the dense network's."""
     keras.utils.set_random_seed(seed)
-    train, validation, test = structured.arrays(args.data, seed)
+    train, validation, test = structured.arrays(args.data, seed, args.images)
     model = structured.dense(args, int(network.removeprefix("resnet")), seed, train)
     began = time.time()
     if ratio:
@@ -82,6 +82,7 @@ def main():
     parser = resumable.arguments(__doc__, RESULTS)
     parser.add_argument("--network", default="resnet56", choices=["resnet20", "resnet56"])
     parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
+    parser.add_argument("--images", type=int, default=structured.IMAGES, help="that it is trained on")
     parser.add_argument("--picture", help="path of a picture of each layer's share at each ratio")
     parser.set_defaults(seeds=[0])
     args = parser.parse_args()

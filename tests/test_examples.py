@@ -43,6 +43,24 @@ GUIDES = {
 }
 
 
+BENCHMARKS = {
+    "overhead": (["--networks", "LeNet-5", "--rounds", 1, "--lenet-steps", 2, "--jit", "off"], "LeNet-5"),
+    "packed": (["--times", 1, "--levels"], "bytes"),
+    "projection": (["--millions", 1, "--few", 1, "--rounds", 1], "1"),
+    "scale": (["--millions", 1], "1"),
+    "search": (["--networks", "LeNet-300-100", "--masks", 5, "--rounds", 1], r"LeNet-300-100, 1,000 images +\d\.\d\d"),
+    **{name: (["--table"], "seeds") for name in ("quantization", "recipes", "structured", "few_steps")},
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmarks(name):
+    arguments, told = BENCHMARKS[name]
+    assert re.search(told, run(f"benchmarks/{name}.py", *arguments))
+
+
 @pytest.mark.nightly
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("guide", GUIDES)
@@ -130,6 +148,19 @@ def test_mnist_olmp(mnist, tmp_path):
     assert run("mnist_olmp.py", *few, "--steps", 60, "--table").splitlines() == out.splitlines()[-3:]
 
 
+@pytest.mark.nightly
+def test_whose_counts(mnist, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    few = ["--data", mnist.parent, "--cache", tmp_path, "--results", rows, "--validation", 400, "--rates", 30]
+    methods = [f"ours, {how}" for how in ("erk", "owl", "saliency", "evolution")]
+    out = run("benchmarks/ratios.py", *few, "--seeds", 0, "--dense-epochs", 1, "--methods", *methods, "tfmot, lamp")
+    found = re.findall(r"^(\S+, \S+), 30x +1 +[\d.]+ +[\d.]+ +0.00 +([\d,]+), ([\d,]+), ([\d,]+)$", out, re.MULTILINE)
+    assert {method for method, *_ in found} == {*methods, "tfmot, lamp"}
+    for _, *counts in found:
+        assert abs(sum(int(count.replace(",", "")) for count in counts) - 8873) < 100
+    assert run("benchmarks/ratios.py", *few, "--table").splitlines() == out.splitlines()[-6:]
+
+
 @pytest.fixture(scope="module")
 def cifar(tmp_path_factory):
     """Made-up images in the file's format."""
@@ -144,6 +175,20 @@ def cifar(tmp_path_factory):
         arrays[f"y_{part}"] = rng.integers(0, 10, count)
     np.savez(folder / "cifar.npz", **arrays)
     return folder / "cifar.npz"
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not (DATA / "resnet20_cifar10_torch.npz").exists(), reason="the given weights are not here")
+def test_cifar_one_ratio(tmp_path):
+    few = ["--cache", tmp_path, "--results", tmp_path / "rows.jsonl", "--network", "resnet20", "--seeds", 0]
+    out = run("cifar_one_ratio.py", "--data", DATA, *few, "--images", 256, "--ratios", 0, 0.5, 0.9)
+    kept = dict(re.findall(r"^resnet20, (\d+)% removed +1 +([\d,]+) ", out, re.MULTILINE))
+    weights = 268_336
+    assert {ratio: int(count.replace(",", "")) for ratio, count in kept.items()} == {
+        "0": weights,
+        "50": weights // 2,
+        "90": round(0.1 * weights),
+    }
 
 
 @pytest.mark.nightly

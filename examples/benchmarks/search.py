@@ -30,6 +30,7 @@ from mnist_lenet300 import lenet300
 from show import machine, table
 
 from keras_admm import inference
+from keras_admm.compiling import compiled
 from keras_admm.engine import SplicedPruning
 from keras_admm.search import NCS
 
@@ -48,8 +49,8 @@ def measured(build, shape, images, masks, rounds):
     model = build()
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     run = SplicedPruning("search", model, (None, None), "accuracy", NCS, {})
-    run.attach(10_000)
-    forward = inference.compiled(lambda x: inference.call(model, x))
+    run.attach(10_000, every=1_000)
+    forward = compiled(lambda x: inference.call(model, x))
     for warm_up in (lambda: run.score(batch), lambda: forward(batch[0])):
         warm_up()
     ratios, speeds = [], []

@@ -31,9 +31,9 @@ RESULTS = Path(__file__).parents[1] / "results" / "structured.jsonl"
 IMAGES, EPOCHS = 20_000, 6
 
 
-def arrays(folder, seed):
+def arrays(folder, seed, images=IMAGES):
     train, validation, test = data.cifar10(Path(folder) / "cifar10_jpeg.npz", 5000, seed)
-    train = train[0][:IMAGES], train[1][:IMAGES]
+    train = train[0][:images], train[1][:images]
     return [(cifar_given.normalized(x), y) for x, y in (train, validation, test)]
 
 
