@@ -107,7 +107,7 @@ class Targets:
         return weights.Lazy(arrays, lambda name: self._kept(name) if name in self._duals else arrays[name])
 
     def _kept(self, name):
-        target = weights.view(self._hold.states[name].target)
+        target = self._hold.look(self._hold.states[name].target)
         return (target + self._duals[name] != 0) & (target != attach.PRUNED)
 
     def project(self, arrays, step, epochs):
