@@ -57,6 +57,8 @@ BENCHMARKS = {
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmarks(name):
+    if name == "packed":
+        pytest.importorskip("zstandard", reason="of the extra 'examples'")
     arguments, told = BENCHMARKS[name]
     assert re.search(told, run(f"benchmarks/{name}.py", *arguments))
 
@@ -156,7 +158,7 @@ def test_whose_counts(mnist, tmp_path):
     out = run("benchmarks/ratios.py", *few, "--seeds", 0, "--dense-epochs", 1, "--methods", *methods, "tfmot, lamp")
     found = re.findall(r"^(\S+, \S+), 30x +1 +[\d.]+ +[\d.]+ +0.00 +([\d,]+), ([\d,]+), ([\d,]+)$", out, re.MULTILINE)
     assert {method for method, *_ in found} == {*methods, "tfmot, lamp"}
-    for _, *counts in found:
+    for _, *counts in (each for each in found if each[0] in methods):  # for TFMOT these are too few steps
         assert abs(sum(int(count.replace(",", "")) for count in counts) - 8873) < 100
     assert run("benchmarks/ratios.py", *few, "--table").splitlines() == out.splitlines()[-6:]
 
