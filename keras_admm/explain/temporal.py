@@ -126,7 +126,9 @@ def _of_cuts(runner, cut, chosen, values, mask):
     for these in _groups(len(values), max(1, runner.batch_size // len(cuts))):
         rows, there = np.repeat(these, len(cuts)), np.tile(cuts, (len(these), 1))
         there = there if mask is None else there & mask[rows]
-        outputs = runner.run(after, len(rows), values[rows], np.float32(there))
+        # Of one sequence alone this is no copy.
+        alike = np.broadcast_to(values[these, None], (len(these), len(cuts), *values.shape[1:]))
+        outputs = runner.run(after, len(rows), alike.reshape(-1, *values.shape[1:]), np.float32(there))
         scores[these] = chosen.take(rows).values(outputs).reshape(-1, *scores.shape[1:])
     if cut.one_way is None:
         return NamedArray(scores, AXES)

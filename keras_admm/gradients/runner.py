@@ -70,8 +70,9 @@ class Runner:
             What the function returns, as float32 arrays of all samples; None stays.
         """
         step = min(self.batch_size, size)
-        # The last batch is filled up, for one shape alone is compiled.
-        batches = [np.minimum(np.arange(start, start + step), size - 1) for start in range(0, size, step)]
+        # The last batch is filled up, for one shape alone is compiled; a whole one is not copied.
+        batches = [slice(start, start + step) for start in range(0, size - step + 1, step)]
+        batches += [np.minimum(np.arange(size - size % step, size - size % step + step), size - 1)] * (size % step > 0)
         parts = [function(self.variables(), *self.tensors(arrays, rows)) for rows in batches]
         return tree.map_structure(lambda *each: self._joined(each)[:size], *parts)
 
