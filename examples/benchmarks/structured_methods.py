@@ -53,9 +53,9 @@ def admm_low_rank(job):
     return job.fit(ka.factorize(model, verbose=0), job.epochs - job.epochs // 2)
 
 
-def cut_by_outputs(job):
+def cut_by_outputs(job, correction=1.0):
     """Low rank at once, without training: layers give most nearly what they gave on some images."""
-    return ka.factorize(job.model, budget={"macs": SHARE}, data=job.images, verbose=0)
+    return ka.factorize(job.model, budget={"macs": SHARE}, data=job.images, correction=correction, verbose=0)
 
 
 def cut_by_svd(job):
@@ -148,6 +148,7 @@ METHODS = {
     "admm adaptive": admm_adaptive,
     "admm low rank": admm_low_rank,
     "low rank by outputs": lambda job: job.fit(cut_by_outputs(job), job.epochs),
+    "low rank by outputs, each by itself": lambda job: job.fit(cut_by_outputs(job, correction=0.0), job.epochs),
     "low rank by outputs, at once": cut_by_outputs,
     "filters by L1": filters_by_l1,
     "groups by L2": groups_by_l2,

@@ -1,6 +1,8 @@
 """Kernels of low rank after training, layer by layer: those with which layers give most nearly what they gave."""
 
 import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from keras_admm import weights
 from keras_admm.constraints import LowRank
 from keras_admm.layerwise import samples
 from keras_admm.layerwise.methods import Method, check_correction
+from keras_admm.layerwise.report import LayerwiseReport, LayerwiseRow
 from keras_admm.layerwise.run import Run, candidates
 
 BATCH_SIZE, DAMPING, SEED = 32, 0.01, 0
@@ -44,8 +47,57 @@ class OutputComponents(Method):
             )
 
 
+class Given(NamedTuple):
+    """How what a layer gives on some samples is spread over directions of its outputs.
+
+    Attributes:
+        squares: float64 array, the sum of squares along each direction, falling.
+        kernel: function of a rank that returns the kernel with which the layer gives what lies along so many of them.
+    """
+
+    squares: np.ndarray
+    kernel: Callable[[int], np.ndarray]
+
+    def lost(self, rank):
+        """The share of the squares that a rank loses."""
+        return float(self.squares[rank:].sum() / (self.squares.sum() or 1.0))
+
+
+class _Noted(Method):
+    """Leaves every kernel as it is, and notes the `Given` of its layer."""
+
+    def __init__(self):
+        self.found = []
+
+    def solve(self, problem, constraint):
+        found = (problem.w.transpose(0, 2, 1) @ problem.gram @ problem.w).sum(axis=0)
+        squares, directions = np.linalg.eigh(found)  # rising
+
+        def kernel(rank):
+            kept = directions[:, -rank:]
+            return problem.kernel(problem.w @ kept @ kept.T)
+
+        full = min(problem.w.shape[1:])
+        self.found.append(Given(squares[::-1][:full].clip(0), kernel))
+        return problem.kernel(problem.w)
+
+
+def given(name, model, data, variables, num_samples):
+    """The `Given` of each kernel's layer in the model as it is, a dict by name; layers without one are left out.
+
+    Args:
+        name, model, data, num_samples: see `of_rank`.
+        variables: dict of names to kernels.
+    """
+    method, batches = _Noted(), samples.batches(name, data, num_samples, BATCH_SIZE, SEED)
+    samples.check_runs(name, model, batches[0])
+    items, skipped = candidates(model, variables)
+    report = Run(name, method, 0.0, 0).compress(model, batches, items, dict.fromkeys(items), skipped)
+    return dict(zip((row.name for row in report.rows), method.found, strict=True))
+
+
 @contextlib.contextmanager
-def of_rank(name, model, data, variables, sets, num_samples):
+def of_rank(name, model, data, variables, sets, found, num_samples, correction):
     """Within it kernels of a model are of low rank; behind it they are what they were.
 
     Args:
@@ -54,7 +106,9 @@ def of_rank(name, model, data, variables, sets, num_samples):
         data: samples of its inputs; see `prune_layerwise`.
         variables: dict of names to kernels.
         sets: dict of some of the names to the `constraints.LowRank` of each, a rank given.
+        found: dict of names to their `Given`.
         num_samples: int.
+        correction: see `OutputComponents`; with 0 each layer is seen by itself, as it is in the model.
 
     Gives:
         The `LayerwiseReport`, in which those are `skipped` that stay as they were.
@@ -62,10 +116,20 @@ def of_rank(name, model, data, variables, sets, num_samples):
     batches = samples.batches(name, data, num_samples, BATCH_SIZE, SEED)
     samples.check_runs(name, model, batches[0])
     items, skipped = candidates(model, {n: variables[n] for n in sets})
-    method = OutputComponents()
+    method, sets = OutputComponents(correction), {n: sets[n] for n in items}
     before = {n: weights.read(item.variable) for n, item in items.items()}
     try:
-        yield Run(name, method, DAMPING, 0).compress(model, batches, items, {n: sets[n] for n in items}, skipped)
+        if correction:
+            yield Run(name, method, DAMPING, 0).compress(model, batches, items, sets, skipped)
+        else:
+            yield LayerwiseReport(tuple(_alone(items[n], sets[n], found[n]) for n in sets if n in found), skipped)
     finally:
         for n, value in before.items():
             weights.write(items[n].variable, value)
+
+
+def _alone(item, constraint, given):
+    """A kernel of a rank with which its layer gives most nearly what it gave, whatever happens to others."""
+    kernel = constraint.project(given.kernel(constraint.rank))
+    weights.write(item.variable, kernel)
+    return LayerwiseRow(item.name, kernel.shape, int(np.count_nonzero(kernel)), given.lost(constraint.rank))

@@ -48,6 +48,7 @@ def factorize(
     budget: hints.Budget | None = None,
     data: hints.Data | None = None,
     num_samples: int = 512,
+    correction: float = 1.0,
     scheme: hints.Scheme | None = None,
     layers: hints.Weights = None,
     exclude: hints.Weights = None,
@@ -64,7 +65,8 @@ def factorize(
     outputs are the same within `1e-4 * max(1, largest |output|)`, which is tried on random inputs. With `rank`,
     `energy` or `budget` the kernels are cut to that first, without any training: by one truncated SVD, or with `data`
     to the principal components of what layers give, `argmin_W ||X W - X0 W0||^2` over kernels `W` of the rank, `X`
-    what comes in to a layer of the smaller model on these samples, `X0` of the model as it is. A ResNet-20 with half of
+    what comes in to a layer of the smaller model on these samples, `X0` of the model as it is; and the squares of what
+    layers give, not of kernels, say which ranks `energy` and `budget` come to. A ResNet-20 with half of
     its MACs classifies 80.3% at once, where truncated SVD leaves 12.7%; six epochs of training level it, 84.2% to
     84.4% (`examples/benchmarks/structured.py`).
 
@@ -74,6 +76,9 @@ def factorize(
         data: samples of the inputs, without labels, as in `keras_admm.prune_layerwise`; for the scheme `"channel"`.
             Kernels that it can do nothing for (of transposed convolutions) are cut by SVD, which is said.
         num_samples: int, how many of them are taken.
+        correction: float in [0, 1], which share of what the layers in front of a layer have lost it makes up for. 1
+            is best where nothing is trained any more. With 0 each layer is seen by itself, with what comes in to it in
+            the model as it is: less accurate at once, and where training is to begin.
         scheme: `"channel"`, `"spatial"`, or None for that of the two which costs least; with `rank`, `energy` or
             `budget` None is `"channel"`.
         layers: which layers, as in `keras_admm.ADMMPrune`. Frozen ones are factorized too, and stay frozen.
@@ -107,8 +112,10 @@ def factorize(
     chosen = weights.choose(model, layers, exclude, training=False)
     how = None if rank is energy is budget is None else {"rank": rank, "energy": energy, "budget": budget}
     _check_data(how, data, scheme)
-    parts, refused = _parts(model, chosen, how, scheme)
-    with _fitted(model, chosen, parts, data, num_samples) as (fitted, notes):
+    correction = layerwise.check_correction("factorize", correction)
+    given = layerwise.given("factorize", model, data, chosen, num_samples) if data is not None else {}
+    parts, refused = _parts(model, chosen, how, scheme, given)
+    with _fitted(model, chosen, parts, data, given, num_samples, correction) as (fitted, notes):
         small = _rebuilt(model, {id(part.candidate.split.layer): part for part in parts.values()})
     _say(model, small, fitted, refused, notes, verbose)
     return small
@@ -122,7 +129,7 @@ def _check_data(how, data, scheme):
 
 
 @contextlib.contextmanager
-def _fitted(model, chosen, parts, data, num_samples):
+def _fitted(model, chosen, parts, data, given, num_samples, correction):
     """Within it the kernels that come apart are of their ranks, by what layers give on the data where there is some.
 
     Gives:
@@ -132,18 +139,18 @@ def _fitted(model, chosen, parts, data, num_samples):
         yield parts, {}
         return
     sets = {name: LowRank(part.rank, scheme=part.candidate.split.scheme) for name, part in parts.items()}
-    with layerwise.of_rank("factorize", model, data, chosen, sets, num_samples) as report:
+    with layerwise.of_rank("factorize", model, data, chosen, sets, given, num_samples, correction) as report:
         lost = {row.name: row.error for row in report.rows}
         yield {name: part._replace(lost=lost.get(name)) for name, part in parts.items()}, report.skipped
 
 
-def _parts(model, chosen, how, scheme):
+def _parts(model, chosen, how, scheme, given):
     """What comes apart, `{name: Part}`, and why the rest does not, `{name: reason}`."""
     arrays = weights.views(chosen)
     if how is None:
         found, refused = _of_own_rank(model, chosen, arrays, ("channel", "spatial") if scheme is None else (scheme,))
     else:
-        found, refused = _cut(model, chosen, arrays, how, scheme or "channel")
+        found, refused = _cut(model, chosen, arrays, how, scheme or "channel", given)
     for name in [name for name, part in found.items() if not part.candidate.saves(part.rank)]:
         part = found.pop(name)
         refused[name] = f"rank {part.rank} of {part.candidate.split.full_rank} saves no MACs"
@@ -162,11 +169,12 @@ def _of_own_rank(model, chosen, arrays, schemes):
     return found, refused
 
 
-def _cut(model, chosen, arrays, how, scheme):
-    """By one truncated SVD to the ranks that a target has."""
+def _cut(model, chosen, arrays, how, scheme, given):
+    """To the ranks that a target has, by what layers give where that is known, else by the kernels themselves."""
     those, refused = candidates(model, chosen, scheme)
     taken = {name: chosen[name] for name in those}
-    sets = LowRankTarget(**how, scheme=scheme, name="factorize").of(model, taken).sets(arrays, 1.0)
+    squares = {name: given[name].squares if name in given else spectrum(arrays[name], scheme) for name in taken}
+    sets = LowRankTarget(**how, scheme=scheme, name="factorize").of(model, taken).of_spectra(squares, 1.0)
     return {name: _part(those[name], arrays[name], each.rank) for name, each in sets.items()}, refused
 
 

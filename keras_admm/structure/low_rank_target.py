@@ -96,15 +96,24 @@ class LowRankTarget(Target):
                 "Give it to ADMM or to an Engine, or call of(model, variables) first."
             )
         names = self.takes(list(arrays))
-        ranks = dict.fromkeys(names, self.rank) if self.rank is not None else self._ranks(names, arrays, fraction)
-        return {name: LowRank(ranks[name], scheme=self._candidates[name].split.scheme) for name in names}
+        return self.of_spectra({n: spectrum(arrays[n], self._candidates[n].split.scheme) for n in names}, fraction)
+
+    def of_spectra(self, squares, fraction):
+        """The sets, where what a rank keeps of each kernel is told by squares of another kind than singular values.
+
+        Args:
+            squares: dict of names to arrays, falling.
+            fraction: see `Target.sets`.
+        """
+        ranks = dict.fromkeys(squares, self.rank) if self.rank is not None else self._ranks(squares, fraction)
+        return {name: LowRank(rank, scheme=self._candidates[name].split.scheme) for name, rank in ranks.items()}
 
     def get_config(self):
         budget = None if self.budget is None else {self.budget.unit: self.budget.amount}
         return {"rank": self.rank, "energy": self.energy, "budget": budget, "scheme": self.scheme, "path": self.path}
 
-    def _ranks(self, names, arrays, fraction):
-        squares = {name: spectrum(arrays[name], self._candidates[name].split.scheme) for name in names}
+    def _ranks(self, squares, fraction):
+        names = list(squares)
         if self.energy is not None:
             return {name: self._by_energy(squares[name], self._candidates[name]) for name in names}
         choices = [choice(squares[name], *self._candidates[name].costs(self.budget.unit)) for name in names]
