@@ -406,6 +406,7 @@ TABLE = {
         | {
             "data": "data or None",
             "num_samples": "count",
+            "correction": "fraction",
             "scheme": "choice",
             "layers": "layers or None",
             "exclude": "layers or None",

@@ -315,6 +315,39 @@ def test_data_makes_the_outputs_nearer_and_leaves_the_model():
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+def test_data_says_which_ranks_are_worth_their_cost():
+    """Kernels with the same singular values; what comes in to the second lies along one direction alone."""
+    model = keras.Sequential([keras.Input((8,)), *(layers.Dense(8, use_bias=False, name=name) for name in "ab")])
+    whole, line = np.diag([4.0, 3, 2, 1, 0, 0, 0, 0]), np.zeros((2, 8), "float32")
+    model.set_weights([whole, whole])
+    line[0, 3] = 1.0  # it reaches the direction that is weakest in both
+    ranks = {}
+    for data in (None, line):
+        small = ka.factorize(model, energy=0.9, data=data, verbose=0)
+        ranks[data is None] = [layer.kernel.shape[1] for layer in small.layers if layer.name.endswith("basis")]
+    assert ranks == {True: [3, 3], False: [1, 1]}
+    np.testing.assert_allclose(outputs(small, line)[0], outputs(model, line)[0], atol=1e-6)
+
+
+def test_each_layer_by_itself_or_for_those_in_front_of_it():
+    model = keras.Sequential([keras.Input((4,)), *(layers.Dense(4, use_bias=False, name=name) for name in "ab")])
+    kernels = [np.diag([2.0, 1, 0, 0]), np.diag([1.0, 3, 0, 0])]
+    model.set_weights(kernels)
+    x, wanted, errors = np.float32([[1, 1, 0, 0], [2, 2, 0, 0], [1, 0.5, 0, 0]]), [], []
+    given = x
+    for kernel in kernels:  # what the model gives, not the smaller one
+        given = given @ kernel
+        _, directions = np.linalg.eigh(given.T @ given)
+        wanted.append(kernel @ np.outer(directions[:, -1], directions[:, -1]))
+    for correction in (0.0, 1.0):
+        small = ka.factorize(model, rank=1, data=x, correction=correction, verbose=0)
+        errors.append(np.abs(outputs(small, x)[0] - given).max())
+        if not correction:
+            first, second, third, fourth = small.get_weights()
+            np.testing.assert_allclose([first @ second, third @ fourth], wanted, atol=1e-6)
+    assert errors[1] < errors[0]
+
+
 def test_what_data_can_do_nothing_for_is_said(capsys):
     model = keras.Sequential(
         [keras.Input((4, 4, 8)), layers.Conv2DTranspose(8, 3, name="t"), layers.Dense(8, name="d")]
