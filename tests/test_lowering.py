@@ -15,7 +15,7 @@ from keras import ops
 
 import keras_admm as ka
 from keras_admm import attach, penalties, weights
-from keras_admm.constraints import Binary, Joint, Levels, LowRank, Sparse, Support
+from keras_admm.constraints import Binary, Joint, Levels, LowRank, Sparse, Support, counting
 
 BACKEND = keras.backend.backend()
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -160,6 +160,23 @@ def test_a_step_for_all_phases_runs_on_a_tpu():
     assert len(text.splitlines()) > length_at_rest()
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="whose graphs begin whatever has its inputs")
+@pytest.mark.parametrize("rule", [PULL, attach.ProximalPull(), attach.HeldAtZero(PULL)])
+def test_the_target_of_a_weight_is_read_when_its_turn_has_come(rule):
+    """Else what is made of it, for all weights at once, would lie in memory from the beginning of the step."""
+    import tensorflow as tf
+
+    model = small()
+    hold = attach.Hold(model, weights.select(model), model.optimizer)
+    hold.set_rules(dict.fromkeys(hold.rules, rule))
+    graph = tf.function(model.train_step).get_concrete_function((tf.constant(X), tf.constant(Y))).graph
+    hold.release()
+    targets = [id(state.target.value.handle) for state in hold.states.values()]
+    handles = {inside.name for outside, inside in graph.captures if id(outside) in targets}
+    reads = [op for op in graph.get_operations() if op.type == "ReadVariableOp" and op.inputs[0].name in handles]
+    assert reads and all(op.control_inputs for op in reads)
+
+
 def kinds_of(rule):
     """The concrete classes of a rule that the package has."""
     own = [rule] if not rule.__abstractmethods__ and rule.__module__.startswith("keras_admm") else []
@@ -186,9 +203,17 @@ SETS = {
 }
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_a_projection_in_a_step_runs_on_a_tpu(name):
-    assert not faults(lowered(SETS[name], ops.ones((3, 3, 4, 6))))
+# Between two steps, with `state="device"`.
+BETWEEN = {
+    "the largest": lambda x: counting.mark(ops.abs(x), ops.cast(9, "int32"), axes=(0, 1, 2, 3)),
+    "the largest of each pool": lambda x: counting.mark(ops.abs(x), ops.cast(2, "int32"), axes=(2,)),
+    "how many of the largest": lambda x: counting.numbers_of_largest([x, x[0]], ops.cast(9, "int32")),
+}
+
+
+@pytest.mark.parametrize("name", SETS | BETWEEN)
+def test_a_projection_runs_on_a_tpu(name):
+    assert not faults(lowered((SETS | BETWEEN)[name], ops.ones((3, 3, 4, 6))))
 
 
 class Steps(keras.callbacks.Callback):

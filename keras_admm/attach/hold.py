@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_admm.attach.keras_optimizer import KerasOptimizer
 from keras_admm.attach.optimizers import Optimizers, compiled_optimizer, said
+from keras_admm.attach.ordering import once_there
 from keras_admm.attach.rule_state import RuleState
 from keras_admm.attach.rules import Rest
 from keras_admm.attach.strategy import layout_of, num_replicas, strategy_scope
@@ -206,7 +207,8 @@ class Hold:
             self._note_other(variable)
             return gradient
         self._check_compiling(gradient)
-        return self._steps[name].gradient(gradient, variable, scale / num_replicas(self.model))
+        with once_there(gradient):
+            return self._steps[name].gradient(gradient, variable, scale / num_replicas(self.model))
 
     def _after(self, name, w, updated):
         """What becomes of a weight after its update, or None for what it is.
@@ -219,11 +221,12 @@ class Hold:
         rule = self._steps[name]
         if not rule.acts_after:
             return None
-        before = [ops.copy(ops.convert_to_tensor(v)) for v in rule.assigned] if updated is not None else []
-        new = rule.after_update(w)
-        for variable, value in zip(rule.assigned, before, strict=False):
-            variable.assign(ops.where(updated, ops.convert_to_tensor(variable), value))
-        return new if updated is None else ops.where(updated, new, w)
+        with once_there(w):
+            before = [ops.copy(ops.convert_to_tensor(v)) for v in rule.assigned] if updated is not None else []
+            new = rule.after_update(w)
+            for variable, value in zip(rule.assigned, before, strict=False):
+                variable.assign(ops.where(updated, ops.convert_to_tensor(variable), value))
+            return new if updated is None else ops.where(updated, new, w)
 
     def _note_other(self, variable):
         """Report a variable of the model that was not there when the run was attached."""

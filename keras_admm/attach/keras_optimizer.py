@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_admm.attach import factored, ftrl
 from keras_admm.attach.optimizers import compiled_optimizer, inner, new_like, said
+from keras_admm.attach.ordering import once_there
 from keras_admm.attach.strategy import strategy_scope
 from keras_admm.weights import path
 
@@ -90,8 +91,10 @@ class KerasOptimizer:
             named = [(v, by_key.get(key(v))) for v in own]
             grads = [changed(self, g, v, n, scale) for g, (v, n) in zip(grads, named, strict=True)]
             apply(grads, own)
+            done = None
             for v, n in named:
-                self._after(v, n, after)
+                with once_there(done):  # one after the other, so that there is room for what is made of one
+                    done = self._after(v, n, after, done)
 
         # Past Keras's attribute tracking: a hook is not a part of the optimizer's state.
         object.__setattr__(optimizer, "apply", types.MethodType(hooked_apply, optimizer))
@@ -121,19 +124,23 @@ class KerasOptimizer:
             for variable in optimizer._trainable_variables:
                 ftrl.follow(optimizer, self._ftrl_slots(variable), None, ops.convert_to_tensor(variable))
 
-    def _after(self, variable, name, after):
-        """What becomes of a weight after its update: once for each, however many gradients are gathered for it."""
+    def _after(self, variable, name, after, done):
+        """What becomes of a weight after its update: once for each, however many gradients are gathered for it.
+
+        Returns the weight as it is then, or where nothing becomes of it what was `done` last.
+        """
         if name is None:
-            return
+            return done
         old = ops.convert_to_tensor(variable)
         steps = self._inner.gradient_accumulation_steps
         updated = ops.equal(self._inner._iterations % steps, 0) if steps else None
         new = after(name, old, updated)
         if new is None:
-            return
+            return done
         if ftrl.is_ftrl(self._inner):  # before `old` changes with the variable, whose memory it is on torch
             ftrl.follow(self._inner, self._ftrl_slots(variable), old, new)
         variable.assign(new)
+        return new
 
     def _ftrl_slots(self, variable):
         index = self._inner._get_variable_index(variable)
