@@ -3,6 +3,11 @@
 First the same callback under `tf.distribute.MirroredStrategy`, here on two logical devices of one processor: nothing
 changes but the scope in which the model is made. Then a trained model that cannot be trained again: `prune_layerwise`
 solves `min ||X W - X W0||^2` for each layer, on a few samples without labels. A minute or two.
+
+Several machines, on TensorFlow: `MultiWorkerMirroredStrategy`, with models of tf_keras alone (`fit` of Keras 3 cannot
+train under it, keras-team/keras#20585). Each worker runs the same script with the same callback, its address in
+`TF_CONFIG`, and a `backup_dir` of its own if it shall go on after a kill; `tests/test_workers.py` does this with two
+processes, one of which is killed and started again.
 """
 
 import os
