@@ -39,6 +39,7 @@ GUIDES = {
     "more_ways": r"budget: 9,\d+ bytes +9\d\.(?s:.*)a target of one's own +9\d\.\d+% +19,400 ",
     "which_ratio": r"one tolerance: \d+\.\dx, validation 9\d\.",
     "large_models": r"2 devices: kept 3,816 of 38,160; test 9\d\.",
+    "large_models_jax": r"ModelParallel, 2 devices: kept 3,816 of 38,160; test 9(?s:.*) in 2 parts of \(512, 32\)",
     "extending": r"the smallest weight of the head is -?0; test 9\d\.",
 }
 
