@@ -129,7 +129,8 @@ class Bench:
         model = ka.load(self.path(*cell))
         total, size = ka.report(model).total, os.path.getsize(self.path(*cell))
         found = {"validation": auc(model, pairs[1]), "test": auc(model, pairs[2]), "bytes": size}
-        return found | self.auprc(factor, model) | {"kept": total.kept, "seconds": round(seconds)}
+        made = {"most": self.args.most, "kept": total.kept, "seconds": round(seconds)}
+        return found | self.auprc(factor, model) | made
 
     def pairs(self, factor):
         """Training, validation and test sequences with their labels."""
@@ -221,6 +222,9 @@ def main():
     elif not args.table:
         chosen = [(n, w) for n in args.networks for w in NETWORKS[n] if w in args.ways]
         cells = [(f, n, w, s) for s in args.seeds for f in args.factors for n, w in chosen]
+        others = [cell for cell, row in rows.read().items() if cell in cells and row["most"] != args.most]
+        if others:
+            raise SystemExit(f"{args.results} has {others[0]} of another number of sequences: give other --results.")
         rows.fill(cells, bench.measure)
     print(show.machine("keras", keras.backend.backend()))
     print(shown(rows))

@@ -323,6 +323,8 @@ def test_deepmotif(tmp_path, monkeypatch):
         assert re.search(rf"SRF {network} +0\.\d+ +[+-]0\.\d+ +- ", out)
     assert re.search(r"simulated CNN-RNN dense +0\.\d+ +\+0\.0000 +0\.\d+ ", out)
     assert "validation" not in run("deepmotif.py", *options, "--factors", "SRF")  # nothing is made again
+    with pytest.raises(AssertionError, match="another number of sequences"):
+        run("deepmotif.py", *options, "--factors", "SRF", "--most", 50)
     assert re.search(r"SRF 30x, by filters +(yes|no)", run("deepmotif.py", *options, "--factors", "SRF", "--motifs"))
 
 
