@@ -36,6 +36,12 @@ def kept(made):
     return sum(int(np.count_nonzero(weights.read(v))) for v in weights.select(made).values())
 
 
+def test_steps_that_come_to_the_same_are_told_together(capsys):
+    fit(model(), epochs=6, verbose=1)
+    told = capsys.readouterr().out.splitlines()[0]
+    assert told == "ADMMPrune: epochs 1-6 in 3 steps of ADMM and retraining, as far as the tolerance holds (2 tensors)"
+
+
 @pytest.fixture
 def bearing(monkeypatch):
     """Has the accuracy fall from 0.9 to 0.8 where less than so many weights are left."""

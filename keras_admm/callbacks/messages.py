@@ -39,8 +39,7 @@ class Messages:
         sets = [sets_of(name, step.target, self._engine.arrays, 1.0) for step in self._engine.plan.steps]
         own = [step.target.outcome() for step in self._engine.plan.steps]
         outcomes = [told or self._outcome(each, size) for told, each in zip(own, sets, strict=True)]
-        told = [f"{_phases(timeline, i)}, {outcome}" for i, outcome in enumerate(outcomes)]
-        print(f"{name}: {'; '.join(told)} ({len(variables)} tensors)")
+        print(f"{name}: {_planned(timeline, outcomes)} ({len(variables)} tensors)")
         for i, each in enumerate(sets):
             epochs = sum(info.step == i and info.phase == "admm" for info in timeline)
             self._too_few(each, epochs * (steps_per_epoch or 0))
@@ -183,6 +182,13 @@ def costly(before, after):
     if shares:
         return any(before[name] - after[name] > LOST for name in shares)
     return "val_loss" in both and after["val_loss"] > RAISED * before["val_loss"]
+
+
+def _planned(timeline, outcomes):
+    """The epochs of each step and what it comes to; of steps that all come to the same, together."""
+    if len(outcomes) > 1 and len(set(outcomes)) == 1:
+        return f"epochs 1-{len(timeline)} in {len(outcomes)} steps of ADMM and retraining, {outcomes[0]}"
+    return "; ".join(f"{_phases(timeline, i)}, {outcome}" for i, outcome in enumerate(outcomes))
 
 
 def _phases(timeline, step):
