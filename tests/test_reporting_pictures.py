@@ -124,6 +124,18 @@ def test_phases_and_projections_of_a_history():
         assert len(axes.patches) == 2  # the epochs of ADMM, shaded
 
 
+def test_no_legend_of_a_history_is_cut():
+    logs = {"sparsity": [0, 0.9], "admm_sparsity": [0.5, 0], "admm_rho": [1, 0], "admm_step": [1, 1]}
+    logs |= {"admm_primal": [0.5, 0], "admm_dual": [0.1, 0], "accuracy": [0.5, 0.6], "val_accuracy": [0.5, 0.6]}
+    figure = new_figure((4.8, 7))
+    histories.draw(figure, logs)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        legend = axes.get_legend().get_window_extent()
+        assert figure.bbox.x0 <= legend.x0 and legend.x1 <= figure.bbox.x1
+        assert axes.get_window_extent().width > 0.7 * figure.bbox.width
+
+
 def test_a_history_without_phases_is_drawn():
     logs = {"sparsity": [0.5, 0.9], "loss": [1.0, 0.5]}
     assert histories.spans(logs) == [] and histories.told(logs) == "Sparsity, residuals and accuracy over 2 epochs."

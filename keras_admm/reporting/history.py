@@ -6,7 +6,7 @@ from typing import NamedTuple
 from keras_admm import checks
 
 ADMM = "tab:orange"  # what ADMM epochs are shaded with
-SHARES = {"sparsity": "sparsity", "admm_sparsity": "admm_sparsity: of the target"}
+SHARES = {"sparsity": "sparsity", "admm_sparsity": "admm_sparsity: of Z"}
 RESIDUALS = {"admm_primal": "what a projection would cut", "admm_dual": "how much its target moves"}
 
 
@@ -78,7 +78,7 @@ def draw(figure, logs):
         each.locator_params(axis="x", integer=True)
         each.grid(alpha=0.3)
         handles, labels = each.get_legend_handles_labels()
-        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 1 if each is axes[1] else 3}
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 1 if each is axes[1] else 2}
         each.legend(handles, labels, **place, frameon=False, fontsize="small")
     axes[2].set_xlabel("epoch")
 
