@@ -147,7 +147,6 @@ METHODS = {
     "admm channels": admm_channels,
     "admm adaptive": admm_adaptive,
     "admm low rank": admm_low_rank,
-    "low rank by outputs": lambda job: job.fit(cut_by_outputs(job), job.epochs),
     "low rank by outputs, each by itself": lambda job: job.fit(cut_by_outputs(job, correction=0.0), job.epochs),
     "low rank by outputs, at once": cut_by_outputs,
     "filters by L1": filters_by_l1,
