@@ -262,17 +262,17 @@ def test_kernels_in_parts_stay_in_parts():
     keras.backend.clear_session(free_memory=False)
     with several_devices(model_parallel):
         model = build(keras)
-        made, duals = layouts(model), []
+        made, targets = layouts(model), []
         prune = ka.ADMMPrune([0.5, 0.9], state="device")
         look = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: duals.append(
-                [u.sharding for u in prune.engine._phases._targets._duals.values()]
+            on_epoch_end=lambda epoch, logs: targets.append(
+                [each.target.value.sharding for each in prune.engine.rule_states.values()]
             )
         )
         model.fit(X, Y, epochs=6, batch_size=16, shuffle=False, verbose=0, callbacks=[prune, look])
         kernels = [layer.kernel.value.sharding for layer in model.layers]
     assert layouts(model) == made
-    assert duals[1] == kernels
+    assert targets[1] == kernels
     for a, b in zip(values(alone), values(model), strict=True):
         np.testing.assert_array_equal(a == 0, b == 0)
         np.testing.assert_allclose(a, b, atol=1e-4)
