@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_admm.constraints import library
 from keras_admm.regularizers import ADMMRegularizer
+from keras_admm.weights import view
 
 # Stand in the target for "this weight is held at zero" and "this weight is not pulled", so that one tensor carries
 # all. Finite, unlike NaN, so that no numeric check trips over the branch that is not taken; no weight comes near.
@@ -43,7 +44,7 @@ class RuleState:
         own: dict of names to the variables that a rule has asked for beside these.
     """
 
-    def __init__(self, target, rho, make, look):
+    def __init__(self, target, rho, make, look=view):
         self.target = target
         self.rho = rho
         self.own = {}

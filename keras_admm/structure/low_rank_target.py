@@ -1,6 +1,9 @@
 """`LowRankTarget`: the ranks of all kernels, given, by energy, or by one budget of the model."""
 
 import warnings
+from collections.abc import Mapping
+
+import numpy as np
 
 from keras_admm import checks, hints, macs, weights
 from keras_admm.constraints import LowRank, check_energy, check_scheme, least_rank, spectrum
@@ -98,7 +101,7 @@ class LowRankTarget(Target):
         names = self.takes(list(arrays))
         return self.of_spectra({n: spectrum(arrays[n], self._candidates[n].split.scheme) for n in names}, fraction)
 
-    def of_spectra(self, squares, fraction):
+    def of_spectra(self, squares: Mapping[str, np.ndarray], fraction: float) -> dict[str, LowRank]:
         """The sets, where what a rank keeps of each kernel is told by squares of another kind than singular values.
 
         Args:
