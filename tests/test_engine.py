@@ -12,7 +12,6 @@ from keras import ops
 
 from keras_admm import Engine, Plan, Step, weights
 from keras_admm.constraints import Levels, Sparse, Support
-from keras_admm.engine.duals import Duals
 from keras_admm.penalties import GradientPenalty
 from keras_admm.plan import PruningTarget
 
@@ -220,40 +219,6 @@ def test_z_follows_kept_weights_by_choice():
     np.testing.assert_allclose(pull[~kept], w[~kept] + 1, rtol=1e-5)
     assert float(ops.convert_to_numpy(state.penalty(w))) == pytest.approx(0.5 * np.sum(w[~kept] ** 2), rel=1e-5)
     engine.finish()
-
-
-@pytest.mark.parametrize("rescale", [True, False])
-def test_a_dual_that_the_target_tells_is_the_one_that_would_be_kept(rescale, monkeypatch):
-    penalty = GradientPenalty(rho=0.1, rho_growth=2.0, rescale_dual=rescale, penalize_kept=False)
-    target, note = PruningTarget(0.8, path="geometric", start=0.2, keep_zeros=True), Duals.set
-
-    def run(by_target):
-        monkeypatch.setattr(Duals, "set", lambda self, name, u, told: note(self, name, u, told and by_target))
-        keras.utils.set_random_seed(0)
-        (model, _), rng, seen = model_and_data(), np.random.default_rng(0), []
-        plan = one(target, 5, 0, penalty=penalty)
-        engine = Engine(model, plan, optimizer=None)
-        kernel = engine.variables[next(iter(engine.variables))]
-        weights.write(kernel, np.where(rng.random(kernel.shape) < 0.2, 0, weights.read(kernel)))
-        engine.begin()
-        for epoch in range(4):
-            for variable in engine.variables.values():  # a step of training, as it were
-                weights.write(variable, weights.read(variable) + rng.normal(size=variable.shape).astype("float32") / 9)
-            engine.hold()
-            seen.append(engine.end_epoch())
-            if epoch == 1:
-                state = engine.state_dict()
-                engine.release()
-                engine = Engine(model, plan, optimizer=None)
-                engine.load_state_dict(state)
-            seen += [ops.convert_to_numpy(state.target) for state in engine.rule_states.values()]
-        engine.release()
-        return seen, [key for key in state if key.startswith("u/")]
-
-    (told, none), (kept, arrays) = run(True), run(False)
-    assert not none and len(arrays) == 2
-    for a, b in zip(told, kept, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 def test_update_every_counts_epochs():
