@@ -1,6 +1,8 @@
 """The data sets of the examples: from a file where one is given, else from where Keras downloads them."""
 
+import functools
 import io
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +19,12 @@ def mnist(path=None, validation=5000, seed=0):
         with np.load(path) as file:
             (x, y), test = (file["x_train"], file["y_train"]), (file["x_test"], file["y_test"])
     return _three(x[..., None], y, test[0][..., None], test[1], validation, seed)
+
+
+@functools.lru_cache(maxsize=1)
+def mnist_in(folder, validation, seed):
+    """`mnist` of a folder's `mnist.npz`, or downloaded where it is None; the images of one seed stay."""
+    return mnist(None if folder is None else Path(folder) / "mnist.npz", validation, seed)
 
 
 def cifar10(path=None, validation=5000, seed=0):

@@ -78,11 +78,11 @@ class Measurement:
     """What measures a cell; it holds the images of one seed."""
 
     def __init__(self, args):
-        self._args, self._seed = args, None
+        self._args = args
 
     def __call__(self, cell, done):
         network, delta, steps, seed = cell
-        train, validation, test = self._images(seed)
+        train, validation, test = data.mnist_in(self._args.data, self._args.validation, seed)
         model = dense(self._args, network, seed, train)
         before = score(model, validation), score(model, test)
         batches = data.Shifted(*train, BATCH, 1, 100 + seed)
@@ -114,13 +114,6 @@ class Measurement:
             "seconds": round(time.time() - began),
             "machine": machine("keras", "tensorflow"),
         }
-
-    def _images(self, seed):
-        if self._seed != seed:
-            folder = self._args.data
-            path = None if folder is None else Path(folder) / "mnist.npz"
-            self._parts, self._seed = data.mnist(path, self._args.validation, seed), seed
-        return self._parts
 
 
 def summary(rows):

@@ -193,6 +193,8 @@ ON_DEVICE = {
     "mapping": {"sparsity": 0.8, "allocation": {"*dense/kernel": 0.5}},
     "filters": {"sparsity": 0.5, "structure": "filter", "exclude": "dense_1"},
     "1:2": {"structure": "1:2"},
+    "blocks": {"sparsity": 0.5, "structure": "block(2,2)"},
+    "saliency": {"sparsity": 0.8, "allocation": ka.allocation.Saliency((X, Y), "mse")},
     "all of one": {"sparsity": 0.9, "min_keep": 0, "allocation": {"*dense/kernel": 0.999}},
 }
 
@@ -292,8 +294,10 @@ def test_nothing_is_gathered_to_find_the_largest(spec):
         text = function.lower(given, np.int32(100)).compile().as_text()
         assert "all-reduce" in text
         assert not any(other in text for other in ("all-gather", "all-to-all", "collective-permute"))
-    kept = np.asarray(counting.largest(abs(parts), 100))
-    np.testing.assert_array_equal(kept, abs(x) >= np.sort(abs(x).ravel())[-100])
+    for count in (100, 50):
+        kept = np.asarray(counting.largest(abs(parts), count))
+        np.testing.assert_array_equal(kept, abs(x) >= np.sort(abs(x).ravel())[-count])
+    assert counting._marking(x.shape, (0, 1))._cache_size() == len({("x", None), spec})
 
 
 @pytest.mark.parametrize(
@@ -315,12 +319,28 @@ def test_what_is_computed_on_the_host_is_refused_on_the_device(make, received):
         make()
 
 
+@pytest.mark.parametrize("largest", [lambda x: counting.largest(x, 3), lambda x: counting.counts_of_largest([x], 3)])
+def test_more_weights_than_can_be_counted_get_a_sentence(largest, monkeypatch):
+    monkeypatch.setattr(counting, "MOST", 9)
+    with pytest.raises(ValueError, match="Sparse: at most 9 weights .* Received: 10. Use state='host'"):
+        largest(keras.ops.ones((10,)))
+
+
+@pytest.mark.tensorflow_only
+def test_many_shapes_are_no_loop_that_makes_functions(caplog):
+    for size in range(100, 108):
+        counting.largest(keras.ops.ones((size,)), 3)
+        counting.counts_of_largest([keras.ops.ones((size,))], 3)
+    assert "retracing" not in caplog.text
+
+
 @pytest.mark.every_backend
-def test_a_run_is_resumed_on_the_device(tmp_path):
-    def run(folder, *callbacks):
+@pytest.mark.parametrize("then", ["device", "host"])
+def test_a_run_is_resumed_on_the_device_or_off_it(then, tmp_path):
+    def run(folder, *callbacks, state="device"):
         keras.backend.clear_session(free_memory=False)
         model = build(keras)
-        prune = ka.ADMMPrune(0.8, state="device", backup_dir=folder, verbose=0)
+        prune = ka.ADMMPrune(0.8, state=state, backup_dir=folder, verbose=0)
         model.fit(X, Y, epochs=6, batch_size=16, shuffle=False, verbose=0, callbacks=[prune, *callbacks])
         return values(model)
 
@@ -330,9 +350,8 @@ def test_a_run_is_resumed_on_the_device(tmp_path):
 
     whole = run(tmp_path / "a", keras.callbacks.LambdaCallback(on_epoch_begin=keep))
     epochs = []
-    resumed = run(
-        tmp_path / "b", keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
-    )
+    note = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    resumed = run(tmp_path / "b", note, state=then)
     assert epochs == [2, 3, 4, 5]
     for a, b in zip(whole, resumed, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)

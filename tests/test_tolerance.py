@@ -164,7 +164,9 @@ def test_a_step_that_held_before_its_end_counts(bearing):
 
 
 @every_backend
-@pytest.mark.parametrize("how", [{}, {"monitor": "val_loss", "drop": 2.0}, {"structure": "block(1,4)"}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{}, {"monitor": "val_loss", "drop": 2.0}, {"structure": "block(1,4)"}, {"state": "device"}], ids=str
+)
 def test_a_real_fit_holds_its_tolerance(how):
     made = model()
     made.fit(X, Y, epochs=5, verbose=0)

@@ -126,12 +126,12 @@ class Measurement:
     """What measures a cell; it holds the images of one seed and the dense weights."""
 
     def __init__(self, args):
-        self._args, self._seed = args, None
+        self._args = args
 
     def __call__(self, cell, done):
         method, rate, seed = cell
         tool, _, how = method.partition(", ")
-        train, validation, test = self._images(seed)
+        train, validation, test = data.mnist_in(self._args.data, self._args.validation, seed)
         job = Job(TASK, rate, seed, self._dense(seed, train), train)
         began = time.time()
         counts = COUNTS[how](job)
@@ -150,13 +150,6 @@ class Measurement:
             "seconds for counts": round(measured, 1),
             "machine": machine("keras", "tensorflow"),
         }
-
-    def _images(self, seed):
-        if self._seed != seed:
-            folder = self._args.data
-            path = None if folder is None else Path(folder) / "mnist.npz"
-            self._parts, self._seed = data.mnist(path, self._args.validation, seed), seed
-        return self._parts
 
     def _dense(self, seed, train):
         """The dense weights of a seed, from the cache, or trained and put there."""

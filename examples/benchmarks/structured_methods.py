@@ -148,6 +148,7 @@ METHODS = {
     "admm adaptive": admm_adaptive,
     "admm low rank": admm_low_rank,
     "low rank by outputs, each by itself": lambda job: job.fit(cut_by_outputs(job, correction=0.0), job.epochs),
+    "low rank by outputs, each by itself, at once": lambda job: cut_by_outputs(job, correction=0.0),
     "low rank by outputs, at once": cut_by_outputs,
     "filters by L1": filters_by_l1,
     "groups by L2": groups_by_l2,

@@ -15,7 +15,7 @@ from keras_admm.callbacks.projections import Projections
 from keras_admm.callbacks.rates import check_rate_is_settable, checked_rates, set_rate
 from keras_admm.callbacks.states import States
 from keras_admm.callbacks.step_count import StepCount
-from keras_admm.engine import Engine, check_state_is_there
+from keras_admm.engine import Engine, check_place
 from keras_admm.plan import Plan, every
 from keras_admm.retraining import Retraining
 
@@ -139,7 +139,7 @@ class ADMM(Ending):
         self.optimizer = optimizer
         self.backup_dir = None if backup_dir is None else checks.path(name, "backup_dir", backup_dir)
         self.state = state
-        check_state_is_there(name, self.plan, state)
+        check_place(name, self.plan, state)
         self.log_layers = checks.boolean(name, "log_layers", log_layers)
         self.verbose = checked_verbosity(name, verbose, most=2)
         self.engine = None

@@ -1,11 +1,28 @@
 """How a fit with a run of ADMM ends: as planned, before its time, in an exception, or with NaN."""
 
+import abc
+
 from keras_admm import attach
 from keras_admm.callbacks.base import Callback
 
 
-class Ending(Callback):
-    """Base class of `ADMM`: what becomes of the weights, the model and the saved states when `fit` ends."""
+class Ending(Callback, abc.ABC):
+    """Base class of `ADMM`: what becomes of the weights, the model and the saved states when `fit` ends.
+
+    Attributes, of the run:
+        engine: its `keras_admm.Engine`.
+        backup_dir: where its states are, or None.
+        _states: its `States`, or None.
+        _messages: its `Messages`.
+        _judges, _shown: what is attached to the other callbacks of the fit, `attach.Judges` and `attach.ShownLogs`.
+        _began: bool, whether an epoch has begun.
+        _failed: bool, whether training is past saving.
+        _in_last_set: bool, whether the weights are in the last step's set.
+    """
+
+    @abc.abstractmethod
+    def change_phase(self, epoch: int) -> None:
+        """What the end of an epoch does to the weights."""
 
     def end(self) -> None:
         """The end of `fit`: the promised set, or what the present phase aims at."""

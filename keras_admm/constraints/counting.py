@@ -28,6 +28,7 @@ def largest(magnitudes, count, axes=None):
         Booleans of the same shape.
     """
     shape = tuple(magnitudes.shape)
+    _check_countable(math.prod(shape))
     axes = tuple(range(len(shape))) if axes is None else axes
     return _marking(shape, axes)(magnitudes, ops.convert_to_tensor(count, "int32"))
 
@@ -61,7 +62,7 @@ def counts_of_largest(tensors, count):
     """How many of the largest magnitudes of several tensors each holds; between equal ones the earlier tensor's count.
 
     Args:
-        tensors: list of float tensors, of less than `2**31` numbers together.
+        tensors: list of float tensors, of less than `2**31` numbers together, or a ValueError says so.
         count: int, how many magnitudes of all count.
 
     Returns:
@@ -72,12 +73,7 @@ def counts_of_largest(tensors, count):
     >>> counts_of_largest([ops.convert_to_tensor([1.0, -3.0]), ops.convert_to_tensor([3.0, 2.0, 0.0])], 2)
     [1, 1]
     """
-    size = sum(math.prod(each.shape) for each in tensors)
-    if size > MOST:
-        raise ValueError(
-            f"counts_of_largest: at most {MOST:,} weights can be counted on the device. Received: {size:,}. Use "
-            "state='host'."
-        )
+    _check_countable(sum(math.prod(each.shape) for each in tensors))
     found = _of_shapes(tuple(tuple(each.shape) for each in tensors))(tensors, ops.convert_to_tensor(count, "int32"))
     return ops.convert_to_numpy(found).tolist()
 
@@ -88,6 +84,7 @@ def _of_shapes(shapes):
 
 
 def numbers_of_largest(tensors, count):
+    """`counts_of_largest`, to be compiled: an int32 tensor."""
     bits = [_bits(ops.abs(ops.cast(each, "float32"))) for each in tensors]
 
     def numbers(compared):
@@ -100,6 +97,14 @@ def numbers_of_largest(tensors, count):
     above, ties = numbers(lambda each: each > threshold), numbers(lambda each: each == threshold)
     before = ops.cumsum(ties) - ties
     return above + ops.clip(count - ops.sum(above) - before, 0, ties)
+
+
+def _check_countable(size):
+    if size > MOST:
+        raise ValueError(
+            f"Sparse: at most {MOST:,} weights can be compared on the device, where an int32 counts them. Received: "
+            f"{size:,}. Use state='host'."
+        )
 
 
 def _bits(magnitudes):

@@ -78,13 +78,13 @@ def restrict(x, support, out=None):
 
 
 def largest_of_all(x, count):
-    """The same of a tensor of the backend whose weights all compete with all, as it lies: `largest` of one pool."""
+    """`largest` of a tensor of the backend whose weights all compete with all, as it lies: booleans of its shape."""
     return counting.largest(ops.abs(ops.cast(x, "float32")), count)
 
 
 def norms(x):
-    """The norm of each group of a tensor `(pool, group, member)`."""
-    return norms_on_host(x) if isinstance(x, np.ndarray) else _norms(ops.cast(x, "float32"))
+    """The norm of each group of a tensor `(pool, group, member)`, to be compared with those of other tensors."""
+    return norms_on_host(x) if isinstance(x, np.ndarray) else _of_members(ops.abs(ops.cast(x, "float32")))
 
 
 def norms_on_host(x):
@@ -134,7 +134,11 @@ def _norms(x):
     """The norm of each group, of all groups in one unit that is a power of two."""
     if x.shape[2] == 1:
         return ops.abs(x[..., 0])
-    x = _lifted(ops.abs(x))
+    return _of_members(_lifted(ops.abs(x)))
+
+
+def _of_members(x):
+    """The norm of each group of magnitudes."""
     # Scaled before squaring: the squares of small weights would vanish, and with them their order. Never by a scale
     # whose reciprocal is no normal number, by which XLA may multiply instead.
     scale = ops.maximum(ops.max(x, axis=2, keepdims=True), 1e-36)

@@ -2,6 +2,6 @@
 
 from keras_admm.engine.identity import described as described
 from keras_admm.engine.identity import differences as differences
-from keras_admm.engine.requirements import check_state_is_there as check_state_is_there
+from keras_admm.engine.requirements import check_place as check_place
 from keras_admm.engine.run import Engine as Engine
 from keras_admm.engine.spliced import SplicedPruning as SplicedPruning

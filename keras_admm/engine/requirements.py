@@ -95,8 +95,8 @@ def check_arguments(name, model, plan, **booleans):
         checks.boolean(name, argument, value)
 
 
-def check_state_is_there(name, plan, state):
-    """Raises for a state that is neither `"host"` nor `"device"`, or that a step's sets cannot be computed in."""
+def check_place(name, plan, state):
+    """Raises for a `state` that is neither `"host"` nor `"device"`, or where a step's sets cannot be computed."""
     checks.choice(name, "state", state, STATES)
     others = [type(step.target).__name__ for step in plan.steps if not step.target.on_device]
     if state == "device" and others:

@@ -1,5 +1,6 @@
 """`Resumable`: the state of a run, which a later one goes on from."""
 
+import abc
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,13 +9,29 @@ from keras_admm.engine import requirements
 from keras_admm.engine import state as states
 
 
-class Resumable:
-    """Base class of `Engine`: what is saved of a run, and how another process goes on with it."""
+class Resumable(abc.ABC):
+    """Base class of `Engine`: what is saved of a run, and how another process goes on with it.
+
+    Attributes, of the run:
+        name: str, name used in error messages.
+        plan: the `keras_admm.plan.Plan`.
+        _identity: the `Identity` of the run.
+        _phases: its `Phases`, whose state this is.
+    """
+
+    @property
+    @abc.abstractmethod
+    def released(self) -> bool:
+        """Whether the run is detached from the model."""
+
+    @abc.abstractmethod
+    def attach(self) -> None:
+        """Attach to the model, at rest."""
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """All that a later run needs to go on from here: a flat dict of NumPy arrays, no pickles."""
         requirements.check_begun(self.name, self.released)
-        return {"format": np.array(states.FORMAT), "plan": np.array(self.identity), **self._phases.state()}
+        return {"format": np.array(states.FORMAT), "plan": np.array(self._identity.text), **self._phases.state()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray], epochs: int | None = None) -> None:
         """Go on from a `state_dict` of the same plan on the same model. The weights are the caller's affair.

@@ -79,7 +79,7 @@ class Engine(Resumable):
         state: hints.Place = "host",
     ):
         requirements.check_arguments(name, model, plan, biases=biases, in_fit=in_fit)
-        requirements.check_state_is_there(name, plan, state)
+        requirements.check_place(name, plan, state)
         self.model, self.name = model, name
         self._choice = layers, exclude, biases
         chosen = weights.select(model, *self._choice)

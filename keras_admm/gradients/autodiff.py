@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_admm.compiling import compiled
 from keras_admm.weights import is_tf_keras
 
 
@@ -47,16 +48,11 @@ class Autodiff(ABC):
 class TensorFlow(Autodiff):
     """`tf.GradientTape`; of tf_keras too."""
 
-    def compiled(self, function, **how):
-        import tensorflow as tf
-
-        made = tf.function(function, autograph=False, **how)
-        # Each model needs its own; where there are five of one function, TensorFlow would warn of a loop that makes it.
-        made._omit_frequent_tracing_warning = True
-        return made
+    def compiled(self, function):
+        return compiled(function)
 
     def of_lengths(self, function):
-        return self.compiled(function, reduce_retracing=True)
+        return compiled(function, reduce_retracing=True)
 
     def gradient(self, scores):
         import tensorflow as tf
@@ -87,9 +83,7 @@ class JAX(Autodiff):
     """`jax.vjp`."""
 
     def compiled(self, function):
-        import jax
-
-        return jax.jit(function)
+        return compiled(function)
 
     def gradient(self, scores):
         import jax
@@ -98,10 +92,10 @@ class JAX(Autodiff):
             found, back = jax.vjp(lambda each: scores(each, *rest), points)
             return found, back(jax.numpy.ones_like(found))[0]
 
-        compiled, lost = self.compiled(both), {}
+        run, lost = self.compiled(both), {}
 
         def checked(points, *rest):
-            found, gradients = compiled(points, *rest)
+            found, gradients = run(points, *rest)
             if not lost:  # zeros stand for none: only the program tells them from zeros that were computed
                 program = jax.make_jaxpr(both)(points, *rest).jaxpr
                 named = zip(sorted(points), program.outvars[1:], strict=True)

@@ -66,9 +66,9 @@ def factorize(
     `energy` or `budget` the kernels are cut to that first, without any training: by one truncated SVD, or with `data`
     to the principal components of what layers give, `argmin_W ||X W - X0 W0||^2` over kernels `W` of the rank, `X`
     what comes in to a layer of the smaller model on these samples, `X0` of the model as it is; and the squares of what
-    layers give, not of kernels, say which ranks `energy` and `budget` come to. A ResNet-20 with half of
-    its MACs classifies 80.4% at once, where truncated SVD leaves 12.7%; six epochs of training level it, 84.3% to
-    84.4% (`examples/benchmarks/structured.py`).
+    layers give, not of kernels, say which ranks `energy` and `budget` come to. A ResNet-20 with half of its MACs
+    classifies 80.4% at once, where truncated SVD leaves 12.7%; six epochs of training level it, 84.3% to 84.4%
+    (`examples/benchmarks/structured.py`).
 
     Args:
         model: a built Sequential or Functional model of Keras 3. It stays as it is.
