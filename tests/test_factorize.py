@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.optimize
 from cases import HERE, rows, some
 from keras import layers, ops
 from structured_models import MODELS, random_inputs, randomize
@@ -348,6 +349,51 @@ def test_each_layer_by_itself_or_for_those_in_front_of_it():
     assert errors[1] < errors[0]
 
 
+def patch(rows):
+    """A filter that sees an image as a whole, whose four pixels are the columns of an array, and those images."""
+    layer = layers.Conv2D(3, 2, use_bias=False, name="c")
+    model = keras.Sequential([keras.Input((2, 2, 1)), layer, layers.Flatten()])
+    layer.kernel.assign(np.random.default_rng(1).normal(size=(2, 2, 1, 3)))
+    return model, np.reshape(rows, (-1, 2, 2, 1)).astype("float32")
+
+
+def squares_lost(model, x, **how):
+    small = ka.factorize(model, rank=1, data=x, verbose=0, **how)
+    return np.square(outputs(small, x)[0] - outputs(model, x)[0]).sum(), small
+
+
+@pytest.mark.parametrize("correction", [0.0, 1.0])
+def test_pixels_that_have_nothing_in_common_leave_the_svd(correction):
+    model, x = patch(np.eye(4))
+    _, small = squares_lost(model, x, correction=correction)
+    plain = ka.factorize(model, rank=1, verbose=0)
+    np.testing.assert_allclose(outputs(small, x)[0], outputs(plain, x)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sides_apart_are_about_the_best_that_there_are(seed):
+    """A `2 x 1` filter and a `1 x 2` one: six numbers and two, which scipy finds from 20 places."""
+    model, x = patch(np.random.default_rng(seed).normal(size=(9, 4)) @ np.random.default_rng(seed).normal(size=(4, 4)))
+    pixels, kernel = x.reshape(-1, 2, 2), np.asarray(model.layers[0].kernel)[:, :, 0]
+
+    def lost(numbers):
+        error = np.einsum("h,wo->hwo", numbers[:2], numbers[2:].reshape(2, 3)) - kernel
+        return np.square(np.einsum("nhw,hwo->no", pixels, error)).sum()
+
+    starts = np.random.default_rng(0).normal(size=(20, 8))
+    best = min(scipy.optimize.minimize(lost, start).fun for start in starts)
+    assert squares_lost(model, x, correction=0.0)[0] <= 1.05 * best + 1e-6
+
+
+def test_places_that_see_the_same_can_be_one():
+    """Columns of pixels that are equal: what the filter has of either counts by their sum alone, which is of rank 1."""
+    model, x = patch(np.random.default_rng(0).normal(size=(8, 2, 1)).repeat(2, axis=2).reshape(8, 4))
+    kernel = np.random.default_rng(2).normal(size=(2, 2, 1, 3)).astype("float32")
+    kernel[:, 1, 0] = np.outer([1, 2], [3, 4, 5]) - kernel[:, 0, 0]
+    model.layers[0].kernel.assign(kernel)
+    assert squares_lost(model, x, correction=0.0)[0] < 1e-3 * np.square(outputs(model, x)[0]).sum()
+
+
 def test_what_data_can_do_nothing_for_is_said(capsys):
     model = keras.Sequential(
         [keras.Input((4, 4, 8)), layers.Conv2DTranspose(8, 3, name="t"), layers.Dense(8, name="d")]
@@ -401,11 +447,6 @@ def dense():
         ),
         (dense, {"budget": {"macs": 0.1}}, "must be at least what the model costs .* 6 of 64 macs, where .* leave 16"),
         (dense, {"data": X}, "`data` must be given beside `rank`, `energy` or `budget`.* none of them"),
-        (
-            dense,
-            {"data": X, "rank": 2, "scheme": "spatial"},
-            "`data` must be given .* in the scheme 'channel'.*spatial",
-        ),
         (dense, {"data": X[:, :5], "rank": 2}, "`data` must be what the model is called with"),
         (dense, {"rank": 2, "energy": 0.5}, "one of `rank`, `energy` and `budget` must be given"),
         (

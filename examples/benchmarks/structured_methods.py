@@ -53,14 +53,15 @@ def admm_low_rank(job):
     return job.fit(ka.factorize(model, verbose=0), job.epochs - job.epochs // 2)
 
 
-def cut_by_outputs(job, correction=1.0):
+def cut_by_outputs(job, correction=1.0, scheme="spatial"):
     """Low rank at once, without training: layers give most nearly what they gave on some images."""
-    return ka.factorize(job.model, budget={"macs": SHARE}, data=job.images, correction=correction, verbose=0)
+    budget = {"macs": SHARE}
+    return ka.factorize(job.model, budget=budget, data=job.images, correction=correction, scheme=scheme, verbose=0)
 
 
-def cut_by_svd(job):
+def cut_by_svd(job, scheme="spatial"):
     """Low rank at once, without training, by one truncated SVD of each kernel of the dense network."""
-    return ka.factorize(job.model, budget={"macs": SHARE}, verbose=0)
+    return ka.factorize(job.model, budget={"macs": SHARE}, scheme=scheme, verbose=0)
 
 
 def filters_by_l1(job):
@@ -147,12 +148,16 @@ METHODS = {
     "admm channels": admm_channels,
     "admm adaptive": admm_adaptive,
     "admm low rank": admm_low_rank,
+    "low rank by outputs": lambda job: job.fit(cut_by_outputs(job), job.epochs),
     "low rank by outputs, each by itself": lambda job: job.fit(cut_by_outputs(job, correction=0.0), job.epochs),
-    "low rank by outputs, each by itself, at once": lambda job: cut_by_outputs(job, correction=0.0),
     "low rank by outputs, at once": cut_by_outputs,
+    "low rank by outputs, each by itself, at once": lambda job: cut_by_outputs(job, correction=0.0),
     "filters by L1": filters_by_l1,
     "groups by L2": groups_by_l2,
     "network slimming": network_slimming,
     "truncated SVD": lambda job: job.fit(cut_by_svd(job), job.epochs),
     "truncated SVD, at once": cut_by_svd,
+    "truncated SVD, channel": lambda job: job.fit(cut_by_svd(job, "channel"), job.epochs),
+    "truncated SVD, channel, at once": lambda job: cut_by_svd(job, "channel"),
+    "low rank by outputs, channel, at once": lambda job: cut_by_outputs(job, scheme="channel"),
 }

@@ -29,8 +29,8 @@ class ADMMLowRank(ADMM):
             the share that is left of what the dense model has, or to an int, the number left. It is met from below, as
             near as single ranks come. Which rank each kernel has for it is chosen anew at each move of Z and U: see
             `keras_admm.LowRankTarget`. Exactly one of these three is given.
-        scheme: `"channel"`: a `k x k` convolution becomes one to `rank` filters and one of `1 x 1`; `"spatial"`: one of
-            `k x 1` and one of `1 x k`. Other layers come apart in one way only.
+        scheme: `"spatial"`: a `k x k` convolution becomes one of `k x 1` and one of `1 x k`; `"channel"`: one to `rank`
+            filters and one of `1 x 1`, which loses more for what it costs. Other layers come apart in one way only.
         path: how a budget tightens within a step: see `keras_admm.ADMMPrune`.
         penalty: None is a `ProximalPenalty` whose rho grows from 0.03 to 0.3 on what is off the singular vectors that
             stay alone, so that what these span trains at full speed.
@@ -66,7 +66,7 @@ class ADMMLowRank(ADMM):
         *,
         energy: float | None = None,
         budget: hints.Budget | None = None,
-        scheme: hints.Scheme = "channel",
+        scheme: hints.Scheme = "spatial",
         path: hints.Tightening = "root",
         layers: hints.Weights = None,
         exclude: hints.Weights = None,

@@ -26,7 +26,7 @@ class TRP(Callback):
         period: int, training steps from one cut to the next; with `steps_per_execution` the first of those that are
             taken together after them.
         nuclear: float >= 0, the strength of the nuclear norm.
-        scheme: `"channel"` or `"spatial"`; see `keras_admm.ADMMLowRank`.
+        scheme: `"spatial"` or `"channel"`; see `keras_admm.ADMMLowRank`.
         layers, exclude, optimizer: see `keras_admm.ADMM`.
         verbose: `"auto"`, as `fit` has it; 0: nothing is printed; 1: the ranks at the end.
 
@@ -54,7 +54,7 @@ class TRP(Callback):
         *,
         period: int = 1,
         nuclear: float = 0.0003,
-        scheme: hints.Scheme = "channel",
+        scheme: hints.Scheme = "spatial",
         layers: hints.Weights = None,
         exclude: hints.Weights = None,
         optimizer: hints.Optimizers = "auto",

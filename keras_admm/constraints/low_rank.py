@@ -26,10 +26,10 @@ class LowRank(Set):
         energy: float in `(0, 1]`, in the place of `rank`: the share of the squared singular values that stays, by as
             few of them as can be. The rank is then chosen for each tensor that is projected, and is held from the
             projection on that ends ADMM.
-        scheme: what the rows and the columns of the matrix are. `"channel"`: the last axis of the kernel by all
-            others: a `k x k` convolution to `rank` filters, then one of `1 x 1`; of a Dense kernel, as it is.
-            `"spatial"`: the last axis and the last place of the filter by all others: a `k x 1` convolution to `rank`
-            filters, then one of `1 x k`; of kernels with fewer than two places the same as `"channel"`. Or a tuple of
+        scheme: what the rows and the columns of the matrix are. `"spatial"`: the last axis and the last place of the
+            filter by all others: a `k x 1` convolution to `rank` filters, then one of `1 x k`; of kernels with fewer
+            than two places the same as `"channel"`, the last axis of the kernel by all others: a `k x k` convolution to
+            `rank` filters, then one of `1 x 1`; of a Dense kernel, as it is. Or a tuple of
             ints, the axes of the rows, for kernels of other layers, such as `(0,)` for the `abc,cde->abde` of an
             EinsumDense.
 
@@ -55,7 +55,7 @@ class LowRank(Set):
     Decomposition-Based DNN Model Compression with Optimization Framework", arXiv:2107.12422.
     """
 
-    def __init__(self, rank: int | None = None, *, energy: float | None = None, scheme: hints.Scheme = "channel"):
+    def __init__(self, rank: int | None = None, *, energy: float | None = None, scheme: hints.Scheme = "spatial"):
         if (rank is None) == (energy is None):
             raise ValueError(
                 "LowRank: one of `rank` and `energy` must be given, and not both. Received: "

@@ -1,14 +1,13 @@
 """Kernels of low rank after training, layer by layer: those with which layers give most nearly what they gave."""
 
 import contextlib
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from keras_admm import weights
 from keras_admm.constraints import LowRank
 from keras_admm.layerwise import samples
+from keras_admm.layerwise.components import Components
 from keras_admm.layerwise.methods import Method, check_correction
 from keras_admm.layerwise.report import LayerwiseReport, LayerwiseRow
 from keras_admm.layerwise.run import Run, candidates
@@ -17,10 +16,7 @@ BATCH_SIZE, DAMPING, SEED = 32, 0.01, 0
 
 
 class OutputComponents(Method):
-    """The kernel whose outputs are the principal components of what the layer gave: `W0 V V^T`.
-
-    It is `argmin ||X W - X W0||^2` over kernels of rank r, exactly (Eckart and Young, for `X W0`): the columns of `V`
-    are the r eigenvectors of `W0^T X^T X W0` that have the largest eigenvalues.
+    """The kernel of a rank with which a layer gives most nearly what it gave: see `Components`.
 
     Args:
         correction: see `ADMM`; here all that the layers in front have lost is made up for, as far as may be.
@@ -33,10 +29,7 @@ class OutputComponents(Method):
         self.correction = check_correction("OutputComponents", correction)
 
     def solve(self, problem, constraint):
-        given = problem.w.transpose(0, 2, 1) @ problem.gram @ problem.w
-        _, vectors = np.linalg.eigh(given)  # of rising eigenvalues
-        kept = vectors[..., -constraint.rank :]
-        return constraint.project(problem.kernel(problem.w @ kept @ kept.transpose(0, 2, 1)))
+        return constraint.project(Components(problem, constraint.scheme).kernel(constraint.rank)[0])
 
     def check(self, constraint):
         if not isinstance(constraint, LowRank) or constraint.rank is None:
@@ -47,53 +40,31 @@ class OutputComponents(Method):
             )
 
 
-class Given(NamedTuple):
-    """How what a layer gives on some samples is spread over directions of its outputs.
-
-    Attributes:
-        squares: float64 array, the sum of squares along each direction, falling.
-        kernel: function of a rank that returns the kernel with which the layer gives what lies along so many of them.
-    """
-
-    squares: np.ndarray
-    kernel: Callable[[int], np.ndarray]
-
-    def lost(self, rank):
-        """The share of the squares that a rank loses."""
-        return float(self.squares[rank:].sum() / (self.squares.sum() or 1.0))
-
-
 class _Noted(Method):
-    """Leaves every kernel as it is, and notes the `Given` of its layer."""
+    """Leaves every kernel as it is, and notes the problem of its layer."""
 
     def __init__(self):
         self.found = []
 
     def solve(self, problem, constraint):
-        found = (problem.w.transpose(0, 2, 1) @ problem.gram @ problem.w).sum(axis=0)
-        squares, directions = np.linalg.eigh(found)  # rising
-
-        def kernel(rank):
-            kept = directions[:, -rank:]
-            return problem.kernel(problem.w @ kept @ kept.T)
-
-        full = min(problem.w.shape[1:])
-        self.found.append(Given(squares[::-1][:full].clip(0), kernel))
+        self.found.append(problem)
         return problem.kernel(problem.w)
 
 
-def given(name, model, data, variables, num_samples):
-    """The `Given` of each kernel's layer in the model as it is, a dict by name; layers without one are left out.
+def given(name, model, data, variables, num_samples, scheme):
+    """The `Components` of each kernel's layer in the model as it is, a dict by name; layers without one are left out.
 
     Args:
         name, model, data, num_samples: see `of_rank`.
         variables: dict of names to kernels.
+        scheme: see `Components`.
     """
     method, batches = _Noted(), samples.batches(name, data, num_samples, BATCH_SIZE, SEED)
     samples.check_runs(name, model, batches[0])
     items, skipped = candidates(model, variables)
     report = Run(name, method, 0.0, 0).compress(model, batches, items, dict.fromkeys(items), skipped)
-    return dict(zip((row.name for row in report.rows), method.found, strict=True))
+    found = zip(report.rows, method.found, strict=True)
+    return {row.name: Components(problem, scheme) for row, problem in found}
 
 
 @contextlib.contextmanager
@@ -106,7 +77,7 @@ def of_rank(name, model, data, variables, sets, found, num_samples, correction):
         data: samples of its inputs; see `prune_layerwise`.
         variables: dict of names to kernels.
         sets: dict of some of the names to the `constraints.LowRank` of each, a rank given.
-        found: dict of names to their `Given`.
+        found: dict of names to their `Components`.
         num_samples: int.
         correction: see `OutputComponents`; with 0 each layer is seen by itself, as it is in the model.
 
@@ -130,6 +101,7 @@ def of_rank(name, model, data, variables, sets, found, num_samples, correction):
 
 def _alone(item, constraint, given):
     """A kernel of a rank with which its layer gives most nearly what it gave, whatever happens to others."""
-    kernel = constraint.project(given.kernel(constraint.rank))
+    kernel, lost = given.kernel(constraint.rank)
+    kernel = constraint.project(kernel)
     weights.write(item.variable, kernel)
-    return LayerwiseRow(item.name, kernel.shape, int(np.count_nonzero(kernel)), given.lost(constraint.rank))
+    return LayerwiseRow(item.name, kernel.shape, int(np.count_nonzero(kernel)), lost)

@@ -73,14 +73,15 @@ def factorize(
     Args:
         model: a built Sequential or Functional model of Keras 3. It stays as it is.
         rank, energy, budget: see `keras_admm.ADMMLowRank`; None for the ranks that the kernels have.
-        data: samples of the inputs, without labels, as in `keras_admm.prune_layerwise`; for the scheme `"channel"`.
-            Kernels that it can do nothing for (of transposed convolutions) are cut by SVD, which is said.
+        data: samples of the inputs, without labels, as in `keras_admm.prune_layerwise`. Kernels that it can do nothing
+            for (of transposed convolutions) are cut by SVD, which is said.
         num_samples: int, how many of them are taken.
         correction: float in [0, 1], which share of what the layers in front of a layer have lost it makes up for. 1
             is best where nothing is trained any more. With 0 each layer is seen by itself, with what comes in to it in
             the model as it is: less accurate at once (66.2% in the place of 80.4%), and a start for training (84.3%).
-        scheme: `"channel"`, `"spatial"`, or None for that of the two which costs least; with `rank`, `energy` or
-            `budget` None is `"channel"`.
+        scheme: `"spatial"`: a `k x k` convolution becomes one of `k x 1` and one of `1 x k`; `"channel"`: one to `rank`
+            filters and one of `1 x 1`. None is that of the two which costs least for kernels of the ranks that they
+            have, and `"spatial"`, which loses less, with `rank`, `energy` or `budget`.
         layers: which layers, as in `keras_admm.ADMMPrune`. Frozen ones are factorized too, and stay frozen.
         exclude: which to leave out, same forms as `layers`.
         verbose: 1 prints each layer's rank, MACs and what its rank cuts off, and why others stay as they are; 0
@@ -111,9 +112,11 @@ def factorize(
     graph.calls.of(model, "its layers can be replaced")  # or a sentence that says why not
     chosen = weights.choose(model, layers, exclude, training=False)
     how = None if rank is energy is budget is None else {"rank": rank, "energy": energy, "budget": budget}
-    _check_data(how, data, scheme)
+    _check_data(how, data)
     correction = layerwise.check_correction("factorize", correction)
-    given = layerwise.given("factorize", model, data, chosen, num_samples) if data is not None else {}
+    given = {}
+    if data is not None and (rank is None or not correction):
+        given = layerwise.given("factorize", model, data, chosen, num_samples, scheme or "spatial")
     parts, refused = _parts(model, chosen, how, scheme, given)
     with _fitted(model, chosen, parts, data, given, num_samples, correction) as (fitted, notes):
         small = _rebuilt(model, {id(part.candidate.split.layer): part for part in parts.values()})
@@ -121,11 +124,10 @@ def factorize(
     return small
 
 
-def _check_data(how, data, scheme):
-    if data is not None and (how is None or scheme == "spatial"):
-        must = "given beside `rank`, `energy` or `budget`, to which kernels are cut in the scheme 'channel'"
-        given = f"scheme={scheme!r}, and data with {'none of them' if how is None else 'one of them'}"
-        raise ValueError(f"factorize: `data` must be {must}. Received: {given}. Leave data out, or the scheme.")
+def _check_data(how, data):
+    if data is not None and how is None:
+        must = "given beside `rank`, `energy` or `budget`, to which kernels are cut"
+        raise ValueError(f"factorize: `data` must be {must}. Received: none of them. Add one, or leave data out.")
 
 
 @contextlib.contextmanager
@@ -150,7 +152,7 @@ def _parts(model, chosen, how, scheme, given):
     if how is None:
         found, refused = _of_own_rank(model, chosen, arrays, ("channel", "spatial") if scheme is None else (scheme,))
     else:
-        found, refused = _cut(model, chosen, arrays, how, scheme or "channel", given)
+        found, refused = _cut(model, chosen, arrays, how, scheme or "spatial", given)
     for name in [name for name, part in found.items() if not part.candidate.saves(part.rank)]:
         part = found.pop(name)
         refused[name] = f"rank {part.rank} of {part.candidate.split.full_rank} saves no MACs"

@@ -48,7 +48,7 @@ class LowRankTarget(Target):
         *,
         energy: float | None = None,
         budget: hints.Budget | None = None,
-        scheme: hints.Scheme = "channel",
+        scheme: hints.Scheme = "spatial",
         path: hints.Tightening = "constant",
         name: str = "LowRankTarget",
     ):
