@@ -36,6 +36,49 @@ def test_pages(page, tmp_path, monkeypatch):
         exec(compile(block, page.name, "exec"), names)
 
 
+GUIDES = {guide.name: guide.read_text() for guide in (HERE.parent / "examples" / "guides").glob("*.py")}
+FRONT = (HERE.parent / "README.md").read_text()
+
+
 def test_every_public_name_is_in_a_guide():
-    told = "\n".join(guide.read_text() for guide in (HERE.parent / "examples" / "guides").glob("*.py"))
-    assert [name for name in keras_admm.__all__ if not re.search(rf"\b{name}\b", told)] == []
+    told = "\n".join(GUIDES.values())
+    assert [name for name in keras_admm.__all__ if not re.search(rf"\bka\.{name}\b", told)] == []
+
+
+def rows(text, guide):
+    """The cells of the rows of tables that name a guide."""
+    found = [re.split(r" *\| *", line.strip("| ")) for line in text.splitlines() if line.startswith("|")]
+    return [row for row in found if row[-1] == f"`{guide}`"]
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_front_page_leads_to_each_guide_which_has_the_calls(guide):
+    led = rows(FRONT, guide)
+    assert led
+    calls = [name for row in led for name in re.findall(r"\b(?:ka\.)?([A-Za-z_.]*[a-z_A-Z])(?=[(`])", row[1])]
+    assert [name for name in calls if name not in GUIDES[guide]] == []
+
+
+def test_the_front_page_leads_to_no_guide_that_is_not_there():
+    table = FRONT[FRONT.index("| goal |") :].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+\.py)`", table)) == set(GUIDES)
+
+
+@pytest.mark.tensorflow_only
+def test_every_name_of_tfmot_has_its_counterpart(monkeypatch):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "0")  # TFMOT sets it
+    tfmot = pytest.importorskip("tensorflow_model_optimization")
+    names = [*dir(tfmot.sparsity.keras), *dir(tfmot.clustering.keras)]
+    names += [name for name in dir(tfmot.quantization.keras) if name.startswith("quantize_")]
+    left = [line.partition(" | ")[0] for line in GUIDES["coming_from_tfmot.py"].splitlines() if line.startswith("|")]
+    public = [name for name in names if not name.startswith("_") and name not in ("clusterable_layer", "experimental")]
+    assert len(public) > 20
+    assert [name for name in public if not re.search(rf"\b{name}\b", "\n".join(left))] == []
+
+
+def test_the_counterparts_of_tfmot_are_calls():
+    table, _, _ = GUIDES["coming_from_tfmot.py"].partition("What to unlearn")
+    told = re.findall(r"ka\.ADMM\w+\([^`]*?\)(?=[`\],])", table)
+    assert len(told) > 8
+    for call in told:
+        assert isinstance(eval(call, {"ka": keras_admm}), keras.callbacks.Callback)

@@ -6,16 +6,28 @@ No data; a minute or two. Each call of TFMOT's guides and its counterpart:
 | --- | --- |
 | `prune_low_magnitude(model, ConstantSparsity(0.9, 0))` | `callbacks=[ka.ADMMPrune(0.9, path="constant")]` |
 | `PolynomialDecay(0.0, 0.9, 0, end)` | `callbacks=[ka.ADMMPrune(0.9, path="cubic")]` |
+| `PruningSchedule` | `path=`, `start=`, or steps: `ka.ADMMPrune([0.9, 0.97, 0.99])` |
 | `UpdatePruningStep()` | nothing: the callback is all there is |
+| the same in a training loop: `set_model`, `on_train_batch_begin` | `ka.Engine`: `training_loop.py` |
 | `PruningSummaries(log_dir)` | `[ka.ADMMPrune(0.9, log_layers=True), keras.callbacks.TensorBoard(log_dir)]` |
 | `strip_pruning(model)` | nothing: the model was never wrapped |
+| `prune_scope()`, `cluster_scope()` to load a model | nothing: `keras.models.load_model(path)` |
 | `sparsity_m_by_n=(2, 4)` | `ka.ADMMPrune(structure="2:4")` |
 | `block_size=(4, 1)` | `ka.ADMMPrune(0.9, structure="block(4,1)")` |
+| `block_pooling_type="MAX"` | nothing: the nearest tensor of whole blocks is kept, by the sum of their squares |
 | `clone_model(..., clone_function=...)` for some layers | `ka.ADMMPrune(0.9, layers="dense*", exclude="head")` |
-| `prunable_layer.PrunableLayer` | `ka.graph.register(MyLayer, ka.graph.Kind(...))`, where names do not tell |
+| `PrunableLayer`, `ClusterableLayer`, `ClusteringAlgorithm` | `ka.graph.register(MyLayer, ka.graph.Kind(...))` |
 | `PruningPolicy` | `layers=`, `exclude=` |
+| `PruneForLatencyOnXNNPack()` | `ka.export.for_xnnpack(model)`, and `layers=` of its 1x1 convolutions |
 | `cluster_weights(model, number_of_clusters=16, ...)` | `callbacks=[ka.ADMMCluster(16)]` |
-| `quantize_model(model)` and pqat, cqat, pcqat | `ka.export.tfmot(model, "qat")` ... `"pcqat"` |
+| `CentroidInitialization` | nothing: clusters are those of least squares |
+| `cluster_per_channel=True` | `ka.ADMMCluster(16, scope="channel")` |
+| `preserve_sparsity=True` | nothing: zeros stay |
+| `ClusteringSummaries(log_dir)` | `log_layers=True`, as above |
+| `strip_clustering(model)` | nothing |
+| `quantize_model(model)`, its pqat, cqat, pcqat | `ka.export.tfmot(model, "qat")` ... `"pcqat"` |
+| `quantize_annotate_layer`, `quantize_annotate_model`, `quantize_apply` | the same, on `ka.export.tfmot(model)` |
+| `quantize_scope()` to load a model | `ka.export.tfmot(model, "pqat")` again, and its `load_weights` |
 
 What to unlearn: the sparsity is the model's, not each layer's (`allocation="uniform"` is TFMOT's way, and worse); zeros
 are there when `fit` returns; a later plain `fit` fills them, unless `ka.mask` holds them; nothing is recompiled. How a

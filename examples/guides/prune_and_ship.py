@@ -29,6 +29,7 @@ print(ka.report(model))
 
 # A later `fit` would fill the zeros: layers that hold masks keep them, in the saved file too.
 masked = ka.mask(model)
+print(f"layers that hold their zeros: {sum(isinstance(layer, ka.layers.Masked) for layer in masked.layers)}\n")
 masked.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
 masked.fit(x, y, epochs=5, batch_size=32, verbose=0)
 plain = ka.strip(masked)
@@ -43,5 +44,7 @@ same = all(np.array_equal(a, b) for a, b in zip(plain.get_weights(), again.get_w
 
 print(f"test accuracy: dense {dense:.2%}, pruned and fine-tuned {pruned:.2%}")
 print(f"the packed file gives back the same weights: {same}")
+sizes = ka.packed.sizes("pruned.kadmm")
+print(f"of its {sizes.file:,} bytes {sizes.data:,} are the numbers of its weights, {sizes.index:,} their places")
 for name in ("pruned.keras", "pruned.kadmm", "pruned.tflite"):
     print(f"{name}: {Path(name).stat().st_size:,} bytes")

@@ -31,4 +31,5 @@ print(ka.latency("dense.tflite", "int8.tflite", x[:1]))
 
 # What single zeros do not do: make it faster. Whole channels do (faster.py), and blocks of Dense layers of float32.
 twin = ka.export.to_tf_keras(model)  # the same model in tf_keras, for what else is there
+# `ka.export.tfmot(model, "pqat")` is one that TFMOT trains quantized, with its zeros held: coming_from_tfmot.py.
 print(type(twin).__module__, twin.count_params(), "weights")

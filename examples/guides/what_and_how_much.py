@@ -28,6 +28,7 @@ CHOICES = {
     "more where a kernel is large (ERK)": ka.ADMMPrune(0.9, allocation="erk"),
     "the dense layers alone": ka.ADMMPrune(0.9, layers="fc*"),
     "all but the first": ka.ADMMPrune(0.9, exclude="conv1"),
+    "more where outliers are few (OWL)": ka.ADMMPrune(0.9, allocation=ka.allocation.OWL(x[:200])),
     "a sparsity for each": ka.ADMMPrune(0.9, allocation={"conv*": 0.5, "fc1": 0.95}),
     "2 of 4 neighbouring inputs": ka.ADMMPrune(structure="2:4", exclude="conv1"),
     "half of the filters": ka.ADMMPrune(0.5, structure="filter"),
