@@ -316,6 +316,29 @@ def test_data_makes_the_outputs_nearer_and_leaves_the_model():
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+KERNELS = {
+    "strides": (layers.Conv2D(8, 3, strides=2), (12, 12, 4)),
+    "sides of other lengths, dilation": (layers.Conv2D(8, (2, 4), dilation_rate=2, padding="same"), (12, 12, 4)),
+    "three sides": (layers.Conv3D(6, 3), (6, 6, 6, 3)),
+    "causal": (layers.Conv1D(8, 5, padding="causal"), (30, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_data_makes_every_convolution_nearer(kind):
+    layer, shape = KERNELS[kind]
+    model = keras.Sequential([keras.Input(shape), layer.__class__.from_config(layer.get_config()), layers.Flatten()])
+    x = np.random.default_rng(0).normal(size=(32, *shape))
+    for axis in range(1, len(shape)):
+        x = x.cumsum(axis=axis)  # neighbours are alike
+    x = (x / np.abs(x).max()).astype("float32")
+    wanted, errors = outputs(model, x)[0], []
+    for data in (None, x):
+        small = ka.factorize(model, rank=3, data=data, correction=0.0, verbose=0)
+        errors.append(np.square(outputs(small, x)[0] - wanted).sum())
+    assert errors[1] < 0.5 * errors[0]
+
+
 def test_data_says_which_ranks_are_worth_their_cost():
     """Kernels with the same singular values; what comes in to the second lies along one direction alone."""
     model = keras.Sequential([keras.Input((8,)), *(layers.Dense(8, use_bias=False, name=name) for name in "ab")])
