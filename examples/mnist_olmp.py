@@ -1,7 +1,7 @@
 """OLMP on MNIST, no ratio chosen by hand: `python examples/mnist_olmp.py --data DATA --cache CACHE`.
 
 LeNet-300-100 and LeNet-5 in 30,000 training steps of 64 images, as in the paper (Li et al., IJCAI 2018), each moved by
-up to one pixel: half of the steps with searches, then masked training. 6,000 training images are for validation: the
+up to one pixel: half of the steps with searches (`--stop-at` others), then masked training. 6,000 training images are for validation: the
 searches look at 1,000 of them, drawn anew for each. Weights and biases are counted. Each row that is done is appended
 to `--results`; what is there already is not run again, and `--table` prints what is there. Nothing is chosen by the
 test set.
@@ -26,7 +26,7 @@ from show import machine, table
 import keras_admm as ka
 
 RESULTS = Path(__file__).parent / "results" / "mnist_olmp.jsonl"
-KEYS = "network", "delta", "steps", "seed"
+KEYS = "network", "delta", "steps", "stop at", "seed"
 NETWORKS = {"lenet300": lenet300, "lenet5": lenet5}
 BATCH, RATE, L1 = 64, 1e-3, 1e-4
 
@@ -81,7 +81,7 @@ class Measurement:
         self._args = args
 
     def __call__(self, cell, done):
-        network, delta, steps, seed = cell
+        network, delta, steps, stop, seed = cell
         train, validation, test = data.mnist_in(self._args.data, self._args.validation, seed)
         model = dense(self._args, network, seed, train)
         before = score(model, validation), score(model, test)
@@ -93,6 +93,7 @@ class Measurement:
             validation_data=validation,
             batch_size=1000,
             search_every=max(1, steps // 60),
+            stop_at=stop,
             method=self._args.method,
             seed=seed,
             verbose=0,
@@ -123,7 +124,8 @@ def summary(rows):
         lines = {f"seed {seed}": [row[name] for name in names] for seed, row in these.items()}
         lines[f"mean of {len(these)}"] = np.mean(list(lines.values()), axis=0)
         for label, numbers in lines.items():
-            yield f"{cell[0]}, delta {cell[1]}, {cell[2]:,} steps, {label}", *(f"{number:.2f}" for number in numbers)
+            steps = f"{cell[2]:,} steps, to {cell[3]:,}"
+            yield f"{cell[0]}, delta {cell[1]}, {steps}, {label}", *(f"{number:.2f}" for number in numbers)
 
 
 def main():
@@ -131,13 +133,15 @@ def main():
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--delta", type=float, nargs="+", default=[0.003], help="see keras_admm.OLMP")
     parser.add_argument("--steps", type=int, default=30_000)
+    parser.add_argument("--stop-at", type=int, help="step from which the masks are held; half of the steps by default")
     parser.add_argument("--dense-epochs", type=int, default=10)
     parser.add_argument("--validation", type=int, default=6000, help="images of the training set to search by")
     parser.add_argument("--method", default="ncs", choices=["ncs", "cma"])
     args = parser.parse_args()
     rows = resumable.Rows(args.results, KEYS)
     if not args.table:
-        cells = ((n, d, args.steps, seed) for n in args.networks for d in args.delta for seed in args.seeds)
+        how = args.steps, args.steps // 2 if args.stop_at is None else args.stop_at
+        cells = ((n, d, *how, seed) for n in args.networks for d in args.delta for seed in args.seeds)
         rows.fill(cells, Measurement(args))
     print(table(("", "rate", "dense val.", "dense test", "validation", "test"), summary(rows)))
 

@@ -147,7 +147,7 @@ def test_mnist_olmp(mnist, tmp_path):
         400,
     ]
     out = run("mnist_olmp.py", *few, "--steps", 60, "--seeds", 0, "--dense-epochs", 2)
-    assert re.search(r"lenet300, delta 0.003, 60 steps, mean of 1 +[\d.]+ ", out)
+    assert re.search(r"lenet300, delta 0.003, 60 steps, to 30, mean of 1 +[\d.]+ ", out)
     assert run("mnist_olmp.py", *few, "--steps", 60, "--table").splitlines() == out.splitlines()[-3:]
 
 
