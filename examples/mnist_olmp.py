@@ -3,8 +3,8 @@
 LeNet-300-100 and LeNet-5 in 30,000 training steps of 64 images, as in the paper (Li et al., IJCAI 2018), each moved by
 up to one pixel: half of the steps with searches (`--stop-at` others), then masked training. 6,000 training images are
 for validation: the searches look at 1,000 of them, drawn anew for each. Weights and biases are counted. Each row that
-is done is appended to `--results`; what is there already is not run again, and `--table` prints what is there. Nothing is
-chosen by the test set.
+is done is appended to `--results`; what is there already is not run again, and `--table` prints what is there. Nothing
+is chosen by the test set.
 """
 
 import os
