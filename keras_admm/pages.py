@@ -1,5 +1,6 @@
 """Pages of HTML that need nothing from elsewhere, and tables for notebooks: one style sheet, light and dark."""
 
+import re
 from html import escape
 from string import Template
 
@@ -28,6 +29,14 @@ TABLES = """.keras-admm { overflow-x: auto; }
 .keras-admm th, .keras-admm td { padding: .1rem .7rem; text-align: right; border-bottom: 1px solid #8886; }
 .keras-admm tbody th { font-weight: normal; white-space: normal; overflow-wrap: normal; }
 .keras-admm tfoot { font-weight: bold; } .keras-admm th:first-child { text-align: left; }
+.keras-admm td wbr { display: none; }
+@media (max-width: 40rem) {
+  .keras-admm .total th, .keras-admm .total td { font-size: .7rem; padding: .1rem .15rem; }
+  .keras-admm .total thead th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
+  .keras-admm .total th:first-child { max-width: 0; white-space: nowrap; vertical-align: top; }
+  .keras-admm .total td, .keras-admm .total th + th { padding-top: 1.2rem; }
+  .keras-admm .total th wbr { display: none; } .keras-admm .total td wbr { display: inline; }
+}
 """
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -85,23 +94,30 @@ def table(cells, caption=None, total=False):
     Args:
         cells: the head, and a line for each row, whose first cell names it.
         caption: str, what the table shows.
-        total: bool, whether the last line sums up the others.
+        total: bool, whether the last line sums up the others. Where the screen is narrow, a name then has a line of its
+            own above its numbers.
     """
     head, *lines = cells
     told = f"<caption><span>{escape(caption)}</span></caption>" if caption else ""
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     rows = [
-        f'<tr><th scope="row">{_name(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in line)}</tr>'
+        f'<tr><th scope="row">{_name(name)}</th>{"".join(f"<td>{_shape(cell)}</td>" for cell in line)}</tr>'
         for name, *line in lines
     ]
     below = f"\n<tfoot>{rows.pop()}</tfoot>" if total else ""
     body = "\n".join(rows)
-    return wide(f"<table>{told}<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody>{below}</table>")
+    kind = ' class="total"' if total else ""
+    return wide(f"<table{kind}>{told}<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody>{below}</table>")
 
 
 def _name(name):
     """A name that may go on in the next line after a slash."""
     return escape(name).replace("/", "/<wbr>")
+
+
+def _shape(cell):
+    """A cell that may go on in the next line between the sizes of a shape, where the screen is narrow."""
+    return re.sub(r"x(?=\d)", "x<wbr>", escape(cell))
 
 
 def numbers(cells):

@@ -49,6 +49,16 @@ def test_rows_and_total():
     assert ka.report(model(), layers="a").total[:4] == ("total", (), 12, 3)
 
 
+def test_zeros_that_a_product_with_a_mask_has_left_negative_are_told():
+    m = keras.Sequential([keras.Input((40,)), layers.Dense(50)])
+    w = RNG.normal(size=(40, 50))
+    weights.write(m.layers[0].kernel, w * (abs(w) > 1.6))
+    report, again = ka.report(m), ka.report(ka.strip(ka.mask(m)))
+    assert f"{np.count_nonzero((w < 0) & (w >= -1.6)):,} of the zeros are -0.0" in report.note and again.note == ""
+    assert report.total.kept == again.total.kept
+    assert report.total.packed_bytes > 1.5 * again.total.packed_bytes
+
+
 def test_the_table_is_aligned():
     lines = ka.report(model()).to_text(details=True).splitlines()
     assert len({len(line) for line in lines[:4]}) == 1

@@ -2,6 +2,8 @@
 
 import datetime
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import keras
@@ -102,9 +104,25 @@ def test_details_are_all_columns():
 def test_a_notebook_shows_a_table():
     text = ka.report(dead())._repr_html_()
     assert Page(text).scopes.count("col") == 8
-    rules = re.findall(r"([^{}]+) \{", text[text.index("<style>") + 7 : text.index("</style>")])
+    style = text[text.index("<style>") + 7 : text.index("</style>")]
+    rules = [rule for rule in re.findall(r"([^{}]+) \{", style) if not rule.strip().startswith("@media ")]
     # What else the notebook has keeps its looks.
     assert rules and all(each.strip().startswith(".keras-admm") for rule in rules for each in rule.split(","))
+
+
+CUT = "[...document.querySelectorAll('.keras-admm, body')].map(e => e.scrollWidth - e.clientWidth)"
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser to look at it")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_of_the_table_is_cut(width, tmp_path):
+    row = ReportRow("block_13_depthwise_of_the_left_branch/kernel", (1, 1, 960, 1280), 1_228_800, 122_880, 9, 20, 2)
+    text = Report((row._replace(histogram=((2,), (0.0, 1.0))),)).to_html()
+    (tmp_path / "page.html").write_text(text.replace("</body>", f"<script>document.title = {CUT}</script></body>"))
+    screen = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--dump-dom"]
+    told = subprocess.run(["chromium", *screen, f"file://{tmp_path}/page.html"], capture_output=True, text=True)
+    assert re.search(r"<title>(.*)</title>", told.stdout)[1] == "0,0"
 
 
 def test_phases_and_projections_of_a_history():

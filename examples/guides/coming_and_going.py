@@ -1,7 +1,8 @@
 """Models that others have made sparse, and ours in others' hands: `python examples/guides/coming_and_going.py`.
 
 No data; a minute or two. Whoever made the zeros: once a model is one of Keras 3, `ka.report` counts them, `ka.mask`
-holds them in a plain `fit`, `ka.save` packs them.
+holds them in a plain `fit`, `ka.save` packs them. A product of weights with a mask, which is how most libraries prune,
+leaves many a zero as -0.0: `ka.report` tells, and `ka.strip(ka.mask(model))` has zeros that the packed file leaves out.
 
 1. TFMOT's `prune_low_magnitude`: stripped, saved by tf_keras, loaded by Keras 3.
 2. A state dict of torch, with zeros: its arrays, with their axes in Keras's order.

@@ -72,10 +72,11 @@ def report(
     whole = isinstance(structure, str) and structure == "channel"
     said = channels(model, layers, exclude) if whole else ""
     seen = None if structure is None or whole else Structured(structure, weights.axes(model, chosen))
-    rows, values = [], []
+    rows, values, negative = [], [], 0
     for name, variable in chosen.items():
         array = unpacked[id(variable)] if id(variable) in unpacked else weights.read(variable)
         values.append(_distinct(array))
+        negative += np.count_nonzero(np.signbit(array) & (array == 0))
         if seen is not None:
             seen.see(name, array)
         rows.append(_row(name, array, values[-1].size, uses.get(id(variable)), parts.get(id(variable), ())))
@@ -84,8 +85,16 @@ def report(
         macs_note = f"The MACs of {len(unknown)} of {len(rows)} variables cannot be known, such as {unknown[0]}."
     empty = "" if rows else "There is no kernel to count."
     left_out = _left_out(model, chosen) if layers is None else ""
-    note = " ".join(filter(None, (empty, bytes_note, macs_note, left_out, said, str(seen or ""))))
+    signed = _signed(negative) if packed_file and negative else ""
+    note = " ".join(filter(None, (empty, bytes_note, signed, macs_note, left_out, said, str(seen or ""))))
     return Report(tuple(rows), note, _distinct(np.concatenate([[], *values])).size, packed_file, model.name)
+
+
+def _signed(zeros):
+    return (
+        f"{zeros:,} of the zeros are -0.0, which a product of weights with a mask leaves, and which the packed file "
+        "stores as other weights, bit for bit: keras_admm.strip(keras_admm.mask(model)) has 0.0 there."
+    )
 
 
 def _left_out(model, chosen):
