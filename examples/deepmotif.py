@@ -33,10 +33,11 @@ import keras_admm as ka
 RESULTS = Path(__file__).parent / "results" / "deepmotif.jsonl"
 FACTORS = "CTCFL", "SRF", "USF2", "YY1"
 FAMILIES = {"CTCFL": ("CTCFL", "CTCF"), "SRF": ("SRF",), "USF2": ("USF2", "USF1"), "YY1": ("YY1", "YY2")}
+KEPT = {"10x": 1 / 10, "30x": 1 / 30, "100x": 1 / 100, "half the channels": 1 / 2}
 WAYS = {
-    "10x": lambda: ka.ADMMPrune(sparsity=0.9),
-    "30x": lambda: ka.ADMMPrune(sparsity=1 - 1 / 30),
-    "100x": lambda: ka.ADMMPrune(sparsity=0.99),
+    "10x": lambda: ka.ADMMPrune(sparsity=1 - KEPT["10x"]),
+    "30x": lambda: ka.ADMMPrune(sparsity=1 - KEPT["30x"]),
+    "100x": lambda: ka.ADMMPrune(sparsity=1 - KEPT["100x"]),
     "4 bits": lambda: ka.ADMMQuantize(bits=4),
     "half the channels": lambda: ka.ADMMPrune(sparsity=0.5, structure="channel"),
 }
@@ -88,6 +89,13 @@ def fit(model, pairs, epochs, rate, callbacks=()):
     model.fit(*train, **data, epochs=epochs, callbacks=list(callbacks), verbose=0)
 
 
+def less_dropout(model, kept):
+    """Fewer weights need less dropout: rates by the root of the share that is kept (Han et al., arXiv:1506.02626)."""
+    for layer in model.layers:
+        if isinstance(layer, layers.Dropout):
+            layer.rate *= kept**0.5
+
+
 def best():
     """Gives the weights of the best validation loss back at the end."""
     return keras.callbacks.EarlyStopping("val_loss", patience=1000, restore_best_weights=True)
@@ -122,7 +130,8 @@ class Bench:
             if not dense.exists():
                 raise LookupError(f"the dense network is to be trained first: {dense} is not there")
             model = ka.load(dense)
-            fit(model, pairs, self.args.epochs, steady, [WAYS[way]()])
+            less_dropout(model, KEPT.get(way, 1.0))
+            fit(model, pairs, self.args.compress_epochs, steady, [WAYS[way]()])
             model = ka.shrink(model) if "channels" in way else model
         seconds = time.perf_counter() - start
         ka.save(model, self.path(*cell))
@@ -207,7 +216,8 @@ def main():
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--ways", nargs="+", default=["dense", *WAYS], choices=["dense", *WAYS])
     parser.add_argument("--most", type=int, help="how many bound sequences of each factor; all by default")
-    parser.add_argument("--epochs", type=int, default=30, help="of the dense network, and of each compression")
+    parser.add_argument("--epochs", type=int, default=30, help="of the dense network")
+    parser.add_argument("--compress-epochs", type=int, default=60, help="of each compression")
     parser.add_argument("--motifs", action="store_true", help="print the known motifs that networks have learned")
     parser.add_argument("--dashboard", metavar="FACTOR", help="write the page of a factor")
     args = parser.parse_args()

@@ -317,7 +317,20 @@ def test_shuffled_sequences_keep_every_pair_of_neighbours(monkeypatch):
 @pytest.mark.skipif(not (DATA / "dna").exists(), reason="needs the sequences")
 def test_deepmotif(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = ["--data", DATA / "dna", "--seeds", 0, "--most", 60, "--epochs", 4, "--results", tmp_path / "rows.jsonl"]
+    options = [
+        "--data",
+        DATA / "dna",
+        "--seeds",
+        0,
+        "--most",
+        60,
+        "--epochs",
+        4,
+        "--compress-epochs",
+        4,
+        "--results",
+        tmp_path / "rows.jsonl",
+    ]
     out = run("deepmotif.py", *options, "--factors", "SRF", "simulated")
     for network in ("CNN dense", "CNN 30x", "RNN 30x", "CNN-RNN 100x", "CNN-RNN half the channels"):
         assert re.search(rf"SRF {network} +0\.\d+ +[+-]0\.\d+ +- ", out)
