@@ -52,6 +52,8 @@ TENSORS = {
     "few values": [np.sign(thinned((200, 300), 0.9)), np.round(8 * thinned((300, 100), 0.5, scale=0.5))],
     "halves": [thinned((200, 300), 0.9).astype("float16")],
     "nothing": [np.zeros((200, 300), "float32"), np.zeros(300, "float32"), np.zeros((0, 3), "float32")],
+    "levels": [np.round(40 * thinned(shape, 0.7)) / 40 for shape in LENET],
+    "every rank": [thinned((1, *shape), 0.5)[0] for shape in [(), (9,), (1, 30), (5, 6), (2, 3, 4, 5), (7, 1, 60)]],
     "one weight": [np.ones((1, 1), "float32"), np.ones(1, "float32")],
 }
 
@@ -63,6 +65,14 @@ def test_a_packed_file_is_estimated_within_3_percent(tensors):
     data, _ = codec.write(["m"], specs, bits)
     about = estimate.size(codec.open_bytes(data, codec.ANY_BYTES).described, specs, bits)
     assert about == pytest.approx(len(data), rel=0.03, abs=20)
+
+
+def test_what_stays_as_it_is_is_looked_at_once():
+    tensors = TENSORS["nearly all"]
+    specs, bits = [codec.Spec(each.shape, "float32") for each in tensors], [each.view("uint32") for each in tensors]
+    known = dict(zip((1, 3, 5), estimate.parts(specs[1::2], bits[1::2]), strict=True))
+    bits_of_matrices = [b if i % 2 == 0 else np.zeros_like(b) + 1 for i, b in enumerate(bits)]
+    assert estimate.size(100, specs, bits_of_matrices, known) == pytest.approx(estimate.size(100, specs, bits), abs=5)
 
 
 @every_backend

@@ -40,9 +40,9 @@ class PackedBytes(Amount):
         specs, names = [each.spec for each in found], self._names_of(found)
         bits = [each.read() if name is None else None for each, name in zip(found, names, strict=True)]
         others = [i for i, name in enumerate(names) if name is None]
-        counted = estimate.bits_of([specs[i] for i in others], [bits[i] for i in others])
+        counted = estimate.parts([specs[i] for i in others], [bits[i] for i in others])
         # Kernels tell the one after them which of its rows live: they are counted in their places.
-        known = {i: n for i, n in zip(others, counted, strict=True) if len(specs[i].shape) < 2}
+        known = {i: part for i, part in zip(others, counted, strict=True) if len(specs[i].shape) < 2}
 
         def about(arrays):
             pruned = {i: _bits(specs[i], arrays[name]) for i, name in enumerate(names) if name is not None}

@@ -37,7 +37,7 @@ def positions(coder, shape, memory, mask=None):
     Returns:
         The mask.
     """
-    rows, columns, places = _view(shape)
+    rows, columns, places = view(shape)
     cells = None if mask is None else np.moveaxis(mask.reshape(places, rows, columns), 0, 2)
     live_rows = _live(coder, "rows", rows, memory.columns, None if mask is None else cells.any((1, 2)))
     before = memory.columns if rows == places == 1 else np.ones(1, bool)
@@ -50,7 +50,8 @@ def positions(coder, shape, memory, mask=None):
     return np.moveaxis(out, 2, 0).reshape(shape)
 
 
-def _view(shape):
+def view(shape):
+    """Rows, columns and places of a tensor of some shape."""
     rows, columns = (1, 1, *shape)[-2:]
     return rows, columns, int(np.prod(shape[:-2], dtype=np.int64))
 
