@@ -28,8 +28,8 @@ def position_bits(shapes, masks):
 
     Example:
 
-    >>> position_bits([(2, 64)], [np.arange(128).reshape(2, 64) % 9 == 0]).round(-1)
-    array([70.])
+    >>> position_bits([(64, 64)], [np.random.default_rng(0).random((64, 64)) < 0.1]).round(-2)
+    array([2100.])
     """
     bits = np.zeros(len(shapes))
     chosen = [i for i, mask in enumerate(masks) if mask.size]
