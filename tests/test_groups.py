@@ -506,6 +506,8 @@ APPLICATIONS = {
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_networks_of_keras_applications(name):
+    if name == "NASNetMobile" and keras.backend.backend() == "torch":
+        pytest.skip("Keras does not have it on torch")
     size = APPLICATIONS[name]
     build = getattr(keras.applications, name)
     assert check(build(weights=None, input_shape=(size, size, 3), classes=10)) <= 0.6

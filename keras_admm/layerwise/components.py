@@ -32,22 +32,23 @@ class Components:
     """
 
     def __init__(self, problem, scheme):
-        self._problem = problem
-        self._gram, self._target, self._back = _by_columns(problem, scheme)
-        mean = np.einsum("wawb->ab", self._gram) / len(self._gram)
-        flat = self._target.reshape(len(mean), -1)
+        self._problem, self._scheme = problem, scheme
+        gram, target, _ = _by_columns(problem, scheme)
+        mean = np.einsum("wawb->ab", gram) / len(gram)
+        flat = target.reshape(len(mean), -1)
         squares, directions = np.linalg.eigh(flat.T @ mean @ flat)  # rising
         self.squares = squares[::-1][: min(flat.shape)].clip(0)
         self._directions = directions[:, ::-1]
 
     def kernel(self, rank):
         """The kernel of a rank, a float32 array, and the share of what the layer gave, in squares, that it loses."""
+        gram, target, back = _by_columns(self._problem, self._scheme)  # again: large, and there is one for each kernel
         directions = self._directions[:, :rank]
-        first = self._target.reshape(len(self._target), -1) @ directions
-        second = directions.T.reshape(rank, *self._target.shape[1:])
-        if len(self._gram) > 1 and rank < len(self.squares):
-            first, second = _fitted(self._gram, self._target, first, second)
-        kernel = self._problem.kernel(self._back(np.einsum("ar,rwo->awo", first, second)))
+        first = target.reshape(len(target), -1) @ directions
+        second = directions.T.reshape(rank, *target.shape[1:])
+        if len(gram) > 1 and rank < len(self.squares):
+            first, second = _fitted(gram, target, first, second)
+        kernel = self._problem.kernel(back(np.einsum("ar,rwo->awo", first, second)))
         return kernel, self._problem.error(kernel)
 
 
