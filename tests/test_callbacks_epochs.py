@@ -207,6 +207,17 @@ def test_the_figures_of_each_layer_are_logged_where_wanted(tmp_path):
     assert not [name for name in fit(dense_model(), ka.ADMMPrune(0.5), epochs=2) if "/" in name]
 
 
+@pytest.mark.tensorflow_only
+def test_tensorboard_has_the_figures_of_each_layer(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="of the extra 'test'")
+    model = dense_model()
+    fit(model, ka.ADMMPrune(0.5, log_layers=True), keras.callbacks.TensorBoard(tmp_path), epochs=4)
+    written = events.EventAccumulator(str(tmp_path / "train")).Reload()
+    for name in weights.select(model):
+        assert len(written.Tensors(f"epoch_sparsity/{name}")) == len(written.Tensors(f"epoch_admm_primal/{name}")) == 4
+    assert len(written.Tensors("epoch_admm_sparsity")) == 4
+
+
 def test_a_layers_residual_is_relative_to_its_own_norm():
     """Weights that do not train: 3, 4 and 12, 5, of which a half is cut each."""
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1, name="a"), layers.Dense(2, name="b")], name="m")

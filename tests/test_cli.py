@@ -275,18 +275,23 @@ def test_a_foreign_file_gets_a_sentence(make, sentence, tmp_path, capsys):
         (["prune", "MODEL", "--sparsity=1.5", "-o", "out.keras"], 2, "must be a number in [0, 1)"),
         (["prune", "MODEL", "--sparsity=.5", "--allocation=most", "-o", "out.keras"], 2, "'most'"),
         (["prune", "MODEL", "--sparsity=.5", "-o", "MODEL"], 2, "must not be the input"),
-        (["prune", "MODEL", "--sparsity=.5", "-o", "none/out.keras"], 2, "the folder to write into must exist"),
-        (["prune", "MODEL", "--sparsity=.5", "-o", "out.zip"], 1, "must end in .keras"),
+        (["prune", "MODEL", "--sparsity=.5", "-o", "none/out.keras"], 2, "must be in a folder that can be written"),
+        (["prune", "MODEL", "--sparsity=.5", "-o", "out.zip"], 2, "must end in .keras"),
+        (["shrink", "MODEL", "-o", "out"], 2, "must end in .keras"),
+        (["report", "MODEL", "--html=none/page.html"], 2, "must be in a folder that can be written"),
         (["prune", "MODEL", "--sparsity=.5", "--layers=conv*", "-o", "out.keras"], 1, "chooses none of"),
         (["export", "MODEL", "--to=onnx", "-o", "out"], 2, "onnx"),
         (["export", "MODEL", "--to=savedmodel", "--quantize=int8", "-o", "out"], 2, "--to=litert"),
-        (["export", "MODEL", "--to=savedmodel", "-o", "."], 1, "Received: a folder that"),
-        (["export", "MODEL", "--to=litert", "--data=none.npy", "-o", "out"], 1, "none.npy"),
-        (["export", "MODEL", "--to=litert", "--quantize=int8", "-o", "out"], 2, "--quantize=int8 needs --data"),
-        (["export", "MODEL", "--to=litert", "--quantize=int9", "-o", "out"], 2, "int9"),
+        (["export", "MODEL", "--to=savedmodel", "-o", "."], 2, "Received: a folder that"),
+        (["export", "MODEL", "--to=litert", "--data=none.npy", "-o", "out.tflite"], 1, "none.npy"),
+        (["export", "MODEL", "--to=litert", "--quantize=int8", "-o", "out.tflite"], 2, "--quantize=int8 needs --data"),
+        (["export", "MODEL", "--to=litert", "--quantize=int9", "-o", "out.tflite"], 2, "int9"),
+        (["export", "MODEL", "--to=litert", "-o", "out.keras"], 2, "must end in .tflite"),
+        (["export", "MODEL", "--to=tf_keras", "-o", "out.zip"], 2, "must end in .keras"),
         (["latency", "MODEL", "MODEL"], 2, "--data"),
         (["latency", "MODEL", "MODEL", "--data=x.npy", "--threads=0"], 2, "must be an integer >= 1. Received: 0"),
         (["dashboard", "MODEL", "--data=x.npz", "--steps=-1"], 2, "must be an integer >= 0. Received: -1"),
+        (["dashboard", "MODEL", "--data=x.npy"], 2, "--data must be FILE.npz"),
         (["shrink", "MODEL", "--round-to=x", "-o", "out"], 2, "must be an integer >= 1. Received: x"),
         (["pack", "MODEL", "-o", "out.keras"], 2, "must end in .kadmm"),
         (["pack", "MODEL", "-o", "MODEL"], 2, "must not be the input"),
@@ -368,7 +373,10 @@ def test_a_closed_pipe_is_no_error(saved):
     assert told.returncode == 0 and "Broken pipe" not in told.stderr and "Traceback" not in told.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["report", "--help"], ["prune", "--help"], ["export", "--help"]])
+COMMANDS = ["report", "prune", "shrink", "pack", "unpack", "export", "latency", "dashboard"]
+
+
+@pytest.mark.parametrize("words", [["--help"], *([command, "--help"] for command in COMMANDS)])
 def test_help(words, capsys):
     assert run(*words) == 0
     told = capsys.readouterr().out
@@ -376,10 +384,7 @@ def test_help(words, capsys):
     assert max(map(len, told.splitlines())) <= 120
     assert "--help " in told and "--helpfull" not in told
     if words == ["--help"]:
-        assert all(
-            f"\n  {command} " in told
-            for command in ("report", "prune", "shrink", "pack", "unpack", "export", "latency", "dashboard")
-        )
+        assert all(f"\n  {command} " in told for command in COMMANDS)
 
 
 def test_dashboard_of_two_models(tmp_path, capsys):
@@ -393,6 +398,8 @@ def test_dashboard_of_two_models(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "small beside dense" in told and f"Written: {page}" in told
     assert "What dense, small look at" in page.read_text()
+    assert run("dashboard", *files_, *words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)
     assert run("dashboard", *files_, "--data", tmp_path / "test.npz", "--alphabet=AC", "-o", page) == 1
     assert "--alphabet must be a str of 4 different letters" in capsys.readouterr().err
 

@@ -64,6 +64,30 @@ def test_the_front_page_leads_to_no_guide_that_is_not_there():
     assert set(re.findall(r"`(\w+\.py)`", table)) == set(GUIDES)
 
 
+def printed(network, rate, method):
+    """The test accuracy of a printed row of the benchmark of recipes, and the number of its seeds."""
+    text = (HERE.parent / "examples" / "results" / "recipes.txt").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith(f"{network}, {rate}x, {method}  ")]
+    return float(line.split()[-1]), int(line[len(f"{network}, {rate}x, {method}") :].split()[0])
+
+
+NETWORKS = {"digits": "digits", "LeNet-300-100": "lenet300", "LeNet-5": "lenet5", "ResNet-20": "resnet20"}
+METHODS = ["ours", "gradual magnitude", "tfmot, erk", "tfmot, uniform"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "examples/README.md"])
+def test_the_table_of_results_is_the_printed_one(page):
+    lines = re.findall(r"^\| (.*?) ?\| 1/(\d+) \| (.*) \|$", (HERE.parent / page).read_text(), re.MULTILINE)
+    assert len(lines) >= 13
+    for network, rate, cells in lines:
+        if network:
+            name = NETWORKS[re.match(r"[\w-]+", network)[0]]
+            assert float(re.search(r"dense ([\d.]+)%", network)[1]) == printed(name, 1, "dense")[0]
+        for cell, method in zip(cells.split(" | "), METHODS, strict=True):
+            test, seeds = printed(name, rate, method)
+            assert (float(cell.strip("* ")), cell.endswith(" *")) == (test, seeds == 1), (name, rate, method)
+
+
 @pytest.mark.tensorflow_only
 def test_every_name_of_tfmot_has_its_counterpart(monkeypatch):
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "0")  # TFMOT sets it

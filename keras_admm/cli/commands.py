@@ -9,6 +9,8 @@ from pathlib import Path
 CALIBRATION = 500  # samples: more change the ranges little and take long
 SILENT = 2.0  # seconds after which it is said what takes so long
 PACKED = ".kadmm"
+KERAS, KERAS_OR_FOLDER = (".keras",), (".keras", "")  # of tf_keras: no ending, for the folder of a SavedModel
+ENDINGS = {"litert": (".tflite",), "tf_keras": KERAS_OR_FOLDER, "savedmodel": None}
 
 
 class UsageError(ValueError):
@@ -24,10 +26,9 @@ def version():
 
 def report(args):
     from keras_admm import reporting
-    from keras_admm.files import check_place
 
     if args.html:
-        check_place(args.html)
+        _check_place(args.html)
     model = _opened(args.model)
     with _told("counting what each layer kept"):
         counted = reporting.report(model)
@@ -50,7 +51,7 @@ def prune(args):
         ]
     except ValueError as error:
         raise UsageError(str(error).removeprefix("prune: ")) from error
-    _check_output(args)
+    _check_output(args, KERAS_OR_FOLDER)
     model, choice = _opened(args.model), (_names(args.layers), _names(args.exclude))
     with _told("pruning"):
         Engine(model, Plan(steps=steps), *choice, optimizer=None, name="prune").project()
@@ -67,7 +68,7 @@ def shrink(args):
     from keras_admm import reporting, structure
     from keras_admm.files import save_model
 
-    _check_output(args)
+    _check_output(args, KERAS)
     model = _opened(args.model)
     with _told("taking out what is dead"):
         small = structure.shrink(model, args.round_to)
@@ -81,9 +82,7 @@ def shrink(args):
 def pack(args):
     from keras_admm import packed
 
-    _check_output(args)
-    if not args.output.endswith(PACKED):
-        raise UsageError(f"a packed file must end in {PACKED}. Received: {args.output!r}. Choose such a name.")
+    _check_output(args, (PACKED,))
     model = _opened(args.model)
     with _told("packing"):
         packed.save(model, args.output)
@@ -96,7 +95,7 @@ def pack(args):
 def unpack(args):
     from keras_admm.files import save_model
 
-    _check_output(args)
+    _check_output(args, KERAS)
     if not args.model.endswith(PACKED):
         raise UsageError(f"the model must be a {PACKED} file. Received: {args.model!r}. Others need no unpacking.")
     save_model(_opened(args.model), args.output)
@@ -106,7 +105,7 @@ def unpack(args):
 def export(args):
     from keras_admm.files import load_array, save_model, save_saved_model
 
-    _check_output(args)
+    _check_output(args, ENDINGS[args.to])
     if args.to != "litert" and (args.quantize or args.data or args.json):
         raise UsageError(
             f"--quantize, --data and --json are for --to=litert. Received: --to={args.to}. Leave them out."
@@ -148,9 +147,13 @@ def latency(args):
 
 def dashboard(args):
     from keras_admm import explain
-    from keras_admm.files import check_place, load_array
+    from keras_admm.files import load_array
 
-    check_place(args.output)
+    _check_place(args.output)
+    if not args.data.endswith(".npz"):
+        raise UsageError(
+            f"--data must be FILE.npz, of two arrays x and y. Received: --data={args.data}. Name such a file."
+        )
     x, y = (load_array(f"{args.data}:{name}") for name in ("x", "y"))
     motifs = explain.read_meme(args.motifs) if args.motifs else None
     stems = [Path(path).stem for path in args.models]
@@ -199,12 +202,21 @@ def _names(text):
     return text.split(",") if text else None
 
 
-def _check_output(args):
-    from keras_admm.files import check_place
-
+def _check_output(args, endings):
     output = Path(args.output)
     if output.exists() and Path(args.model).exists() and output.samefile(args.model):
         raise UsageError(f"{output}: the output must not be the input. Received: the same path twice. Choose another.")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"{output}: the folder to write into must exist. Received: a path in none. Make it first.")
-    check_place(output)
+    if endings and output.suffix not in endings:
+        raise UsageError(
+            f"{output}: the output must end in {endings[0]}. Received: {output.name!r}. Choose such a name."
+        )
+    _check_place(output)
+
+
+def _check_place(path):
+    from keras_admm.files import check_place
+
+    try:
+        check_place(path)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
