@@ -228,7 +228,7 @@ def arguments():
     instead.add_argument("--adaptive", type=float, help="channels and blocks: the share of parameters that is left")
     instead.add_argument("--low-rank", type=float, help="low rank: the share of MACs that is left")
     parser.add_argument("--budget-macs", type=float, default=0.5, help="of --structure: the share of MACs that is left")
-    parser.add_argument("--scheme", default="channel", choices=["channel", "spatial"], help="of low rank")
+    parser.add_argument("--scheme", default="spatial", choices=["spatial", "channel"], help="of low rank")
     parser.add_argument(
         "--rate", type=float, nargs="+", default=[10], help="dense weights per kept weight; 1: keep all"
     )

@@ -47,6 +47,9 @@ for name, callback in {
 }.items():
     told(f"{name}, factorized", ka.factorize(trained(callback), verbose=0))
 
+# The same without any training, by what the layers of the dense model give on some images.
+told("factorized by what layers give", ka.factorize(dense, budget={"macs": 0.5}, data=x, verbose=0))
+
 # Channels whose number in each layer comes out, of which `shrink` makes a smaller model.
 told("ADMMAdaptive, shrunk", ka.shrink(trained(ka.ADMMAdaptive({"params": 0.5}))))
 
