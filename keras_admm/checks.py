@@ -43,6 +43,12 @@ def shown(value):
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
+def with_settings(thing, settings):
+    """What the `repr` of an object says: its class, and its settings but for those that are None."""
+    told = (f"{name}={value!r}" for name, value in settings.items() if value is not None)
+    return f"{type(thing).__name__}({', '.join(told)})"
+
+
 def boolean(name, argument, value):
     """True or False, of Python or of NumPy."""
     if not isinstance(value, (bool, np.bool_)):

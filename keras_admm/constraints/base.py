@@ -75,8 +75,7 @@ class Set(keras.constraints.Constraint, abc.ABC):
         """The nearest member of the set."""
 
     def __repr__(self):
-        told = (f"{name}={value!r}" for name, value in self.get_config().items() if value is not None)
-        return f"{type(self).__name__}({', '.join(told)})"
+        return checks.with_settings(self, self.get_config())
 
     def project(self, x: Any) -> Any:
         """The nearest member of a tensor for ADMM: of a NumPy array as one."""
@@ -153,6 +152,10 @@ class Foreign(Set):
 
     def __call__(self, x):
         return self.constraint(x)
+
+    def __repr__(self):
+        settings = self.constraint.get_config() if isinstance(self.constraint, keras.constraints.Constraint) else {}
+        return f"Foreign({checks.with_settings(self.constraint, settings)})"
 
     def get_config(self):
         return {"constraint": keras.saving.serialize_keras_object(self.constraint)}

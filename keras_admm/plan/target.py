@@ -51,6 +51,9 @@ class Target(abc.ABC):
     wants = None
     axes = misfits = MappingProxyType({})
 
+    def __repr__(self):
+        return checks.with_settings(self, self.get_config())
+
     def of(
         self,
         model: hints.Model,
