@@ -46,6 +46,15 @@ def test_the_command_without_tensorflow_installs_all_else():
     assert said == lines | {config["options.extras_require"]["jax"].strip()}
 
 
+def test_every_requirement_says_what_it_is_for():
+    text = (ROOT / "setup.cfg").read_text()
+    lines = [
+        line.strip() for line in re.search(r"^install_requires =\n((?: .*\n)+)", text, re.MULTILINE)[1].splitlines()
+    ]
+    assert len(lines) >= 16
+    assert [line.startswith("#") for line in lines] == [True, False] * (len(lines) // 2)
+
+
 @pytest.mark.parametrize("extra", ["examples", "test"])
 def test_the_commands_of_the_front_page_bring_tensorflow(extra):
     assert required(extra) >= TENSORFLOW | {"keras", "ai-edge-litert", "matplotlib", "scikit-learn"}

@@ -45,6 +45,6 @@ same = all(np.array_equal(a, b) for a, b in zip(plain.get_weights(), again.get_w
 print(f"test accuracy: dense {dense:.2%}, pruned and fine-tuned {pruned:.2%}")
 print(f"the packed file gives back the same weights: {same}")
 sizes = ka.packed.sizes("pruned.kadmm")
-print(f"of its {sizes.file:,} bytes {sizes.data:,} are the numbers of its weights, {sizes.index:,} their places")
+print(f"of its {sizes.file:,} bytes {sizes.data:,.0f} are the numbers of its weights, {sizes.index:,.0f} their places")
 for name in ("pruned.keras", "pruned.kadmm", "pruned.tflite"):
     print(f"{name}: {Path(name).stat().st_size:,} bytes")
