@@ -45,6 +45,13 @@ def test_every_public_name_is_in_a_guide():
     assert [name for name in keras_admm.__all__ if not re.search(rf"\bka\.{name}\b", told)] == []
 
 
+def test_the_front_page_is_short_and_stands_alone():
+    assert len(FRONT.splitlines()) <= 120
+    code = "".join(re.findall(r"```\w*\n(.*?)```", FRONT, flags=re.DOTALL))
+    assert max(map(len, code.splitlines())) <= 110
+    assert not re.findall(r"\]\((?!https?://)", FRONT)  # a link that breaks where the page is shown elsewhere
+
+
 def rows(text, guide):
     """The cells of the rows of tables that name a guide."""
     found = [re.split(r" *\| *", line.strip("| ")) for line in text.splitlines() if line.startswith("|")]
