@@ -36,6 +36,7 @@ def options():
     parser.add_argument("--lenet-bytes", type=int, nargs="+", default=[40_000, 20_000, 10_000])
     parser.add_argument("--resnet-bytes", type=int, nargs="+", default=[200_000, 100_000, 50_000])
     parser.add_argument("--images", type=int, default=10_000, help="that are trained on")
+    parser.add_argument("--validation", type=int, default=5000, help="images of the training set that are left out")
     parser.add_argument("--test", type=int, default=10_000, help="images that are tested by")
     parser.add_argument("--dense-epochs", type=int, default=4, help="of LeNet-5")
     parser.add_argument("--epochs", type=int, default=6, help="of each fit that prunes")
@@ -45,7 +46,7 @@ def options():
 
 def lenet5(args):
     """A trained model, what compiles it, and its images to train on and to test by."""
-    train, _, (x, y) = data.mnist(args.data / "mnist.npz", seed=args.seed)
+    train, _, (x, y) = data.mnist(args.data / "mnist.npz", args.validation, args.seed)
     images = data.Shifted(train[0][: args.images], train[1][: args.images], 64, 1, args.seed)
     model = mnist_lenet5.compiled(mnist_lenet5.lenet5(), 1e-3)
     model.fit(images, epochs=args.dense_epochs, verbose=0)
@@ -53,7 +54,7 @@ def lenet5(args):
 
 
 def resnet20(args):
-    train, _, (x, y) = data.cifar10(args.data / "cifar10_jpeg.npz", seed=args.seed)
+    train, _, (x, y) = data.cifar10(args.data / "cifar10_jpeg.npz", args.validation, args.seed)
     images = cifar_given.normalized(train[0][: args.images]), train[1][: args.images]
     images = cifar_resnet20.Augmented(*images, 128, args.seed)
     test = cifar_given.normalized(x[: args.test]), y[: args.test]

@@ -149,6 +149,20 @@ def test_a_measure_that_estimates_are_wrong_of_is_met():
     assert 490 <= Wrong().measure({"a": kept}) <= 500
 
 
+def test_a_measure_a_little_above_its_estimate_is_met_by_large_groups_too():
+    """Ten filters of 64 would be 653, half a weight too many, where nine are 589."""
+
+    class Above(Grown):
+        def measure(self, arrays):
+            return 13 + self.estimate(arrays)
+
+    target = BudgetTarget(Budget("weights", 652), Above(), PruningTarget(0.0, structure="filter"))
+    target = target.of(keras.Sequential([keras.Input((3,)), layers.Dense(2)]), {})
+    target._limit = 652.5
+    (kept,) = (each(X) for each in target.last_sets({"a": X}).values())
+    assert Above().measure({"a": kept}) == 589
+
+
 def test_the_least_model_is_as_it_will_be_trained():
     """Biases of 0 take nothing in a file yet."""
     made = model()

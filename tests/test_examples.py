@@ -110,6 +110,15 @@ def test_mnist_max_drop(mnist):
 
 @pytest.mark.nightly
 @pytest.mark.tensorflow_only
+def test_byte_budget(mnist):
+    small = "--networks", "LeNet-5", "--images", 640, "--validation", 100, "--test", 200, "--dense-epochs", 1
+    out = run("byte_budget.py", "--data", mnist.parent, *small, "--epochs", 3, "--lenet-bytes", 20_000)
+    (size,) = re.findall(r"^LeNet-5 +20,000 +([\d,]+) ", out, re.MULTILINE)
+    assert 19_600 <= int(size.replace(",", "")) <= 20_000
+
+
+@pytest.mark.nightly
+@pytest.mark.tensorflow_only
 def test_guide_faster(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = run("guides/faster.py")

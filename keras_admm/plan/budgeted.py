@@ -88,15 +88,17 @@ class BudgetTarget(DividedTarget):
     def _measured(self, arrays, limit):
         """The sparsity whose measure meets a limit: estimates are scaled by what they were wrong by."""
         least, all_of_them = self.pruning.counts(arrays)
-        aim, found = limit, 1 - least / all_of_them
+        aim, found, estimate = limit, 1 - least / all_of_them, self.amount.estimator()
         for _ in range(ROUNDS):
             sparsity = self._sparsity(arrays, aim)
-            measured = self.amount.measure(self._left(arrays, round((1 - sparsity) * all_of_them)))
+            left = self._left(arrays, round((1 - sparsity) * all_of_them))
+            measured = self.amount.measure(left)
             if measured <= limit:
                 found = min(found, sparsity)
             if (1 - self.amount.near) * limit <= measured <= limit or sparsity in (0.0, 1 - least / all_of_them):
                 break
-            aim *= (1 - self.amount.near / 2) * limit / measured
+            # Of the estimate itself: where groups are large it is well below what was aimed at.
+            aim = (1 - self.amount.near / 2) * limit * estimate(left) / measured
         return found
 
     def _left(self, arrays, count):
