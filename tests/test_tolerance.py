@@ -200,6 +200,20 @@ def test_whether_more_is_better_is_known_as_keras_knows_it(monitor, mode, expect
     assert attach.direction("me", made, monitor, mode) == expected
 
 
+@pytest.mark.parametrize("monitor, expected", [("val_a_accuracy", 1), ("val_b_mae", -1), ("val_b_loss", -1)])
+def test_a_metric_of_one_of_several_outputs_is_held(monitor, expected):
+    inputs = keras.Input((16,))
+    hidden = layers.Dense(8, "relu")(inputs)
+    made = keras.Model(inputs, {"a": layers.Dense(2, name="a")(hidden), "b": layers.Dense(1, name="b")(hidden)})
+    loss = {"a": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "b": "mse"}
+    made.compile("adam", loss, metrics={"a": ["accuracy"], "b": ["mae"]}, **EAGERLY)
+    prune = ka.ADMMPrune(max_accuracy_drop=9, monitor=monitor, admm_epochs=1, retrain_epochs=1)
+    pair = X, {"a": Y, "b": X[:, :1]}
+    made.fit(*pair, epochs=2, verbose=0, validation_data=pair, callbacks=[prune])
+    assert attach.direction("me", made, monitor, "auto") == expected
+    assert [row["held"] for row in prune.steps] == [True] and prune.steps[0][monitor] > 0
+
+
 def own(y_true, y_pred):
     return keras.ops.mean(y_pred)
 

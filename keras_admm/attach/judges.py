@@ -70,6 +70,8 @@ def _first_best(callback):
 def direction(name, model, monitor, mode):
     """1 where a larger value of a metric is better, -1 where a smaller is: as Keras's `EarlyStopping` knows it.
 
+    Keras does not know it of a metric in whose name an output's comes first, of models with several; here it is known.
+
     Args:
         name: str, name used in error messages.
         model: compiled, and evaluated once.
@@ -83,13 +85,19 @@ def direction(name, model, monitor, mode):
         return 1 if mode == "max" else -1
     if is_tf_keras(model):
         return 1 if any(monitor.endswith(each) for each in ("acc", "accuracy", "auc")) else -1
-    stopping = keras.callbacks.EarlyStopping(monitor)
-    stopping.set_model(model)
-    try:
-        stopping._set_monitor_op()
-    except ValueError:
-        raise ValueError(
-            f"{name}: it must be known whether a metric is better when it is larger. Received: monitor={monitor!r}, "
-            "mode='auto', which Keras cannot tell. Pass mode='max' or mode='min'."
-        ) from None
-    return -1 if stopping.monitor_op is keras.ops.less else 1
+    for known_as in (monitor, *_without_outputs(model, monitor)):
+        stopping = keras.callbacks.EarlyStopping(known_as)
+        stopping.set_model(model)
+        with contextlib.suppress(ValueError):
+            stopping._set_monitor_op()
+            return -1 if stopping.monitor_op is keras.ops.less else 1
+    raise ValueError(
+        f"{name}: it must be known whether a metric is better when it is larger. Received: monitor={monitor!r}, "
+        "mode='auto', which Keras cannot tell. Pass mode='max' or mode='min'."
+    )
+
+
+def _without_outputs(model, monitor):
+    """The names that a metric of one of several outputs has without it."""
+    starts = (f"val_{output}_" for output in getattr(model, "output_names", None) or ())
+    return ["val_" + monitor.removeprefix(start) for start in starts if monitor.startswith(start)]
