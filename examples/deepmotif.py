@@ -71,9 +71,10 @@ def network(kind, length=101):
     return keras.Sequential([keras.Input((length, 4)), *parts, layers.Dense(2, "softmax", name="head")], name=name)
 
 
-def falling(epochs, steps):
-    """The dense network's learning rate: along a cosine to zero."""
-    return keras.optimizers.schedules.CosineDecay(1e-2, epochs * steps)
+def falling(kind):
+    """The dense network's learning rate: along a cosine to zero, from less for convolutions alone, which can die."""
+    first = 3e-3 if kind == "CNN" else 1e-2
+    return lambda epochs, steps: keras.optimizers.schedules.CosineDecay(first, epochs * steps)
 
 
 def steady(epochs, steps):
@@ -124,7 +125,7 @@ class Bench:
         pairs, start = self.pairs(factor), time.perf_counter()
         if way == "dense":
             model = network(kind, pairs[0][0].shape[1])
-            fit(model, pairs, self.args.epochs, falling, [best()])
+            fit(model, pairs, self.args.epochs, falling(kind), [best()])
         else:
             dense = self.path(factor, kind, "dense", seed)
             if not dense.exists():
