@@ -53,6 +53,7 @@ def prune(args):
         raise UsageError(str(error).removeprefix("prune: ")) from error
     _check_output(args, KERAS_OR_FOLDER)
     model, choice = _opened(args.model), (_names(args.layers), _names(args.exclude))
+    _check_choice(model, *choice)
     with _told("pruning"):
         Engine(model, Plan(steps=steps), *choice, optimizer=None, name="prune").project()
         save_model(model, args.output)
@@ -211,6 +212,15 @@ def _check_output(args, endings):
             f"{output}: the output must end in {endings[0]}. Received: {output.name!r}. Choose such a name."
         )
     _check_place(output)
+
+
+def _check_choice(model, layers, exclude):
+    from keras_admm import weights
+
+    try:
+        weights.choose(model, layers, exclude)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _check_place(path):
