@@ -187,7 +187,9 @@ def test_owl_divides_by_hand():
     shares = OWL(np.ones(3)).shares
     assert shares(measured, {"a": 100, "b": 100, "c": 100}, 90) == {"a": 22, "b": 30, "c": 38}
     assert shares(measured, {"a": 200, "b": 100, "c": 100}, 120) == {"a": 48, "b": 32, "c": 40}
-    assert shares(measured, {"a": 1000, "b": 1000, "c": 1000}, 30) == {"a": 0, "b": 10, "c": 20}  # no more than 0.01
+    assert shares(measured, {"a": 1000, "b": 1000, "c": 1000}, 30) == {"a": 5, "b": 10, "c": 15}  # no more than 0.005
+    mlp = {"c": 235_200, "b": 30_000, "a": 1_000}  # most weights are where the outliers are: half of 1/30 is left to a
+    assert shares(measured | {"b": np.float32(0.0)}, mlp, 8_873) == {"c": 8_356, "b": 500, "a": 17}
     assert shares(dict.fromkeys("abc", 0.5), {"a": 10, "b": 20, "c": 30}, 30) == {"a": 5, "b": 10, "c": 15}
     assert shares(measured, {"a": 10, "b": 20, "c": 30}, 60) == {"a": 10, "b": 20, "c": 30}
     assert shares(measured, {"a": 10, "b": 20, "c": 30}, 0) == {"a": 0, "b": 0, "c": 0}

@@ -26,7 +26,8 @@ class OWL(MeasuredAllocation):
         data: an array of a few hundred samples as the model is called with, or a list or dict of arrays. No labels.
         threshold: float > 0, how many times the mean an outlier is: `M` of the paper, which has 5 to 10.
         spread: float > 0, `lambda` of the paper. Where the density of the whole is lower, or so high that less is left
-            above it, that is taken in its place.
+            above it, that is taken in its place; and less where most weights are in kernels of many outliers, so that
+            the other kernels keep at least half of that density.
         batch_size: int, samples in one forward pass.
 
     Raises:
@@ -66,7 +67,8 @@ class OWL(MeasuredAllocation):
         r = (outliers - outliers.min()) / (np.ptp(outliers) or 1.0)
         n = np.array(list(sizes.values()), float)
         density = budget / n.sum()
-        wide = 2 * r * min(self.spread, density, 1 - density)
+        at_most = density / max(1.0, 4 * (n @ r) / n.sum())  # so that what has no outliers keeps half of the density
+        wide = 2 * r * min(self.spread, at_most, 1 - density)
         low, high = -wide.max() - 1, 2.0
         for _ in range(60):  # halved to less than any float tells
             t = (low + high) / 2
