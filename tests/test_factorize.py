@@ -339,6 +339,31 @@ def test_data_makes_every_convolution_nearer(kind):
     assert errors[1] < 0.5 * errors[0]
 
 
+def alone(*parts):
+    """A model whose other layers do not come apart, or have nothing to give, beside one that does."""
+    return keras.Sequential([keras.Input((8, 8, 4)), *parts, layers.Flatten(), layers.Dense(6, name="last")])
+
+
+BESIDE = {
+    "depthwise": lambda: alone(layers.DepthwiseConv2D(3), layers.Conv2D(8, 3)),
+    "separable": lambda: alone(layers.SeparableConv2D(8, 3), layers.Conv2D(8, 3)),
+    "groups": lambda: alone(layers.Conv2D(8, 3, groups=2), layers.Conv2D(8, 3)),
+    "equation of many axes": lambda: alone(layers.EinsumDense("abcd,defg->abcefg", output_shape=(8, 8, 2, 3, 4))),
+    "nothing but zeros": lambda: alone(layers.Conv2D(8, 3, kernel_initializer="zeros"), layers.Conv2D(8, 3)),
+    "nothing that comes in": lambda: alone(layers.ReLU(max_value=0.0), layers.Conv2D(8, 3)),
+}
+
+
+@pytest.mark.parametrize("scheme", ["spatial", "channel"])
+@pytest.mark.parametrize("correction", [0.0, 1.0])
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_comes_apart_does_so_beside_layers_of_every_kind(kind, correction, scheme):
+    model, x = BESIDE[kind](), np.random.default_rng(0).normal(size=(8, 8, 8, 4)).astype("float32")
+    small = ka.factorize(model, energy=0.6, data=x, correction=correction, scheme=scheme, verbose=0)
+    assert len(small.layers) > len(model.layers)
+    assert np.isfinite(outputs(small, x)[0]).all()
+
+
 def test_data_says_which_ranks_are_worth_their_cost():
     """Kernels with the same singular values; what comes in to the second lies along one direction alone."""
     model = keras.Sequential([keras.Input((8,)), *(layers.Dense(8, use_bias=False, name=name) for name in "ab")])

@@ -6,6 +6,7 @@ from keras_admm.constraints import rows_of
 
 SWEEPS = 12  # over the two factors
 STEPS = 4  # of conjugate gradients for the first of them in each, from where it was
+EXACT = 1e-12  # of the squares, which is nothing to be fitted
 SETTLED = 0.003  # of the error: a sweep that takes less than this share away is the last
 
 
@@ -46,7 +47,7 @@ class Components:
         directions = self._directions[:, :rank]
         first = target.reshape(len(target), -1) @ directions
         second = directions.T.reshape(rank, *target.shape[1:])
-        if len(gram) > 1 and rank < len(self.squares):
+        if len(gram) > 1 and self.squares[rank:].sum() > EXACT * self.squares.sum():
             first, second = _fitted(gram, target, first, second)
         kernel = self._problem.kernel(back(np.einsum("ar,rwo->awo", first, second)))
         return kernel, self._problem.error(kernel)

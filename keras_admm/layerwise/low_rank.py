@@ -51,20 +51,20 @@ class _Noted(Method):
         return problem.kernel(problem.w)
 
 
-def given(name, model, data, variables, num_samples, scheme):
+def given(name, model, data, variables, schemes, num_samples):
     """The `Components` of each kernel's layer in the model as it is, a dict by name; layers without one are left out.
 
     Args:
         name, model, data, num_samples: see `of_rank`.
         variables: dict of names to kernels.
-        scheme: see `Components`.
+        schemes: dict of some of the names to the scheme of each: those that are looked at.
     """
     method, batches = _Noted(), samples.batches(name, data, num_samples, BATCH_SIZE, SEED)
     samples.check_runs(name, model, batches[0])
-    items, skipped = candidates(model, variables)
+    items, skipped = candidates(model, {n: variables[n] for n in schemes})
     report = Run(name, method, 0.0, 0).compress(model, batches, items, dict.fromkeys(items), skipped)
     found = zip(report.rows, method.found, strict=True)
-    return {row.name: Components(problem, scheme) for row, problem in found}
+    return {row.name: Components(problem, schemes[row.name]) for row, problem in found}
 
 
 @contextlib.contextmanager

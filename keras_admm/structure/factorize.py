@@ -13,6 +13,7 @@ from keras_admm.structure.difference import difference
 from keras_admm.structure.low_rank_target import LowRankTarget
 
 DIGITS = {"float16": 11, "bfloat16": 8}
+DEFAULT = "spatial"
 ROUNDING = 8  # times what rounding to the dtype can add to a kernel's norm is still of its rank
 
 
@@ -115,9 +116,8 @@ def factorize(
     how = None if rank is energy is budget is None else {"rank": rank, "energy": energy, "budget": budget}
     _check_data(how, data)
     correction = layerwise.check_correction("factorize", correction)
-    given = {}
-    if data is not None and (rank is None or not correction):
-        given = layerwise.given("factorize", model, data, chosen, num_samples, scheme or "spatial")
+    needed = data is not None and (rank is None or not correction)
+    given = _given(model, chosen, data, num_samples, scheme) if needed else {}
     parts, refused = _parts(model, chosen, how, scheme, given)
     with _fitted(model, chosen, parts, data, given, num_samples, correction) as (fitted, notes):
         small = _rebuilt(model, {id(part.candidate.split.layer): part for part in parts.values()})
@@ -129,6 +129,12 @@ def _check_data(how, data):
     if data is not None and how is None:
         must = "given beside `rank`, `energy` or `budget`, to which kernels are cut"
         raise ValueError(f"factorize: `data` must be {must}. Received: none of them. Add one, or leave data out.")
+
+
+def _given(model, chosen, data, num_samples, scheme):
+    """What the layers that come apart give, of each by the scheme that it comes apart in."""
+    schemes = {name: each.split.scheme for name, each in candidates(model, chosen, scheme or DEFAULT)[0].items()}
+    return layerwise.given("factorize", model, data, chosen, schemes, num_samples)
 
 
 @contextlib.contextmanager
@@ -153,7 +159,7 @@ def _parts(model, chosen, how, scheme, given):
     if how is None:
         found, refused = _of_own_rank(model, chosen, arrays, ("channel", "spatial") if scheme is None else (scheme,))
     else:
-        found, refused = _cut(model, chosen, arrays, how, scheme or "spatial", given)
+        found, refused = _cut(model, chosen, arrays, how, scheme or DEFAULT, given)
     for name in [name for name, part in found.items() if not part.candidate.saves(part.rank)]:
         part = found.pop(name)
         refused[name] = f"rank {part.rank} of {part.candidate.split.full_rank} saves no MACs"
