@@ -122,6 +122,7 @@ OPTIMIZERS = {
     "Lion": lambda **k: keras.optimizers.Lion(0.01, **k),
     "Muon": lambda **k: keras.optimizers.Muon(0.01, **k),
     "Adafactor": lambda **k: keras.optimizers.Adafactor(0.01, **k),
+    "Nadam": lambda **k: keras.optimizers.Nadam(0.01, **k),
     "Adam, clipnorm": lambda: keras.optimizers.Adam(0.01, clipnorm=0.1),
     "SGD, global_clipnorm": lambda: keras.optimizers.SGD(0.1, global_clipnorm=0.1),
     "Adam, accumulation": lambda: keras.optimizers.Adam(0.01, gradient_accumulation_steps=2),
@@ -313,7 +314,7 @@ def test_one_run_at_a_time():
     assert_clean(model)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "Adafactor", "Muon", "Adam, accumulation", "Adam, EMA"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "Adafactor", "Muon", "Nadam", "Adam, accumulation", "Adam, EMA"])
 def test_renewed_slots_are_those_of_a_new_optimizer(name):
     model, _ = fitted(OPTIMIZERS[name]())
     optimizer = model.optimizer
@@ -329,6 +330,22 @@ def test_renewed_slots_are_those_of_a_new_optimizer(name):
         if "average" in mine.name:
             expected = next(ops.convert_to_numpy(v) for v in model.trainable_variables if v.name in mine.name)
         np.testing.assert_array_equal(ops.convert_to_numpy(mine), expected)
+
+
+def test_slots_are_renewed_for_a_few_weights_at_a_time(monkeypatch):
+    model = keras.Sequential([keras.Input((6,)), *(keras.layers.Dense(6) for _ in range(4)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(), "mse")
+    hold, build, built = Hold(model, weights.select(model), model.optimizer), keras.optimizers.Adam.build, []
+
+    def recorded(self, variables):
+        built.append([tuple(v.shape) for v in variables])
+        build(self, variables)
+
+    monkeypatch.setattr(keras.optimizers.Adam, "build", recorded)
+    hold.renew_optimizers()
+    hold.release()
+    assert sum(built, []) == [tuple(v.shape) for v in model.trainable_variables]
+    assert all(sum(map(np.prod, shapes)) <= 36 for shapes in built)
 
 
 def test_the_learning_rate_is_lent():

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_admm import Engine, Plan, Step, weights
 from keras_admm.constraints import Levels, Sparse, Support
+from keras_admm.engine.duals import Duals
 from keras_admm.penalties import GradientPenalty
 from keras_admm.plan import PruningTarget
 
@@ -221,6 +222,42 @@ def test_z_follows_kept_weights_by_choice():
     engine.finish()
 
 
+@pytest.mark.parametrize("penalize_kept", [True, False])
+@pytest.mark.parametrize("rescale", [True, False])
+def test_a_dual_that_the_target_tells_is_the_one_that_would_be_kept(rescale, penalize_kept, monkeypatch):
+    penalty = GradientPenalty(rho=0.1, rho_growth=2.0, rescale_dual=rescale, penalize_kept=penalize_kept)
+    target, note = PruningTarget(0.8, path="geometric", start=0.2, keep_zeros=True), Duals.set
+
+    def run(told):
+        of = (lambda constraint: constraint) if told else (lambda constraint: Levels(4))
+        monkeypatch.setattr(Duals, "set", lambda self, *args: note(self, *args[:-1], of(args[-1])))
+        keras.utils.set_random_seed(0)
+        (model, _), rng, seen = model_and_data(), np.random.default_rng(0), []
+        plan = one(target, 5, 0, penalty=penalty)
+        engine = Engine(model, plan, optimizer=None)
+        kernel = engine.variables[next(iter(engine.variables))]
+        weights.write(kernel, np.where(rng.random(kernel.shape) < 0.2, 0, weights.read(kernel)))
+        engine.begin()
+        for epoch in range(4):
+            for variable in engine.variables.values():  # a step of training, as it were
+                weights.write(variable, weights.read(variable) + rng.normal(size=variable.shape).astype("float32") / 9)
+            engine.hold()
+            seen.append(engine.end_epoch())
+            if epoch == 1:
+                state = engine.state_dict()
+                engine.release()
+                engine = Engine(model, plan, optimizer=None)
+                engine.load_state_dict(state)
+            seen += [ops.convert_to_numpy(state.target) for state in engine.rule_states.values()]
+        engine.release()
+        return seen, [key for key in state if key.startswith("u/")]
+
+    (told, none), (kept, arrays) = run(True), run(False)
+    assert not none and len(arrays) == 2
+    for a, b in zip(told, kept, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
 def test_update_every_counts_epochs():
     model, _ = model_and_data()
     plan = one(Sparse(0.5), 5, 0, penalty=GradientPenalty(rho=1.0, rho_growth=2.0), update_every=2)
@@ -269,7 +306,7 @@ def test_state_goes_on_where_it_stood():
 @pytest.mark.parametrize(
     "change, error, sentence",
     [
-        ({"format": 1}, ValueError, "of the format that this version .* writes, 3. Received: one of format 1. Resume"),
+        ({"format": 1}, ValueError, "of the format that this version .* writes, 4. Received: one of format 1. Resume"),
         ({"rules": None}, ValueError, "fresh backup_dir"),
         ({"plan": None}, TypeError, "`state` must be what `state_dict` returned"),
     ],

@@ -166,7 +166,8 @@ def test_whose_counts(mnist, tmp_path):
     few = ["--data", mnist.parent, "--cache", tmp_path, "--results", rows, "--validation", 400, "--rates", 30]
     methods = [f"ours, {how}" for how in ("erk", "owl", "saliency", "evolution")]
     out = run("benchmarks/ratios.py", *few, "--seeds", 0, "--dense-epochs", 1, "--methods", *methods, "tfmot, lamp")
-    found = re.findall(r"^(\S+, \S+), 30x +1 +[\d.]+ +[\d.]+ +0.00 +([\d,]+), ([\d,]+), ([\d,]+)$", out, re.MULTILINE)
+    line = r"^lenet300, (\S+, \S+), 30x +1 +[\d.]+ +[\d.]+ +0.00 +([\d,]+), ([\d,]+), ([\d,]+)$"
+    found = re.findall(line, out, re.MULTILINE)
     assert {method for method, *_ in found} == {*methods, "tfmot, lamp"}
     for _, *counts in (each for each in found if each[0] in methods):  # for TFMOT these are too few steps
         assert abs(sum(int(count.replace(",", "")) for count in counts) - 8873) < 100

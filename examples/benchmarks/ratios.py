@@ -1,10 +1,10 @@
 """Whose counts? One network pruned by ways to divide a budget, side by side: `ratios.py --data DATA --cache CACHE`.
 
-LeNet-300-100 on MNIST at 30x, 60x and 115x, 8 epochs each, from the same dense weights and with the same batches. What
-each layer keeps is told by a name of `ADMMPrune(allocation=...)`; by objects that measure the model; by OLMP, the
-counts of its row in `mnist_olmp.jsonl` scaled by one factor; or by evolution: `keras_admm.search` with level switches,
-where a level is a hundredth of what is kept and the divergence of the outputs from the dense ones is to be least. Each
-of these counts is then told to TFMOT as well.
+LeNet-300-100 on MNIST at 30x, 60x and 115x, or LeNet-5 at 300x (`--network lenet5`), 8 epochs each, from the same dense
+weights and with the same batches. What each layer keeps is told by a name of `ADMMPrune(allocation=...)`; by objects
+that measure the model; by OLMP, the counts of its row in `mnist_olmp.jsonl` scaled by one factor, of several that with
+the nearest rate; or by evolution: `keras_admm.search` with level switches, where a level is a hundredth of what is kept
+and the divergence of the outputs from the dense ones is to be least. Each of these counts is then told to TFMOT too.
 
 Each row that is done is appended to `--results`; what is there already is not run again, and `--table` prints what is
 there. Nothing is chosen by the test set.
@@ -27,16 +27,18 @@ import recipe_methods
 import resumable
 from keras import ops
 from recipe_methods import Job
-from recipe_tasks import LENET300
+from recipe_tasks import LENET5, LENET300
 from show import machine, table
 
 import keras_admm as ka
 
 FOLDER = Path(__file__).parents[1] / "results"
 RESULTS, OLMP = FOLDER / "ratios.jsonl", FOLDER / "mnist_olmp.jsonl"
-KEYS = "method", "rate", "seed"
-RATES = 30, 60, 115
-TASK = replace(LENET300, epochs=8, rates=RATES)
+KEYS = "network", "method", "rate", "seed"
+TASKS = {
+    "lenet300": replace(LENET300, epochs=8, rates=(30, 60, 115)),
+    "lenet5": replace(LENET5, epochs=8, rates=(300,)),
+}
 LEVELS = 100  # a level is that share of what is kept
 
 
@@ -61,9 +63,11 @@ def by_measure(make):
 def by_olmp(job):
     """The counts of OLMP's row of the same seed, biases left out, scaled to the rate by one factor."""
     rows = [json.loads(line) for line in OLMP.read_text().splitlines()] if OLMP.exists() else []
-    found = next((row for row in rows if (row["network"], row["seed"]) == ("lenet300", job.seed)), None)
-    if found is None:
-        raise LookupError(f"needs OLMP's row of lenet300 and seed {job.seed} in {OLMP.name}: run mnist_olmp.py first.")
+    name = job.task.name
+    rows = [row for row in rows if (row["network"], row["seed"]) == (name, job.seed)]
+    if not rows:
+        raise LookupError(f"needs OLMP's row of {name} and seed {job.seed} in {OLMP.name}: run mnist_olmp.py first.")
+    found = min(rows, key=lambda row: abs(np.log(row["rate"] / job.rate)))
     sizes = {name: array.size for name, array in arrays(job.dense()).items()}
     kept = {name: found["counts"][name] for name in sizes}
     factor = sum(sizes.values()) / job.rate / sum(kept.values())
@@ -129,10 +133,11 @@ class Measurement:
         self._args = args
 
     def __call__(self, cell, done):
-        method, rate, seed = cell
+        network, method, rate, seed = cell
+        task = TASKS[network]
         tool, _, how = method.partition(", ")
         train, validation, test = data.mnist_in(self._args.data, self._args.validation, seed)
-        job = Job(TASK, rate, seed, self._dense(seed, train), train)
+        job = Job(task, rate, seed, self._dense(task, seed, train), train)
         began = time.time()
         counts = COUNTS[how](job)
         measured = time.time() - began
@@ -142,24 +147,24 @@ class Measurement:
             model = recipe_methods.ours(job, allocation=how if how in NAMED else following(counts), verbose=0)
         kept = {name: int(np.count_nonzero(array)) for name, array in arrays(model).items()}
         return {
-            "validation": round(TASK.score(model, validation), 3),
-            "test": round(TASK.score(model, test), 3),
+            "validation": round(task.score(model, validation), 3),
+            "test": round(task.score(model, test), 3),
             "counts": kept,
-            "dense validation": round(TASK.score(TASK.compiled(job.dense()), validation), 3),
+            "dense validation": round(task.score(task.compiled(job.dense()), validation), 3),
             "seconds": round(time.time() - began),
             "seconds for counts": round(measured, 1),
             "machine": machine("keras", "tensorflow"),
         }
 
-    def _dense(self, seed, train):
+    def _dense(self, task, seed, train):
         """The dense weights of a seed, from the cache, or trained and put there."""
-        path = Path(self._args.cache or ".") / f"ratios_lenet300_{seed}.npz"
+        path = Path(self._args.cache or ".") / f"ratios_{task.name}_{seed}.npz"
         if self._args.cache and path.exists():
             with np.load(path) as file:
                 return [file[name] for name in file.files]
         keras.utils.set_random_seed(seed)
-        model = TASK.compiled(TASK.network())
-        model.fit(TASK.batches(train, seed), epochs=self._args.dense_epochs, verbose=0)
+        model = task.compiled(task.network())
+        model.fit(task.batches(train, seed), epochs=self._args.dense_epochs, verbose=0)
         if self._args.cache:
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(path, *model.get_weights())
@@ -171,23 +176,26 @@ METHODS = [f"{tool}, {how}" for tool in ("ours", "tfmot") for how in COUNTS]
 
 def summary(rows):
     """A line for each method and rate: means over the seeds, and the spread of the test accuracies."""
-    for (method, rate), these in rows.by_seeds().items():
+    for (network, method, rate), these in rows.by_seeds().items():
         told = [row["validation"] for row in these.values()], [row["test"] for row in these.values()]
         kept = ", ".join(f"{count:,}" for count in next(iter(these.values()))["counts"].values())
         numbers = f"{np.mean(told[0]):.2f}", f"{np.mean(told[1]):.2f}", f"{np.ptp(told[1]):.2f}"
-        yield f"{method}, {rate}x", str(len(these)), *numbers, kept
+        yield f"{network}, {method}, {rate}x", str(len(these)), *numbers, kept
 
 
 def main():
     parser = resumable.arguments(__doc__, RESULTS)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--rates", type=int, nargs="+", default=list(RATES))
+    parser.add_argument("--network", default="lenet300", choices=list(TASKS))
+    parser.add_argument("--rates", type=int, nargs="+", help="weights for each that is kept; those above by default")
     parser.add_argument("--validation", type=int, default=6000, help="images of the training set")
-    parser.add_argument("--dense-epochs", type=int, default=TASK.dense_epochs)
+    parser.add_argument("--dense-epochs", type=int, default=10)
     args = parser.parse_args()
     rows = resumable.Rows(args.results, KEYS)
     if not args.table:
-        rows.fill(((m, r, seed) for seed in args.seeds for r in args.rates for m in args.methods), Measurement(args))
+        rates = args.rates or TASKS[args.network].rates
+        cells = ((args.network, m, r, seed) for seed in args.seeds for r in rates for m in args.methods)
+        rows.fill(cells, Measurement(args))
     print(table(("", "seeds", "validation", "test", "spread", "kept by layer"), summary(rows)))
 
 

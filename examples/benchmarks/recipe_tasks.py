@@ -137,13 +137,14 @@ def gru():
 RESNET20 = functools.partial(cifar_given.resnet, 20)
 RATES = (5, 10, 30, 100, 300)
 LENET300 = Task("lenet300", mnist_lenet300.lenet300, mnist, 14, RATES)
+LENET5 = Task("lenet5", mnist_lenet5.lenet5, mnist, 14, RATES)
 SGD = ("SGD", {"learning_rate": 0.05, "momentum": 0.9})
 FEW = {"rates": (30, 100), "dense": "lenet300"}
 DIGITS = Task("digits", quickstart.conv_net, digits, 40, RATES, batch_size=32, dense_epochs=40)
 TASKS = [
     DIGITS,
     LENET300,
-    Task("lenet5", mnist_lenet5.lenet5, mnist, 14, RATES),
+    LENET5,
     Task("characters", gru, characters, 10, (10,), dense_epochs=10, perplexity=True),
     Task(
         "resnet20",

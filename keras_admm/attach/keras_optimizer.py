@@ -8,6 +8,7 @@ from keras import ops
 from keras_admm.attach import factored, ftrl
 from keras_admm.attach.optimizers import compiled_optimizer, inner, new_like, said
 from keras_admm.attach.ordering import once_there
+from keras_admm.attach.renewal import renew, take_state
 from keras_admm.attach.strategy import strategy_scope
 from keras_admm.weights import path
 
@@ -110,19 +111,23 @@ class KerasOptimizer:
         optimizer = self._inner
         if not optimizer.built:
             return
-        with strategy_scope(self._model):
-            new = new_like(self._model, optimizer)
-            new.build(optimizer._trainable_variables)
         ours = {id(v) for v in self._carried}
         own = [v for v in optimizer._variables if id(v) not in ours]
+        lasting = optimizer._iterations, optimizer._learning_rate
         if ftrl.is_renewable(optimizer):
-            take_state(own, new._variables, but=(optimizer._iterations, optimizer._learning_rate))
+            renew(optimizer, optimizer._trainable_variables, own, lasting, self._new_for)
         if optimizer.use_ema:
             averages = optimizer._model_variables_moving_average
             take_state(averages, optimizer._trainable_variables)
         if ftrl.is_ftrl(optimizer):
             for variable in optimizer._trainable_variables:
                 ftrl.follow(optimizer, self._ftrl_slots(variable), None, ops.convert_to_tensor(variable))
+
+    def _new_for(self, trained):
+        """A new optimizer that is built for some variables, and its own variables."""
+        new = new_like(self._model, self._inner)
+        build(new, self._model, trained)
+        return new, new._variables
 
     def _after(self, variable, name, after, done):
         """What becomes of a weight after its update: once for each, however many gradients are gathered for it.
@@ -205,11 +210,3 @@ def unknown_sentence(model, optimizer, unknown):
         f"made trainable, after {said(optimizer)} was built. Before fit build all layers, for example by "
         "model(x[:1], training=True), and compile again."
     )
-
-
-def take_state(variables, others, but=()):
-    """Assign to each variable the value of its fellow among the others, but to a few."""
-    lasting = {id(v) for v in but}
-    for variable, other in zip(variables, others, strict=True):
-        if id(variable) not in lasting:
-            variable.assign(ops.copy(ops.convert_to_tensor(other)))

@@ -4,8 +4,9 @@ from keras import ops
 
 from keras_admm import weights
 from keras_admm.attach import factored, ftrl
-from keras_admm.attach.keras_optimizer import check_free, take_state, unknown_sentence
+from keras_admm.attach.keras_optimizer import check_free, unknown_sentence
 from keras_admm.attach.optimizers import compiled_optimizer, inner, new_like
+from keras_admm.attach.renewal import renew
 from keras_admm.attach.strategy import strategy_scope
 
 # The optimizers whose `apply_gradients` runs: what stands in a variable's constraint slot is not told by which.
@@ -95,16 +96,17 @@ class TFKerasOptimizer:
         optimizer, trained = self._inner, built_for(self._inner, weights.named(self._model).values())
         if not trained:
             return
-        with strategy_scope(self._model):
-            new = new_like(self._model, optimizer)
-            build(new, self._model, trained)
         rates = () if _is_legacy(optimizer) else (optimizer._learning_rate,)
         if ftrl.is_renewable(optimizer):
-            values = [v.numpy() for v in new.variables()]
-            take_state(optimizer.variables(), values, but=(optimizer.iterations, *rates))
+            renew(optimizer, trained, optimizer.variables(), (optimizer.iterations, *rates), self._new_for)
         if ftrl.is_ftrl(optimizer):
             for variable in trained:
                 ftrl.follow(optimizer, self._ftrl_slots(variable), None, ops.convert_to_tensor(variable))
+
+    def _new_for(self, trained):
+        new = new_like(self._model, self._inner)
+        build(new, self._model, trained)
+        return new, new.variables()
 
     def _check_known(self, variables):
         optimizer = self._inner

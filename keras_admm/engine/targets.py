@@ -6,6 +6,7 @@ from keras import ops
 from keras_admm import admm, attach, weights
 from keras_admm.constraints import Sparse, full_rank, library
 from keras_admm.engine import state
+from keras_admm.engine.duals import Duals
 from keras_admm.engine.held import astray
 from keras_admm.engine.requirements import Requirements
 from keras_admm.engine.scarcity import Scarcity
@@ -34,7 +35,7 @@ class Targets:
         self._hold = hold
         self._pull = attach.Rest() if pull is None else pull
         self._requirements = Requirements(name, variables, hold, hooked=pull is not None)
-        self._duals = {}
+        self._duals = Duals(hold)
         self.residuals = {}
         self._fixed_sets = {}
         self._sparse = {}
@@ -75,7 +76,7 @@ class Targets:
     def move(self, arrays, step, fraction):
         """One ADMM step of every weight that has a set: returns the relative residuals, and the rho in force."""
         # A set may span all tensors (one budget), so it is chosen by what is projected: W + U, not W.
-        shifted = weights.Lazy(arrays, lambda name: arrays[name] + self._duals.get(name, np.float32(0)))
+        shifted = weights.Lazy(arrays, lambda name: arrays[name] + self._duals[name])
         sets = self.sets(shifted, step, fraction)
         self._scarcity.look(step, sets, arrays, final=False)
         rho = float(ops.convert_to_numpy(self._hold.states[next(iter(sets))].rho))
@@ -84,23 +85,18 @@ class Targets:
         factor = self.plan.penalty.growth(rho, residuals, fraction)
         for name in sets:
             self._hold.states[name].rho.assign(rho * factor)
-            self._aim_at_z(name, factor if self.plan.penalty.rescale_dual else 1.0, sets[name])
+            if factor != 1.0 and self.plan.penalty.rescale_dual:
+                self._hold.rules[name].set_target(self._duals.rescale(name, factor))
         norms = {name: admm.norm(arrays[name]) for name in sets}
         self.residuals = {name: _relative(each[name], norms[name], rho) for name in sets}
         return *_relative(residuals, float(np.hypot.reduce(list(norms.values()))), rho), rho
 
     def _move(self, name, w, constraint):
-        """Z and U of one weight; Z waits in the target, for its pull needs the factor that all residuals tell."""
+        """Z and U of one weight, as they are before rho grows by what all residuals tell."""
         held = self._hold.rules[name].zero_mask()
         moved, residuals = admm.step(w, self._state(name, w), constraint.project)
-        self._duals[name] = moved.u
-        self._hold.states[name].target.assign(attach.marked(moved.z, held))
+        self._aim(name, moved, held, constraint)
         return residuals
-
-    def _aim_at_z(self, name, factor, constraint):
-        z = self._hold.look(self._hold.states[name].target)
-        rescaled = admm.rescaled(admm.ADMMState(z, self._duals[name]), factor)
-        self._aim(name, rescaled, z == attach.PRUNED, constraint)
 
     def kept(self, arrays):
         """Which places of each Z are not zero, a mapping of arrays; a weight that no set pulls is its own Z."""
@@ -116,7 +112,7 @@ class Targets:
         sets = self._held(arrays, sets, step)
         self._sparse = {name: each for name, each in sets.items() if each.says_support}
         self._scarcity.look(step, self._sparse, arrays, final=True)
-        self._duals = {}
+        self._duals.clear()
         for rule in self._hold.rules.values():
             rule.end_pull()
         self._enter(arrays, sets, step, 0, epochs)
@@ -197,7 +193,7 @@ class Targets:
     def state(self):
         """All that `load` needs, a flat dict of NumPy arrays."""
         keys = attach.structural(self.variables)
-        found = {f"u/{keys[name]}": ops.convert_to_numpy(u) for name, u in self._duals.items()}
+        found = self._duals.state(keys)
         found |= {f"residuals/{keys[name]}": np.array(each) for name, each in self.residuals.items()}
         for i, step in enumerate(self.plan.steps):
             found |= {f"measured/{i}/{keys[name]}": array for name, array in step.target.state().items()}
@@ -208,8 +204,7 @@ class Targets:
         keys = attach.structural(self.variables)
         self._fixed_sets = state.sets_from(saved["sets"], {key: name for name, key in keys.items()})
         state.into_hold(self._hold, saved, keys)
-        as_weights = np.asarray if self._hold.look is weights.view else ops.convert_to_tensor
-        self._duals = {name: as_weights(u) for name, u in _under("u", saved, keys).items()}
+        self._duals.load(saved, keys)
         self.residuals = {n: admm.Residuals(*map(float, r)) for n, r in _under("residuals", saved, keys).items()}
         for i, step in enumerate(self.plan.steps):
             step.target.load(_under(f"measured/{i}", saved, keys))
@@ -241,18 +236,19 @@ class Targets:
         return not self.plan.penalty.penalize_kept and (constraint.says_support or constraint.says_subspace)
 
     def _aim(self, name, to, held, constraint):
-        rule, self._duals[name] = self._hold.rules[name], to.u
-        frees = self._frees(constraint) and constraint.says_support
-        rule.set_target(attach.marked(to.z - to.u, held, to.z != 0 if frees else None))
+        rule, frees = self._hold.rules[name], self._frees(constraint) and constraint.says_support
+        target = attach.marked(to.z - to.u, held, to.z != 0 if frees else None)
+        self._duals.set(name, to, target, constraint)
+        rule.set_target(target)
         if isinstance(rule, attach.OffSubspace):
             rule.set_inside(constraint.inside(to.z))
 
     def _state(self, name, w):
         """Z is not kept beside U: it is the target plus U, 0 where the weight is held, the weight where it is free."""
-        target = self._hold.look(self._hold.states[name].target)
+        target, u = self._hold.look(self._hold.states[name].target), self._duals[name]
         where = library(w).where
-        z = where(target == attach.UNCONSTRAINED, w, target + self._duals[name])
-        return admm.ADMMState(z=where(target == attach.PRUNED, np.float32(0), z), u=self._duals[name])
+        z = where(target == attach.UNCONSTRAINED, w, target + u)
+        return admm.ADMMState(z=where(target == attach.PRUNED, np.float32(0), z), u=u)
 
 
 def _relative(residuals, norm, rho):

@@ -1,0 +1,51 @@
+"""The state of an optimizer as it was when it was new, made for a few weights at a time: it is as large as they are."""
+
+from keras import ops
+
+
+def renew(optimizer, trained, own, lasting, new_for):
+    """Give an optimizer the state of a new one.
+
+    Args:
+        optimizer: an optimizer of Keras or tf_keras.
+        trained: list of the variables that it was built for, in that order.
+        own: list of its own variables.
+        lasting: tuple of those that stay as they are.
+        new_for: function of some of `trained` that returns a new optimizer built for them, and its own variables.
+    """
+    changing = {id(v) for v in own} - {id(v) for v in lasting}
+    slots = _slots(optimizer, len(trained), changing)
+    if changing - {id(v) for each in slots.values() for v in each}:  # something is of no weight of its own
+        take_state(own, new_for(trained)[1], lasting)
+        return
+    for part in _parts(trained) if slots else ():
+        new, _ = new_for([trained[i] for i in part])
+        for name, each in slots.items():
+            take_state([each[i] for i in part], getattr(new, name))
+
+
+def take_state(variables, others, but=()):
+    """Assign to each variable the value of its fellow among the others, but to a few."""
+    lasting = {id(v) for v in (None, *but)}
+    for variable, other in zip(variables, others, strict=True):
+        if id(variable) not in lasting:
+            variable.assign(ops.copy(ops.convert_to_tensor(other)))
+
+
+def _slots(optimizer, count, changing):
+    """Of the attributes of an optimizer the lists with a variable of its own, or None, for each weight, by name."""
+    lists = {name: each for name, each in vars(optimizer).items() if isinstance(each, list) and len(each) == count}
+    return {name: each for name, each in lists.items() if {id(v) for v in each if v is not None} <= changing}
+
+
+def _parts(trained):
+    """Lists of indices of weights, which together are not larger than the largest one."""
+    sizes = [max(1, ops.size(v)) for v in trained]
+    parts, room = [], 0
+    for i, size in enumerate(sizes):
+        if size > room:
+            parts.append([])
+            room = max(sizes)
+        parts[-1].append(i)
+        room -= size
+    return parts
