@@ -1,5 +1,7 @@
 """The state of an optimizer as it was when it was new, made for a few weights at a time: it is as large as they are."""
 
+import math
+
 from keras import ops
 
 
@@ -40,8 +42,8 @@ def _slots(optimizer, count, changing):
 
 def _parts(trained):
     """Lists of indices of weights, which together are not larger than the largest one."""
-    sizes = [max(1, ops.size(v)) for v in trained]
-    parts, room = [], 0
+    sizes = [math.prod(v.shape) for v in trained]
+    parts, room = [], -1
     for i, size in enumerate(sizes):
         if size > room:
             parts.append([])
