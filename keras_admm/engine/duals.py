@@ -11,7 +11,7 @@ class Duals:
     """U of each weight: an array, or, for a set that says which weights are zero, told by the target.
 
     Of such a set Z is `W + U` where it is not zero, so that U is 0 there; elsewhere Z is 0 and the target, `Z - U`, is
-    -U. All that is kept then is where U is 0, a quarter of the memory.
+    -U. All that is kept then is what to multiply the target by, 0 or -1 in int8: a quarter of the memory.
 
     Args:
         hold: the `attach.Hold` of the model, which has the targets.
@@ -19,17 +19,17 @@ class Duals:
 
     def __init__(self, hold):
         self._hold = hold
-        self._arrays, self._zero = {}, {}
+        self._arrays, self._signs = {}, {}
 
     def __contains__(self, name):
-        return name in self._arrays or name in self._zero
+        return name in self._arrays or name in self._signs
 
     def __getitem__(self, name):
         """U of a weight; 0 where it is not pulled."""
-        if name not in self._zero:
+        if name not in self._signs:
             return self._arrays.get(name, np.float32(0))
         target = self._target(name)
-        return library(target).where(self._zero[name], np.float32(0), -target)
+        return library(target).multiply(target, self._signs[name])
 
     def set(self, name, to, target, constraint):
         """Note U of a weight.
@@ -41,29 +41,30 @@ class Duals:
             constraint: the `Set` that it is pulled to.
         """
         self._arrays.pop(name, None)
-        self._zero.pop(name, None)
+        self._signs.pop(name, None)
         if constraint.says_support:
-            self._zero[name] = (to.z != 0) | (target == attach.PRUNED)
+            none = (to.z != 0) | (target == attach.PRUNED)
+            self._signs[name] = library(target).where(none, np.int8(0), np.int8(-1))
         else:
             self._arrays[name] = to.u
 
     def rescale(self, name, factor):
-        """Divide U by the factor by which rho has grown; of Z, what the target has of it."""
+        """The target with U divided by the factor by which rho has grown, and by which it is divided here."""
         target = self._target(name)
-        if name in self._zero:
-            return library(target).where(self._zero[name], target, target / np.float32(factor))
+        if name in self._signs:
+            return library(target).where(self._signs[name] == 0, target, target / np.float32(factor))
         z = target + self._arrays[name]
         self._arrays[name] = self._arrays[name] / np.float32(factor)
         return z - self._arrays[name]
 
     def clear(self):
         """There is none any more."""
-        self._arrays, self._zero = {}, {}
+        self._arrays, self._signs = {}, {}
 
     def state(self, keys):
         """All that `load` needs beside the targets, by the names that every process gives."""
         found = {f"u/{keys[name]}": ops.convert_to_numpy(u) for name, u in self._arrays.items()}
-        return found | {f"zero_u/{keys[name]}": ops.convert_to_numpy(where) for name, where in self._zero.items()}
+        return found | {f"u_signs/{keys[name]}": ops.convert_to_numpy(signs) for name, signs in self._signs.items()}
 
     def load(self, saved, keys):
         """Go on from a `state`."""
@@ -73,7 +74,7 @@ class Duals:
             there = {name: f"{prefix}/{key}" for name, key in keys.items()}
             return {name: as_weights(saved[place]) for name, place in there.items() if place in saved}
 
-        self._arrays, self._zero = under("u"), under("zero_u")
+        self._arrays, self._signs = under("u"), under("u_signs")
 
     def _target(self, name):
         return self._hold.look(self._hold.states[name].target)
