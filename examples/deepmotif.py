@@ -3,8 +3,8 @@
 Trained on ChIP-seq peaks of transcription factors (arXiv:1608.03644; DeepBind's ENCODE sequences): which sequences of
 101 letters are bound. Those that are not are shuffled ones with the same pairs of neighbours. A row for each factor,
 network, way of compressing and seed is appended to `--results`, and one that is there is not made again, so that a run
-that was stopped goes on. The test set is only printed: the dense network is that of the epoch of the best validation
-loss, and the compressed ones are those of their last epoch.
+that was stopped goes on. The test set is only printed: each network is that of the epoch of the best validation loss,
+compressed ones of their retraining.
 
 The factor `simulated` stands for simulated sequences of 200 letters with motifs of GATA in known places: of these the
 AUPRC of the saliency for the places is told too. `--most 2000` takes few sequences of each factor.
@@ -71,23 +71,30 @@ def network(kind, length=101):
     return keras.Sequential([keras.Input((length, 4)), *parts, layers.Dense(2, "softmax", name="head")], name=name)
 
 
+def first_rate(kind):
+    """The first learning rate: less for convolutions alone, whose filters can die."""
+    return 3e-3 if kind == "CNN" else 1e-2
+
+
 def falling(kind):
-    """The dense network's learning rate: along a cosine to zero, from less for convolutions alone, which can die."""
-    first = 3e-3 if kind == "CNN" else 1e-2
-    return lambda epochs, steps: keras.optimizers.schedules.CosineDecay(first, epochs * steps)
+    """The dense network's learning rate: along a cosine to zero."""
+    return lambda epochs, steps: keras.optimizers.schedules.CosineDecay(first_rate(kind), epochs * steps)
 
 
-def steady(epochs, steps):
-    """That of compressing, which the retraining at its end needs too: a tenth of it in the last tenth."""
-    return keras.optimizers.schedules.PiecewiseConstantDecay([round(0.9 * epochs * steps)], [5e-3, 5e-4])
+def steady(kind):
+    """That of compressing, which the retraining at its end needs too: half, and a tenth of it in the last tenth."""
+    rates = [first_rate(kind) / 2, first_rate(kind) / 20]
+    return lambda epochs, steps: keras.optimizers.schedules.PiecewiseConstantDecay([round(0.9 * epochs * steps)], rates)
 
 
 def fit(model, pairs, epochs, rate, callbacks=()):
+    """Train a model; it has the weights of the best validation loss then, compressed ones of their retraining."""
     train, validation, _ = pairs
     optimizer = keras.optimizers.Adam(rate(epochs, -(-len(train[1]) // BATCH)), clipvalue=5)
     model.compile(optimizer, "sparse_categorical_crossentropy")
+    best = keras.callbacks.EarlyStopping("val_loss", patience=1000, restore_best_weights=True)
     data = {"batch_size": BATCH, "validation_data": validation}
-    model.fit(*train, **data, epochs=epochs, callbacks=list(callbacks), verbose=0)
+    model.fit(*train, **data, epochs=epochs, callbacks=[*callbacks, best], verbose=0)
 
 
 def less_dropout(model, kept):
@@ -95,11 +102,6 @@ def less_dropout(model, kept):
     for layer in model.layers:
         if isinstance(layer, layers.Dropout):
             layer.rate *= kept**0.5
-
-
-def best():
-    """Gives the weights of the best validation loss back at the end."""
-    return keras.callbacks.EarlyStopping("val_loss", patience=1000, restore_best_weights=True)
 
 
 def auc(model, pair):
@@ -125,14 +127,14 @@ class Bench:
         pairs, start = self.pairs(factor), time.perf_counter()
         if way == "dense":
             model = network(kind, pairs[0][0].shape[1])
-            fit(model, pairs, self.args.epochs, falling(kind), [best()])
+            fit(model, pairs, self.args.epochs, falling(kind))
         else:
             dense = self.path(factor, kind, "dense", seed)
             if not dense.exists():
                 raise LookupError(f"the dense network is to be trained first: {dense} is not there")
             model = ka.load(dense)
             less_dropout(model, KEPT.get(way, 1.0))
-            fit(model, pairs, self.args.compress_epochs, steady, [WAYS[way]()])
+            fit(model, pairs, self.args.compress_epochs, steady(kind), [WAYS[way]()])
             model = ka.shrink(model) if "channels" in way else model
         seconds = time.perf_counter() - start
         ka.save(model, self.path(*cell))
