@@ -91,7 +91,7 @@ def started(folder, workers, pause=0.0):
     cluster = {"worker": [f"localhost:{port}" for port in ports()]}
     processes = []
     for index, worker in enumerate(workers):
-        env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+        env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
         if worker != "alone":
             env["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
         command = [sys.executable, "-c", PROGRAM, str(folder), worker, str(pause)]
