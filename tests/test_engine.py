@@ -11,8 +11,8 @@ import pytest
 from keras import ops
 
 from keras_admm import Engine, Plan, Step, weights
-from keras_admm.constraints import Levels, Sparse, Support
-from keras_admm.engine.duals import Duals
+from keras_admm.constraints import Levels, Set, Sparse, Support
+from keras_admm.engine import duals
 from keras_admm.penalties import GradientPenalty
 from keras_admm.plan import PruningTarget
 
@@ -226,11 +226,10 @@ def test_z_follows_kept_weights_by_choice():
 @pytest.mark.parametrize("rescale", [True, False])
 def test_a_dual_that_the_target_tells_is_the_one_that_would_be_kept(rescale, penalize_kept, monkeypatch):
     penalty = GradientPenalty(rho=0.1, rho_growth=2.0, rescale_dual=rescale, penalize_kept=penalize_kept)
-    target, note = PruningTarget(0.8, path="geometric", start=0.2, keep_zeros=True), Duals.set
+    target, overlap = PruningTarget(0.8, path="geometric", start=0.2, keep_zeros=True), duals._overlap
 
     def run(told):
-        of = (lambda constraint: constraint) if told else (lambda constraint: Levels(4))
-        monkeypatch.setattr(Duals, "set", lambda self, *args: note(self, *args[:-1], of(args[-1])))
+        monkeypatch.setattr(duals, "_overlap", overlap if told else lambda state: True)
         keras.utils.set_random_seed(0)
         (model, _), rng, seen = model_and_data(), np.random.default_rng(0), []
         plan = one(target, 5, 0, penalty=penalty)
@@ -256,6 +255,30 @@ def test_a_dual_that_the_target_tells_is_the_one_that_would_be_kept(rescale, pen
     assert not none and len(arrays) == 2
     for a, b in zip(told, kept, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+class Lowered(Set):
+    """Says which weights are zero, and yet changes those that it keeps."""
+
+    def support(self, x):
+        return Sparse(0.5).support(x)
+
+    def __call__(self, x):
+        return 0.5 * Sparse(0.5)(x)
+
+
+def test_a_dual_that_the_target_does_not_tell_is_kept():
+    model, _ = model_and_data()
+    penalty = GradientPenalty(rho=0.5, rho_growth=1.0, penalize_kept=True)
+    engine = Engine(model, one(Lowered(), 2, 0, penalty=penalty), optimizer=None)
+    w = {name: weights.read(variable) for name, variable in engine.variables.items()}
+    engine.begin()
+    engine.end_epoch()
+    for name, state in engine.rule_states.items():  # Z = W / 2 and U = W - Z on the larger half; 0 and W on the other
+        expected = np.where(np.abs(w[name]) > np.median(np.abs(w[name])), 0.0, -w[name])
+        np.testing.assert_allclose(ops.convert_to_numpy(state.target), expected, atol=1e-7)
+    assert {key.split("/")[0] for key in engine.state_dict()} >= {"u"}
+    engine.release()
 
 
 def test_update_every_counts_epochs():

@@ -16,7 +16,7 @@ def renew(optimizer, trained, own, lasting, new_for):
         new_for: function of some of `trained` that returns a new optimizer built for them, and its own variables.
     """
     changing = {id(v) for v in own} - {id(v) for v in lasting}
-    slots = _slots(optimizer, len(trained), changing)
+    slots = _slots(optimizer, len(trained), new_for(trained[:1])[0], changing)
     if changing - {id(v) for each in slots.values() for v in each}:  # something is of no weight of its own
         take_state(own, new_for(trained)[1], lasting)
         return
@@ -34,10 +34,15 @@ def take_state(variables, others, but=()):
             variable.assign(ops.copy(ops.convert_to_tensor(other)))
 
 
-def _slots(optimizer, count, changing):
-    """Of the attributes of an optimizer the lists with a variable of its own, or None, for each weight, by name."""
+def _slots(optimizer, count, of_one, changing):
+    """The attributes of an optimizer with an entry for each of its weights, as the one that is built `of_one` has one.
+
+    An entry is a variable of its own, or None. Returns a dict of the lists by name.
+    """
     lists = {name: each for name, each in vars(optimizer).items() if isinstance(each, list) and len(each) == count}
-    return {name: each for name, each in lists.items() if {id(v) for v in each if v is not None} <= changing}
+    single = {name for name, each in vars(of_one).items() if isinstance(each, list) and len(each) == 1}
+    own = {id(None), *changing}
+    return {name: each for name, each in lists.items() if name in single and {id(v) for v in each} <= own}
 
 
 def _parts(trained):

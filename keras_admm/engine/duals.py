@@ -3,15 +3,16 @@
 import numpy as np
 from keras import ops
 
-from keras_admm import attach, weights
+from keras_admm import admm, attach, weights
 from keras_admm.constraints import library
 
 
 class Duals:
-    """U of each weight: an array, or, for a set that says which weights are zero, told by the target.
+    """U of each weight: an array, or told by the target, where Z and U are nowhere both other than 0.
 
-    Of such a set Z is `W + U` where it is not zero, so that U is 0 there; elsewhere Z is 0 and the target, `Z - U`, is
-    -U. All that is kept then is what to multiply the target by, 0 or -1 in int8: a quarter of the memory.
+    So it is for a set that says which weights are zero: its Z is `W + U` on the others, and U is 0 there; where Z is 0
+    the target, `Z - U`, is -U. All that is kept then is what to multiply the target by, 0 or -1 in int8: a quarter of
+    the memory.
 
     Args:
         hold: the `attach.Hold` of the model, which has the targets.
@@ -31,31 +32,30 @@ class Duals:
         target = self._target(name)
         return library(target).multiply(target, self._signs[name])
 
-    def set(self, name, to, target, constraint):
+    def set(self, name, to, target):
         """Note U of a weight.
 
         Args:
             name: str.
             to: `admm.ADMMState`.
             target: what it is pulled to, with the marks of `attach.marked`.
-            constraint: the `Set` that it is pulled to.
         """
         self._arrays.pop(name, None)
         self._signs.pop(name, None)
-        if constraint.says_support:
+        if _overlap(to):
+            self._arrays[name] = to.u
+        else:
             none = (to.z != 0) | (target == attach.PRUNED)
             self._signs[name] = library(target).where(none, np.int8(0), np.int8(-1))
-        else:
-            self._arrays[name] = to.u
 
     def rescale(self, name, factor):
-        """The target with U divided by the factor by which rho has grown, and by which it is divided here."""
+        """Divide U by the factor by which rho has grown; returns the target that goes with it."""
         target = self._target(name)
         if name in self._signs:
             return library(target).where(self._signs[name] == 0, target, target / np.float32(factor))
-        z = target + self._arrays[name]
-        self._arrays[name] = self._arrays[name] / np.float32(factor)
-        return z - self._arrays[name]
+        z, u = admm.rescaled(admm.ADMMState(target + self._arrays[name], self._arrays[name]), factor)
+        self._arrays[name] = u
+        return z - u
 
     def clear(self):
         """There is none any more."""
@@ -78,3 +78,9 @@ class Duals:
 
     def _target(self, name):
         return self._hold.look(self._hold.states[name].target)
+
+
+def _overlap(state):
+    """Whether Z and U are both other than 0 anywhere."""
+    of = library(state.u)
+    return bool(of.any(of.logical_and(state.z, state.u)))

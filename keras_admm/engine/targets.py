@@ -238,7 +238,7 @@ class Targets:
     def _aim(self, name, to, held, constraint):
         rule, frees = self._hold.rules[name], self._frees(constraint) and constraint.says_support
         target = attach.marked(to.z - to.u, held, to.z != 0 if frees else None)
-        self._duals.set(name, to, target, constraint)
+        self._duals.set(name, to, target)
         rule.set_target(target)
         if isinstance(rule, attach.OffSubspace):
             rule.set_inside(constraint.inside(to.z))
