@@ -1,10 +1,10 @@
-"""One global ratio for a whole network: `python examples/cifar_one_ratio.py --data FOLDER --cache FOLDER`.
+"""One global ratio for a whole network: `python examples/cifar_one_ratio.py --data FOLDER`.
 
-ResNet-56 on CIFAR-10 from given weights, fine-tuned on the same images, then pruned by `ADMMPrune(ratio)` with nothing
-else at 10% to 90%: no layer is told what to keep, one threshold over all weights decides. 20,000 images; for each ratio
-one epoch of ADMM and one of retraining, always from the same dense weights. Each row that is done is appended to
-`--results`; `--table` prints what is there, and `--picture` draws each layer's share at each ratio: which layers give
-way. `FOLDER` of data: `cifar10_jpeg.npz`, `resnet56_cifar10_torch.npz`.
+ResNet-56 on CIFAR-10 from given weights, pruned by `ADMMPrune(ratio)` with nothing else at 10% to 90%: no layer is told
+what to keep, one threshold over all weights decides. 20,000 images; for each ratio one epoch of ADMM and one of
+retraining, always from the given weights, and two plain epochs for what is not pruned. Each row that is done is
+appended to `--results`; `--table` prints what is there, and `--picture` draws each layer's share at each ratio: which
+layers give way. `FOLDER` of data: `cifar10_jpeg.npz`, `resnet56_cifar10_torch.npz`.
 
 Reference: Lee, Hwangbo, Yang and Lee, "Compression of Deep-Learning Models Through Global Weight Pruning Using
 Alternating Direction Method of Multipliers", Int. J. Comput. Intell. Syst. 16, 2023, doi:10.1007/s44196-023-00202-z.
@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import cifar_given
 import keras
 import numpy as np
 import resumable
@@ -31,14 +32,13 @@ RATIOS = [0.0, *(tenths / 10 for tenths in range(1, 10))]
 
 
 def measured(args, network, ratio, seed):
-    """One row; that of ratio 0 is the dense network's."""
+    """One row; that of ratio 0 is the dense network's, trained for as many epochs on the same images."""
     keras.utils.set_random_seed(seed)
     train, validation, test = structured.arrays(args.data, seed, args.images)
-    model = structured.dense(args, int(network.removeprefix("resnet")), seed, train)
+    model = cifar_given.given(int(network.removeprefix("resnet")), args.data)
     began = time.time()
-    if ratio:
-        structured.fitted(model, train, seed, 2, ka.ADMMPrune(ratio, admm_epochs=1, retrain_epochs=1))
-    report = ka.report(structured.compiled(model))
+    pruning = [ka.ADMMPrune(ratio, admm_epochs=1, retrain_epochs=1)] if ratio else []
+    report = ka.report(structured.fitted(model, train, seed, 2, *pruning))
     return {
         "validation": round(100 * model.evaluate(*validation, batch_size=500, verbose=0)[1], 2),
         "test": round(100 * model.evaluate(*test, batch_size=500, verbose=0)[1], 2),
