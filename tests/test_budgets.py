@@ -144,7 +144,7 @@ def test_a_measure_that_estimates_are_wrong_of_is_met():
     arrays = {"a": X}
     target = BudgetTarget(Budget("weights", 500), Wrong(), PruningTarget(0.0))
     target = target.of(keras.Sequential([keras.Input((3,)), layers.Dense(2)]), {})
-    target._limit = 500
+    target._found = 500
     (kept,) = (each(X) for each in target.last_sets(arrays).values())
     assert 490 <= Wrong().measure({"a": kept}) <= 500
 
@@ -158,7 +158,7 @@ def test_a_measure_a_little_above_its_estimate_is_met_by_large_groups_too():
 
     target = BudgetTarget(Budget("weights", 652), Above(), PruningTarget(0.0, structure="filter"))
     target = target.of(keras.Sequential([keras.Input((3,)), layers.Dense(2)]), {})
-    target._limit = 652.5
+    target._found = 652.5
     (kept,) = (each(X) for each in target.last_sets({"a": X}).values())
     assert Above().measure({"a": kept}) == 589
 

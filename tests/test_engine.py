@@ -329,7 +329,7 @@ def test_state_goes_on_where_it_stood():
 @pytest.mark.parametrize(
     "change, error, sentence",
     [
-        ({"format": 1}, ValueError, "of the format that this version .* writes, 4. Received: one of format 1. Resume"),
+        ({"format": 1}, ValueError, "of the format that this version .* writes, 5. Received: one of format 1. Resume"),
         ({"rules": None}, ValueError, "fresh backup_dir"),
         ({"plan": None}, TypeError, "`state` must be what `state_dict` returned"),
     ],

@@ -33,7 +33,7 @@ WAYS = {(target, p): {"penalty": p} for target in TARGETS for p in PENALTIES}
 WAYS |= {(target, r): {"retraining": r} for target in VALUES for r in RETRAININGS}
 WAYS |= {(target, how): OTHERWISE[how] for target in ("list of sparsities", "bits", "clusters") for how in OTHERWISE}
 GATE = [("geometric path", "gradient"), ("bits", "straight_through"), ("clusters", "shared_values"), ("joint", "snap")]
-GATE += [("clusters and 0", "straight_through")]
+GATE += [("clusters and 0", "straight_through"), ("parameters", "gradient"), ("bytes", "gradient")]
 
 
 class Killed(BaseException):
@@ -62,12 +62,15 @@ class Copy(keras.callbacks.Callback):
             shutil.copytree(self.states, self.to / str(epoch))
 
 
-def run(way, folder, to=None):
+def run(way, folder, to=None, begins_with=None):
     """How a run ended: all values of the model and its optimizer, the logs of its last epoch, the epochs it had."""
+    keras.backend.clear_session(free_memory=False)  # names, which the file that a budget counts has, begin anew
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(16, 8)), rng.normal(size=(16, 6))
     model, copy = targets.model(), Copy(folder, to)
+    for variable, value in zip(model.variables, begins_with or (), strict=False):
+        variable.assign(value)
     model.compile(keras.optimizers.Adam(0.01), "mse", run_eagerly=True)
     callbacks = [TARGETS[way[0]](**WAYS[way], backup_dir=folder), copy]
     logs = model.fit(x, y, epochs=EPOCHS, batch_size=16, shuffle=False, verbose=0, callbacks=callbacks).history
@@ -76,10 +79,10 @@ def run(way, folder, to=None):
 
 
 def assert_resumed_runs_end_alike(way, folder, epochs):
-    """From what each of these epochs left when it was killed."""
+    """From what each of these epochs left when it was killed; the model is as a run that was interrupted leaves it."""
     whole, logs, _ = run(way, folder / "run", folder)
     for epoch in epochs:
-        values, its, begun = run(way, folder / str(epoch))
+        values, its, begun = run(way, folder / str(epoch), begins_with=whole)
         assert begun == list(range(epoch, EPOCHS)) and its == logs
         for value, expected in zip(values, whole, strict=True):
             np.testing.assert_array_equal(value, expected, err_msg=f"killed in epoch {epoch}")

@@ -10,7 +10,7 @@ from keras import ops
 from keras_admm import attach, checks
 
 # Of what a state holds; one of another format is refused.
-FORMAT = 4
+FORMAT = 5
 NEEDED = {"plan", "epoch", "epochs", "pending", "progress", "trains", "steps", "rules", "sets"}
 
 

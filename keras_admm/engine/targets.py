@@ -196,7 +196,7 @@ class Targets:
         found = self._duals.state(keys)
         found |= {f"residuals/{keys[name]}": np.array(each) for name, each in self.residuals.items()}
         for i, step in enumerate(self.plan.steps):
-            found |= {f"measured/{i}/{keys[name]}": array for name, array in step.target.state().items()}
+            found |= {f"measured/{i}/{keys.get(name, name)}": array for name, array in step.target.state().items()}
         return {"sets": state.of_sets(self._fixed_sets, keys), **state.of_hold(self._hold, keys), **found}
 
     def load(self, saved):
@@ -257,5 +257,7 @@ def _relative(residuals, norm, rho):
 
 
 def _under(prefix, saved, keys):
-    """The arrays of a state that are saved under a prefix, by the names of weights."""
-    return {name: saved[f"{prefix}/{key}"] for name, key in keys.items() if f"{prefix}/{key}" in saved}
+    """The arrays of a state that are saved under a prefix, by the names of weights or those of a target's own."""
+    names = {key: name for name, key in keys.items()}
+    own = (key.removeprefix(f"{prefix}/") for key in saved if key.startswith(f"{prefix}/"))
+    return {names.get(key, key): saved[f"{prefix}/{key}"] for key in own}

@@ -10,6 +10,7 @@ from keras_admm.schedules import tighten
 
 ROUNDS = 4  # of measuring
 STAYS = np.float32(1e-30)  # what stands for weights that may stay though they are 0 as yet
+LIMIT = "budget limit"  # of its state
 
 
 class BudgetTarget(DividedTarget):
@@ -35,48 +36,59 @@ class BudgetTarget(DividedTarget):
     def __init__(self, budget, amount, pruning, name="BudgetTarget"):
         super().__init__(pruning, name)
         self.budget, self.amount = budget, amount
-        self._limit = 0.0
+        self._found = None
 
     def of(self, model, variables, layers=None, exclude=None):
         told = super().of(model, variables, layers, exclude)
         pruned = {name: v for name, v in variables.items() if name not in told.misfits}
-        told.amount = self.amount.of(model, pruned)
-        arrays = weights.views(pruned)
-        told._limit = self.budget.of(told.amount.measure(arrays) if isinstance(self.budget.amount, float) else 0)
-        if pruned:
-            told._check(arrays)
+        told.amount, told._found = self.amount.of(model, pruned), None
         return told
 
-    def _check(self, arrays):
-        least = self.amount.least(self._left(arrays, self.pruning.counts(arrays)[0]))
-        if least > self._limit:
-            raise ValueError(
-                f"{self.name}: `budget` must hold the least model, of {self.pruning.min_keep} weight(s) in each pruned "
-                f"tensor and all that is not pruned. Received: budget={self._shown}, {self._limit:,.0f} "
-                f"{self.amount.unit}, where the least has {least:,.0f}. Raise it, or prune more layers (layers=, "
-                "exclude=, biases=True)."
-            )
-
     def sets(self, arrays, fraction):
-        sparsity = self._sparsity(arrays, self._aim)
+        sparsity = self._sparsity(arrays, self._aim(arrays))
         return self.pruning.at(arrays, tighten(0.0, sparsity, fraction, self.pruning.path), fraction)
 
     def last_sets(self, arrays):
-        return self.pruning.at(arrays, self._measured(arrays, self._aim), 1.0)
+        return self.pruning.at(arrays, self._measured(arrays, self._aim(arrays)), 1.0)
 
     def corrections(self, arrays):
-        found = self.amount.measure(arrays)
-        if found <= self._limit:
+        found, limit = self.amount.measure(arrays), self._limit(arrays)
+        if found <= limit:
             return {}
-        sets = self.at(arrays, self._measured(arrays, self._limit))
+        sets = self.at(arrays, self._measured(arrays, limit))
         left = self.amount.measure({name: each.project(arrays[name]) for name, each in sets.items()})
-        told = "its smallest weights are zero for it now" if left <= self._limit else "with the least model it is above"
+        told = "its smallest weights are zero for it now" if left <= limit else "with the least model it is above"
         warnings.warn(
             f"{self.name}: the model must meet its budget where training ends. Received: {found:,.0f} "
-            f"{self.amount.unit} of {self._limit:,.0f} after retraining; {told}: {left:,.0f}. Evaluate it again.",
+            f"{self.amount.unit} of {limit:,.0f} after retraining; {told}: {left:,.0f}. Evaluate it again.",
             stacklevel=5,
         )
         return sets
+
+    def state(self):
+        return super().state() | ({} if self._found is None else {LIMIT: np.array(self._found)})
+
+    def load(self, state):
+        self._found = float(state[LIMIT]) if LIMIT in state else None
+        super().load({name: array for name, array in state.items() if name != LIMIT})
+
+    def _limit(self, arrays):
+        """The budget as a number: the first weights that it is asked of are those of the dense model."""
+        if self._found is None:
+            limit = self.budget.of(self.amount.measure(arrays) if isinstance(self.budget.amount, float) else 0)
+            self._check(arrays, limit)
+            self._found = limit
+        return self._found
+
+    def _check(self, arrays, limit):
+        least = self.amount.least(self._left(arrays, self.pruning.counts(arrays)[0]))
+        if least > limit:
+            raise ValueError(
+                f"{self.name}: `budget` must hold the least model, of {self.pruning.min_keep} weight(s) in each pruned "
+                f"tensor and all that is not pruned. Received: budget={self._shown}, {limit:,.0f} "
+                f"{self.amount.unit}, where the least has {least:,.0f}. Raise it, or prune more layers (layers=, "
+                "exclude=, biases=True)."
+            )
 
     def _sparsity(self, arrays, limit):
         """The sparsity whose estimate meets a limit."""
@@ -107,9 +119,8 @@ class BudgetTarget(DividedTarget):
         sets = self.at(arrays, min(1 - count / size, np.nextafter(1.0, 0.0)))
         return weights.Lazy(sets, lambda name: sets[name].project(_other_than_0(arrays[name])))
 
-    @property
-    def _aim(self):
-        return self._limit * (1 - self.amount.room)
+    def _aim(self, arrays):
+        return self._limit(arrays) * (1 - self.amount.room)
 
     @property
     def _shown(self):

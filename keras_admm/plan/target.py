@@ -112,7 +112,8 @@ class Target(abc.ABC):
         """What else of the model has to change once weights were projected on these sets: moving statistics."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """What it has measured as the run began, a dict of weights' names to arrays, for `load` when it is resumed."""
+        """What it has measured as the run began, for `load` when it is resumed: a dict of arrays, by weights' names or
+        names of its own."""
         return {}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: B027, nothing is measured unless a subclass says so
