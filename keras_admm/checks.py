@@ -129,7 +129,7 @@ def array(name, argument, value, must="an array of numbers"):
 
 
 def arrays(name, argument, value, must):
-    """An array, or a list or dict of arrays, none of them empty."""
+    """An array, or a list or dict of arrays, one at least."""
     if isinstance(value, (list, tuple, dict)) and len(value):
         for each in value.values() if isinstance(value, dict) else value:
             arrays(name, argument, each, must) if isinstance(each, (list, tuple, dict)) else array(

@@ -60,11 +60,21 @@ def checked_pair(name, argument, data):
     remedy = "Pass arrays, for example (x_train[-6000:], y_train[-6000:]); what is a dataset is to be read first."
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(checks.refused(name, argument, must, data, remedy))
-    flat = [checks.array(name, argument, each, must) for each in keras.tree.flatten(tuple(data))]
+    check_samples(name, argument, tuple(data), must, remedy)
+    return tuple(data)
+
+
+def check_samples(name, argument, data, must, remedy):
+    """Raises unless a structure of arrays has as many samples in each, one at least.
+
+    Args:
+        name, argument, must, remedy: see `keras_admm.checks.refused`.
+        data: array, or a structure of arrays.
+    """
+    flat = [checks.array(name, argument, each, must) for each in keras.tree.flatten(data)]
     if len({len(each) if each.ndim else 0 for each in flat}) != 1 or not flat[0].ndim or not len(flat[0]):
         received = [each.shape for each in flat]
         raise ValueError(f"{name}: `{argument}` must be {must}. Received: shapes {received}. {remedy}")
-    return tuple(data)
 
 
 def check_metric(name, metric):

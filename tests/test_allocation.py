@@ -321,6 +321,26 @@ def test_scores_of_weights_are_summed_over_the_groups_of_a_structure():
     assert np.allclose(target._scores()["m/a/kernel"], [5.0, 25.0])
 
 
+@pytest.mark.parametrize(
+    "data, received",
+    [
+        (np.ones((0, 2)), r"shapes \[\(0, 2\)\]"),
+        ({"a": np.ones((4, 2)), "b": np.ones((3, 2))}, r"shapes \[\(4, 2\), \(3, 2\)\]"),
+        ([[1.0, 2.0], [3.0, 4.0]], r"shapes \[\(\), \(\), \(\), \(\)\]"),
+    ],
+)
+def test_data_without_samples_are_refused(data, received):
+    with pytest.raises(ValueError, match=f"OWL: `data` must be .* as many samples in each. Received: {received}"):
+        OWL(data)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_owl_measures_nothing_that_is_not_finite(value):
+    model = two_layers(np.ones((2, 2)), np.ones((2, 2)))
+    with pytest.raises(ValueError, match="must be finite. Received: NaN or infinity at m/a/kernel. Look at the data"):
+        OWL(np.float32([[1, value], [1, 1]])).measure(model, chosen(model))
+
+
 def test_an_allocation_that_measures_needs_a_model():
     with pytest.raises(TypeError, match="Hand it to ADMMPrune"):
         allocate(ARRAYS, 0.5, OWL(np.ones((2, 2))))

@@ -437,7 +437,7 @@ def test_a_fit_that_begins_later_is_refused():
 
 
 def test_a_loss_that_is_not_finite_stops_training():
-    model = trained(epochs=1)
+    model = trained()
     prune = olmp()
     x = np.where(np.arange(256)[:, None] > 200, np.nan, X)
     with pytest.warns(UserWarning, match="must stay finite"):
@@ -467,8 +467,9 @@ REFUSED = {
     "setting": (lambda: olmp(settings={"population": -1}), "`population` must be an integer"),
     "levels": (lambda: olmp(method="levels"), "levels must be integers"),
     "metric": (lambda: olmp(metric="val_accuracy"), "`metric` must be 'accuracy', or a function"),
-    "dense at chance": (lambda: fitted(network(), delta=0.9), "must score more than delta on validation_data"),
-    "nan": (lambda: fitted(metric=scored_nan), "must score more than delta on validation_data"),
+    "dense at chance": (lambda: fitted(network(), delta=0.9), "than one of zeros does, by more than delta"),
+    "one class": (lambda: fitted(delta=0.1, validation_data=(X, 0 * Y)), r"zeros .* and 1, delta=0.1.* a metric by"),
+    "nan": (lambda: fitted(metric=scored_nan), "than one of zeros does, by more than delta.*Received: nan and nan"),
     "stop after the end": (lambda: fitted(stop_at=17), "stop_at must be within the fit"),
     "unbuilt": (lambda: fitted(layers="c"), "each entry must choose at least one variable"),
 }
@@ -478,6 +479,15 @@ REFUSED = {
 def test_what_cannot_be_pruned_is_said_before_training(call, sentence):
     with pytest.raises((ValueError, TypeError), match=sentence):
         call()
+
+
+def test_a_metric_may_be_negative():
+    def less_is_better(y_true, y_pred):
+        return -keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+    prune = olmp(0.05, metric=less_is_better)
+    trained().fit(X, Y, epochs=2, verbose=0, callbacks=[prune])
+    assert prune.searches[0]["score"] >= prune.searches[0]["least"] and 0.5 < prune.searches[0]["left"] < 1
 
 
 def test_data_of_unknown_length_need_stop_at():

@@ -250,6 +250,17 @@ def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
         search(other, backup_dir=tmp_path)
 
 
+def test_what_differs_from_process_to_process_is_no_other_model(monkeypatch, tmp_path):
+    """Seeds of layers, which no file has; and a model that was not evaluated yet, of which more accuracy is better."""
+    Scripted(monkeypatch, [0.1, Killed(), 0.2, 0.3, 0.1, 0.4, 0.5], "val_accuracy")
+    with pytest.raises(Killed):
+        search(progressive_run.network(), backup_dir=tmp_path)
+    model = progressive_run.network()
+    (seeds,) = (v for v in model.variables if "seed" in v.path)
+    seeds.assign(seeds + 7)
+    assert search(model, backup_dir=tmp_path).best.metrics == {"val_accuracy": 0.5}
+
+
 @pytest.mark.parametrize(
     "how, match",
     [
@@ -257,6 +268,11 @@ def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
         ({"sparsities": [0.5, 0.4, 0.6]}, "must ascend"),
         ({"monitor": "val_top", "validation_data": (X, X)}, "Received: monitor='val_top', beside .'val_loss'"),
         ({"workers": 2}, "must be picklable"),
+        ({"start": 0.1}, "`start` must be left out: each trial has its own.*start=0.1"),
+        ({"sparsity": 0.1}, "`sparsity` must be left out"),
+        ({"structure": "channel"}, "must be a structure of single kernels.*'channel'. Prune channels by"),
+        ({"sparsities": [0.2, 0.4, 0.99], "min_keep": 3}, "leaves 2 weights, fewer than min_keep=3"),
+        ({"structure": "block(3,1)", "layers": "nothing"}, "must choose at least one variable"),
         ({"mode": "up"}, "must be one of 'auto', 'min', 'max'"),
         ({"train": lambda model, callbacks: model.fit(X, X, verbose=0)}, "with the callbacks that it is given"),
         ({"train": lambda model, callbacks: fit(model, callbacks) and None}, "a history of NoneType"),

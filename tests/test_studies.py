@@ -148,6 +148,19 @@ def test_sensitivity_of_tf_keras():
     assert found.monitor == "accuracy" and same(before, model.get_weights())
 
 
+def test_of_several_outputs_the_loss_of_all_counts_unless_one_is_named():
+    """Each output has a loss, and `b` a metric, in whose name its own comes first."""
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, {name: keras.layers.Dense(1, name=name)(inputs) for name in "ab"}, name="m")
+    data = X, {"a": X[:, :1], "b": X[:, :1]}
+    metrics = {"none": {}, "one": {"b": ["mae"]}, "two": {"a": ["mae"], "b": ["mae"]}}
+    counts = {"none": "loss", "one": "b_mae", "two": "loss"}
+    for case in metrics:
+        model.compile("sgd", {"a": "mse", "b": "mse"}, metrics=metrics[case], **EAGER)
+        found = ka.sensitivity(model, data, [0.5], verbose=0)
+        assert found.monitor == counts[case] and {"a_loss", "b_loss"} <= set(found.dense)
+
+
 @pytest.mark.parametrize(
     "how, match",
     [

@@ -200,6 +200,33 @@ def test_whether_more_is_better_is_known_as_keras_knows_it(monitor, mode, expect
     assert attach.direction("me", made, monitor, mode) == expected
 
 
+@pytest.mark.parametrize(
+    "monitor, expected",
+    [("val_accuracy", 1), ("val_auc", 1), ("val_recall", 1), ("val_mean_squared_error", -1), ("val_loss", -1)],
+)
+def test_it_is_known_of_a_model_that_was_not_evaluated_yet(monitor, expected):
+    assert attach.direction("me", model(), monitor, "auto") == expected
+    with pytest.raises(ValueError, match="monitor='val_own', mode='auto', which Keras cannot tell"):
+        attach.direction("me", model(), "val_own", "auto")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_epoch_of_a_value_that_is_not_finite_does_not_hold(value):
+    """The second step's; the third then lies between what held and what did not."""
+    spoil = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(val_loss=value) if epoch == 3 else None
+    )
+    made = model()
+    prune = ka.ADMMPrune(max_accuracy_drop=9, monitor="val_loss", admm_epochs=1, retrain_epochs=1)
+    made.fit(X, Y, epochs=6, verbose=0, validation_data=(X, Y), callbacks=[spoil, prune])
+    assert [(round(SIZE * (1 - row["sparsity"])), row["held"]) for row in prune.steps] == [
+        (72, True),
+        (18, False),
+        (36, True),
+    ]
+    assert kept(made) == 36
+
+
 @pytest.mark.parametrize("monitor, expected", [("val_a_accuracy", 1), ("val_b_mae", -1), ("val_b_loss", -1)])
 def test_a_metric_of_one_of_several_outputs_is_held(monitor, expected):
     inputs = keras.Input((16,))

@@ -51,7 +51,7 @@ def measured(build, shape, images, masks, rounds):
     run = SplicedPruning("search", model, (None, None), "accuracy", NCS, {})
     run.attach(10_000, every=1_000)
     forward = compiled(lambda x: inference.call(model, x))
-    for warm_up in (lambda: run.score(batch), lambda: forward(batch[0])):
+    for warm_up in (lambda: run.scores(batch), lambda: forward(batch[0])):
         warm_up()
     ratios, speeds = [], []
     for _ in range(rounds):

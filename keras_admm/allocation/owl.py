@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_admm import checks, graph, hints, inference, weights
+from keras_admm import checks, graph, hints, inference, scoring, weights
 from keras_admm.allocation.division import rounded
 from keras_admm.allocation.measured import MeasuredAllocation
 
@@ -49,7 +49,9 @@ class OWL(MeasuredAllocation):
     """
 
     def __init__(self, data: hints.Data, *, threshold: float = 5.0, spread: float = 0.08, batch_size: int = 64):
-        self.data = keras.tree.map_structure(np.asarray, checks.arrays("OWL", "data", data, DATA))
+        checks.arrays("OWL", "data", data, DATA)
+        scoring.check_samples("OWL", "data", data, f"{DATA}, as many samples in each", "Pass x_train[:256].")
+        self.data = keras.tree.map_structure(np.asarray, data)
         self.threshold = checks.number("OWL", "threshold", threshold, 1e-12, "a number > 0, times the mean")
         self.spread = checks.number("OWL", "spread", spread, 1e-12, "a number > 0, such as 0.08")
         self.batch_size = checks.integer("OWL", "batch_size", batch_size)
@@ -59,6 +61,10 @@ class OWL(MeasuredAllocation):
         found = {}
         for name, variable in variables.items():
             counts = np.abs(weights.read(variable)) * norms[name]
+            if not np.isfinite(counts).all():
+                raise ValueError(
+                    f"OWL: what weights multiply must be finite. Received: NaN or infinity at {name}. Look at the data."
+                )
             found[name] = np.float32(np.mean(counts > self.threshold * counts.mean()))
         return found
 

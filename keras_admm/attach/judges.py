@@ -67,14 +67,18 @@ def _first_best(callback):
     return callback.best
 
 
+UPWARD = ("acc", "accuracy", "auc")  # how names of metrics end that are the better the larger
+
+
 def direction(name, model, monitor, mode):
     """1 where a larger value of a metric is better, -1 where a smaller is: as Keras's `EarlyStopping` knows it.
 
-    Keras does not know it of a metric in whose name an output's comes first, of models with several; here it is known.
+    Keras does not know it of a metric in whose name an output's comes first, of models with several, nor of a model
+    that was not evaluated yet, as a run begins that is resumed; here it is known.
 
     Args:
         name: str, name used in error messages.
-        model: compiled, and evaluated once.
+        model: compiled.
         monitor: name of the metric in the logs.
         mode: `"auto"`, `"min"` or `"max"`.
 
@@ -84,17 +88,31 @@ def direction(name, model, monitor, mode):
     if mode != "auto":
         return 1 if mode == "max" else -1
     if is_tf_keras(model):
-        return 1 if any(monitor.endswith(each) for each in ("acc", "accuracy", "auc")) else -1
-    for known_as in (monitor, *_without_outputs(model, monitor)):
+        return 1 if monitor.endswith(UPWARD) else -1
+    names = (monitor, *_without_outputs(model, monitor))
+    for known_as in names:
         stopping = keras.callbacks.EarlyStopping(known_as)
         stopping.set_model(model)
         with contextlib.suppress(ValueError):
             stopping._set_monitor_op()
             return -1 if stopping.monitor_op is keras.ops.less else 1
+    for known_as in names:
+        way = _way(known_as.removeprefix("val_"))
+        if way:
+            return way
     raise ValueError(
         f"{name}: it must be known whether a metric is better when it is larger. Received: monitor={monitor!r}, "
         "mode='auto', which Keras cannot tell. Pass mode='max' or mode='min'."
     )
+
+
+def _way(metric):
+    """1 or -1 as `direction`, by the name of a metric of Keras alone; None where that does not tell."""
+    if metric.endswith(UPWARD):
+        return 1
+    with contextlib.suppress(ValueError, TypeError):
+        return {"up": 1, "down": -1}.get(getattr(keras.metrics.get(metric), "_direction", None))
+    return None
 
 
 def _without_outputs(model, monitor):

@@ -214,13 +214,14 @@ class OLMP(Callback):
         return max(1, stop // 15) if self.search_every is None else self.search_every, stop
 
     def _score_of_dense(self):
-        score = self._run.score(scoring.drawn(self.validation_data, None, 0))
-        if not score > self.delta:
+        dense, empty = self._run.scores(scoring.drawn(self.validation_data, None, 0))
+        if not empty < dense - self.delta:  # NaN is not either
             raise ValueError(
-                "OLMP: the dense model must score more than delta on validation_data, or any masks would do. Received: "
-                f"a score of {score:.4g}, delta={self.delta:.4g}. Train the model first, or pass a smaller delta."
+                "OLMP: the dense model must score more on validation_data than one of zeros does, by more than delta, "
+                f"or any masks would do. Received: {dense:.4g} and {empty:.4g}, delta={self.delta:.4g}. Train the "
+                "model first, pass a smaller delta, or a metric by which a constant answer is worth less."
             )
-        return score
+        return dense
 
     def _search(self):
         batch = scoring.drawn(self.validation_data, self.batch_size, [self.seed, len(self.searches)])

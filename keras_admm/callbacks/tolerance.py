@@ -94,6 +94,8 @@ class Judged:
         self._count, self.rows = count, []
         self._variables = attach.variables_by_role(model, [])
         self._dense = self._value({})
+        if not math.isfinite(self._dense):
+            raise self._no_monitor(self._dense)
         self._sign = attach.direction(name, model, tolerance.monitor, tolerance.mode)
         self._best = self._values()
         self._step, self._ended = None, False
@@ -107,14 +109,17 @@ class Judged:
                 f"{self._name}: max_accuracy_drop needs validation data that can be read more than once. Received: a "
                 "fit without, or with a generator. Pass fit arrays or a dataset as validation_data."
             )
-        if monitor not in found or not math.isfinite(found[monitor]):
-            received = found.get(monitor, f"the metrics {', '.join(found)}")
-            raise ValueError(
-                f"{self._name}: `monitor` must be a finite metric of the fit's validation data. Received: "
-                f"monitor={monitor!r}, {received}. Choose one of these, or compile the model with "
-                f"metrics=[{monitor.removeprefix('val_')!r}]."
-            )
+        if monitor not in found:
+            raise self._no_monitor(f"the metrics {', '.join(found)}")
         return float(found[monitor])
+
+    def _no_monitor(self, received):
+        monitor = self._tolerance.monitor
+        return ValueError(
+            f"{self._name}: `monitor` must be a finite metric of the fit's validation data. Received: "
+            f"monitor={monitor!r}, {received}. Choose one of these, or compile the model with "
+            f"metrics=[{monitor.removeprefix('val_')!r}]."
+        )
 
     def _values(self):
         return {key: weights.storable(variable) for key, variable in self._variables.items()}
@@ -127,7 +132,7 @@ class Judged:
             info: its `plan.EpochInfo`.
         """
         value = self._value(logs)
-        drop = self._sign * (self._dense - value)
+        drop = self._sign * (self._dense - value) if math.isfinite(value) else math.inf
         if self._step is None or drop < self._step["drop"]:
             held = drop <= self._tolerance.drop + 1e-7  # metrics are float32
             monitor = self._tolerance.monitor

@@ -80,10 +80,11 @@ class SplicedPruning:
         """Call a function, which must release, when the fit of a `CallbackList` ends in an exception."""
         self._hold.release_with(callbacks, interrupted)
 
-    def score(self, batch):
-        """The score of the model as it is, on a pair of inputs and labels."""
+    def scores(self, batch):
+        """The scores of the model as it is, and with every weight off, on a pair of inputs and labels."""
         arrays = {name: ops.convert_to_tensor(v) for name, v in self.variables.items()}
-        return self._score(batch, arrays, arrays, dict.fromkeys(arrays, np.float32(-np.inf)))
+        thresholds = (dict.fromkeys(arrays, np.float32(at)) for at in (-np.inf, np.inf))
+        return tuple(self._score(batch, arrays, arrays, each) for each in thresholds)
 
     def search(self, batch, least, step, rng, budget, on_score=lambda: None):
         """Find thresholds anew, for layers that are drawn, and set them.

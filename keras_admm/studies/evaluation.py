@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 
-from keras_admm import checks, weights
+from keras_admm import checks, scoring, weights
 
 MUST = "a pair (x, y) of arrays, or (x, y, sample_weight), or a dataset that can be read again and again"
 REMEDY = "Pass for example (x_train[-6000:], y_train[-6000:])."
@@ -19,7 +19,7 @@ class Evaluation:
         model: a built, compiled model, of Keras 3 or tf_keras.
         data: tuple of arrays `(x, y)` or `(x, y, sample_weight)`; or a dataset that `evaluate` takes.
         batch_size: int, of arrays.
-        monitor: name of the metric that counts; None: the first that is not the loss, or the loss where it is alone.
+        monitor: name of the metric that counts; None: see `monitor_of`.
 
     Raises:
         ValueError, TypeError: for a model that is not compiled, for other data, and in the first call for a monitor
@@ -43,7 +43,7 @@ class Evaluation:
         how = {"batch_size": self._batch_size} if isinstance(self._data, tuple) else {}
         scores = self._model.evaluate(x, y, sample_weight=sample_weight, verbose=0, return_dict=True, **how)
         scores = {metric: float(value) for metric, value in scores.items()}
-        self.monitor = self.monitor or next((each for each in scores if each != "loss"), "loss")
+        self.monitor = self.monitor or monitor_of(scores)
         if self.monitor not in scores:
             raise ValueError(
                 f"{self._name}: `monitor` must be a metric that the model is compiled with. Received: "
@@ -52,15 +52,24 @@ class Evaluation:
         return scores
 
 
+def monitor_of(scores):
+    """The name of the score that counts where none is told: the one metric there is, or else the loss, which is of all.
+
+    Example:
+
+    >>> monitor_of({"accuracy": 0.9, "loss": 0.3}), monitor_of({"a_loss": 0.2, "a_mae": 0.1, "b_mae": 0.1, "loss": 0.3})
+    ('accuracy', 'loss')
+    """
+    metrics = [each for each in scores if not each.endswith("loss")]
+    return metrics[0] if len(metrics) == 1 else next((n for n in scores if n == "loss"), "val_loss")
+
+
 def checked(name, data):
     """Validation data: a tuple of arrays, or a dataset; or raises what is wrong with it."""
     if isinstance(data, (tuple, list)):
         if len(data) not in (2, 3):
             raise TypeError(checks.refused(name, "validation_data", MUST, data, REMEDY))
-        flat = [checks.array(name, "validation_data", each, MUST) for each in keras.tree.flatten(tuple(data))]
-        if len({len(each) if each.ndim else 0 for each in flat}) != 1 or not flat[0].ndim or not len(flat[0]):
-            shapes = [each.shape for each in flat]
-            raise ValueError(f"{name}: `validation_data` must be {MUST}. Received: shapes {shapes}. {REMEDY}")
+        scoring.check_samples(name, "validation_data", tuple(data), MUST, REMEDY)
         return tuple(data)
     once = isinstance(data, Iterator)
     many = isinstance(data, (Iterable, keras.utils.PyDataset)) and not isinstance(data, (str, bytes, dict, np.ndarray))

@@ -12,7 +12,8 @@ import keras
 
 from keras_admm import attach, checks, hints, weights
 from keras_admm.callbacks import ADMMPrune
-from keras_admm.plan import ascending
+from keras_admm.engine import Engine
+from keras_admm.plan import ascending, sets_of
 from keras_admm.studies import evaluation, trial
 from keras_admm.studies.states import States
 from keras_admm.studies.tree import DENSE, ProgressiveSearch, Trial
@@ -50,9 +51,10 @@ def progressive_search(
             `lambda model, callbacks: model.fit(x, y, epochs=20, validation_split=0.1, callbacks=callbacks)`.
         candidates: int, how many models are alive.
         validation_data: data that each trial is evaluated on: a pair `(x, y)` of arrays, `(x, y, sample_weight)`, or a
-            dataset. None: the last validation metrics of `fit` count.
-        monitor: name of the metric that counts, such as `"val_accuracy"`. None: the first that is not the loss, of
-            those on validation data.
+            dataset. None: the last validation metrics of `fit` count; beside `EarlyStopping(restore_best_weights=True)`
+            these may be of other weights than are kept, so give data there.
+        monitor: name of the metric that counts, such as `"val_accuracy"`. None: the metric on validation data, where
+            the model has one; its loss, where it has none or several.
         mode: `"min"`, `"max"`, or `"auto"`, as of `keras.callbacks.EarlyStopping`: whether smaller is better.
         backup_dir: path of a folder for the state of the search. A search that is killed and started again goes on with
             the trial that it was in, from the last epoch of that trial that ended. One search at a time has the folder.
@@ -96,21 +98,36 @@ def progressive_search(
     checks.integer(NAME, "workers", workers)
     checks.integer(NAME, "verbose", verbose, 0, 1, "Pass 0 to print nothing.")
     weights.check_keras_3(NAME, model, "Load it with Keras 3.")
-    weights.select(model, settings.get("layers"), settings.get("exclude"))
-    attach.choose_optimizers(NAME, model, {}, "auto")  # or a sentence that says why there is none
     if validation_data is not None:
         validation_data = evaluation.checked(NAME, validation_data)
     backup_dir = None if backup_dir is None else checks.path(NAME, "backup_dir", backup_dir)
     monitor = monitor if monitor is None else checks.text(NAME, "monitor", monitor)
     checks.choice(NAME, "mode", mode, ("auto", "min", "max"))
     settings = {"verbose": 0, **settings}
-    plan = ADMMPrune(sparsities[0], **settings).plan
+    plan = _checked_plan(model, sparsities, settings)
     runner = Runner(model, fit, validation_data, settings)
     if workers > 1:
         _check_picklable(runner)
     states = States(NAME, backup_dir, model, {"sparsities": sparsities, "candidates": candidates, "plan": plan})
     with states.locked():
         return _Search(runner, sparsities, candidates, (monitor, mode), states, verbose).run(workers)
+
+
+def _checked_plan(model, sparsities, settings):
+    """The plan of a first trial; raises what that of the last would."""
+    own = {each: settings[each] for each in ("sparsity", "start") if each in settings}
+    if own:
+        must = "left out: each trial has its own, from `sparsities`"
+        raise ValueError(checks.refused(NAME, next(iter(own)), must, next(iter(own.values())), "Leave it out."))
+    if settings.get("structure") == "channel":
+        must = "a structure of single kernels, whose zeros the next trial goes on from"
+        remedy = "Prune channels by ADMMPrune([0.3, 0.5], structure='channel')."
+        raise ValueError(checks.refused(NAME, "structure", must, "channel", remedy))
+    last = ADMMPrune(sparsities[-1], start=sparsities[0], **settings)
+    engine = Engine(model, last.plan, last.layers, last.exclude, name=NAME, biases=last.biases)
+    for step in engine.plan.steps:
+        sets_of(NAME, step.target, weights.views(engine.variables), 1.0)
+    return ADMMPrune(sparsities[0], **settings).plan
 
 
 def _check_picklable(runner):
@@ -201,7 +218,7 @@ class _Search:
 
     def _check(self, metrics):
         """Find the metric that counts among those of a model, and whether a larger one is better, or raise."""
-        self._monitor = self._monitor or next((m for m in metrics if m != "val_loss"), "val_loss")
+        self._monitor = self._monitor or evaluation.monitor_of(metrics)
         if self._monitor not in metrics:
             raise ValueError(
                 f"{NAME}: `monitor` must be a metric on validation data. Received: monitor={self._monitor!r}, beside "

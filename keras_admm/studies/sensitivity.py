@@ -96,7 +96,8 @@ def sensitivity(
         sparsities: floats in `[0, 1)`, rising.
         layers: what to prune; see `keras_admm.ADMM`. By default every kernel and embedding.
         exclude: what to leave out.
-        monitor: name of the metric that table and picture show; None: the first that is not the loss.
+        monitor: name of the metric that table and picture show; None: the metric, where the model has one; its loss,
+            where it has none or several.
         batch_size: int, of arrays.
         verbose: 1: a progress bar over the points; 0: nothing is printed.
 

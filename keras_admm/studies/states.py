@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_admm import weights
 from keras_admm.backup import Backup
 from keras_admm.engine import described, differences
 from keras_admm.errors import named_few
@@ -31,7 +32,8 @@ class States:
         self._name = name
         self._backup = None if directory is None else Backup(directory)
         self.start = trial.state(model)
-        digest = hashlib.sha256(b"".join(array.tobytes() for array in trial.of_model(self.start).values()))
+        # Seeds of layers, which no file has, are others in each process.
+        digest = hashlib.sha256(b"".join(weights.storable(each).tobytes() for each in model.weights))
         self._identity = {**described(settings), "dense weights": digest.hexdigest()}
 
     @contextlib.contextmanager
