@@ -290,6 +290,14 @@ def fused(x):
     return ops.reshape(ops.einsum("bhqk,bkhd->bqhd", scores, value), (-1, 4, 10))
 
 
+def beside_a_constant(function):
+    def make():
+        x = keras.Input(batch_shape=(2, 4, 3))
+        return keras.Model(x, layers.Dense(2)(function([dense(6, "first")(x), np.ones((2, 4, 6))])))
+
+    return make
+
+
 # What channels pass, with how many groups are left of six, and why fewer are.
 PASSED = {
     "relu": (on_images(ops.relu), 6, None),
@@ -336,6 +344,32 @@ PASSED = {
     "a constant for each": (on_images(lambda x: x * np.arange(6.0)), 0, "with a constant"),
     "a constant for each place": (on_rows(lambda x: x + np.ones((4, 1))), 0, "with a constant"),
     "times a constant for each place": (on_rows(lambda x: x * np.ones((4, 1))), 6, None),
+    "a product with a constant": (on_rows(lambda x: ops.matmul(x, np.ones((6, 5)))), 0, "takes a constant"),
+    "a product of a constant": (on_rows(lambda x: ops.matmul(np.ones((3, 4)), x)), 0, "takes a constant"),
+    "a product with a tensor that is constant": (on_rows(lambda x: x @ ops.ones((6, 6))), 0, "takes a constant"),
+    "a product with a constant vector": (on_rows(lambda x: ops.matmul(x, np.ones(6))), 0, "takes a constant"),
+    "an equation of a constant": (on_rows(lambda x: ops.einsum("btc,cd->btd", x, np.ones((6, 5)))), 0, "a constant"),
+    "a layer that adds a constant": (on_rows(lambda x: layers.Add()([x, np.ones((1, 4, 6))])), 0, "takes a constant"),
+    "joined to a constant": (beside_a_constant(layers.Concatenate()), 0, "takes a constant"),
+    "stacked on a constant": (beside_a_constant(ops.stack), 0, "takes a constant"),
+    "attention to a constant": (beside_a_constant(layers.Attention()), 0, "takes a constant"),
+    "a mask that is a constant": (
+        on_rows(lambda x: layers.MultiHeadAttention(2, 3)(x, x, attention_mask=np.tri(4, dtype=bool)[None])),
+        6 + 2 + 3 + 3,
+        "square root",
+    ),
+    "weighed by others": (
+        on_rows(lambda x: ops.average(x, 1, weights=ops.sigmoid(layers.Dense(6)(x)))),
+        0,
+        "weighs them",
+    ),
+    "places weighed by numbers": (on_rows(lambda x: ops.average(x, 1, weights=np.arange(4.0))), 6, None),
+    "an equation without an arrow": (on_rows(lambda x: ops.einsum("ijk,ilk", x, dense(6, "b")(x))), 6, None),
+    "the diagonal of two": (
+        functional((6, 3), lambda x: layers.Dense(2)(ops.einsum("bii->bi", dense(6, "first")(x)))),
+        0,
+        "what cannot shrink",
+    ),
     "one map for all, added": (on_images(lambda x: layers.Add()([x, one_by_one(1, "m")(x)])), 0, "another tensor"),
     "one map for all, multiplied": (
         on_images(lambda x: layers.Multiply()([x, one_by_one(1, "m")(x)])),

@@ -3,6 +3,7 @@
 import collections
 from dataclasses import dataclass
 
+import numpy as np
 from keras import tree
 
 from keras_admm.graph.libraries import LIBRARIES, library_of
@@ -59,6 +60,11 @@ class Call:
     def reads(self):
         """The tensors in its arguments: its inputs without the masks that came along."""
         return [x for x in tree.flatten((self.args, self.kwargs)) if isinstance(x, Tensor)]
+
+    def constants(self):
+        """The arrays of one axis and more in its arguments, but those that mask."""
+        kwargs = {name: value for name, value in self.kwargs.items() if not name.endswith("mask")}
+        return [x for x in tree.flatten((self.args, kwargs)) if not isinstance(x, Tensor) and len(np.shape(x))]
 
     def filled(self, values):
         """The arguments with values, a dict of `Tensor` to anything, in the places of the tensors."""

@@ -64,6 +64,8 @@ def over(op, call, widths):
     axes, rank = widths.axes(x), len(x.shape)
     gone = range(rank) if op.axis is None else {axis % rank for axis in np.atleast_1d(op.axis).tolist()}
     _freeze([axes[axis] for axis in gone], "goes over them", widths)
+    for weights in (each for each in (*call.args, *call.kwargs.values()) if each is not x and len(np.shape(each)) > 1):
+        _freeze([*axes, *(widths.axes(weights) if isinstance(weights, Tensor) else ())], "weighs them", widths)
     if len(out.shape) < rank:
         axes = [labels for axis, labels in enumerate(axes) if axis not in gone]
     else:

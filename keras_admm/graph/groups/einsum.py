@@ -10,7 +10,8 @@ def letters(equation, ranks):
     """The axes of an einsum's operands and of its result as lists of letters, dots spelled out as numbers.
 
     Args:
-        equation: str such as `"...a,ab->...b"`.
+        equation: str such as `"...a,ab->...b"`. Without an arrow, as in NumPy, the letters that occur once go on, in
+            the order of the alphabet.
         ranks: the number of axes of each operand.
 
     Example:
@@ -18,7 +19,10 @@ def letters(equation, ranks):
     >>> letters("...a,ab->...b", [3, 2])
     ([[0, 1, 'a'], ['a', 'b']], [0, 1, 'b'])
     """
-    inputs, output = equation.replace(" ", "").split("->")
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    if not arrow:
+        once = sorted(letter for letter in inputs if letter.isalpha() and inputs.count(letter) == 1)
+        output = "".join(["..." if "..." in inputs else "", *once])
     operands, dots = [], 0
     for text, rank in zip(inputs.split(","), ranks, strict=True):
         count = rank - len(text.replace("...", ""))
@@ -81,9 +85,10 @@ def product(operands, given, out, call, widths):
     labels = {}
     for letter in dict.fromkeys(letter for each in given for letter in each):
         found = [
-            (x.shape[own.index(letter)], widths.axes(x)[own.index(letter)])
+            (size, axis)
             for x, own in zip(operands, given, strict=True)
-            if letter in own
+            for each, size, axis in zip(own, x.shape, widths.axes(x), strict=True)
+            if each == letter
         ]
         wide = [axis for size, axis in found if size != 1] or [found[0][1]]
         labels[letter] = widths.unite(*wide)

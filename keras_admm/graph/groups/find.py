@@ -102,8 +102,11 @@ def _why_unknown(rule, call):
         return "is of a class that has no rule for groups (see keras_admm.graph.register)"
     if is_changed(call.layer):
         return "is quantized, has factors of LoRA, or a `call` of its own"
-    given = any(isinstance(x, keras.Variable) for x in tree.flatten((call.args, call.kwargs)))
-    return "takes a weight as it is, outside of the layer that has it" if given else ""
+    if any(isinstance(x, keras.Variable) for x in tree.flatten((call.args, call.kwargs))):
+        return "takes a weight as it is, outside of the layer that has it"
+    # A rule from outside of this package may know what becomes of constants.
+    unknown = rule.__module__.startswith(__package__) and rule not in operations.TAKE_CONSTANTS
+    return "takes a constant along with them, which cannot shrink" if unknown and call.constants() else ""
 
 
 def _freeze(call, why, widths):

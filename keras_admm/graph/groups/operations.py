@@ -43,6 +43,8 @@ RULES = {
     "SpaceToDepth": moves.space_to_depth,
     **dict.fromkeys(("MaxPool", "AveragePool", "AdaptiveMaxPool", "AdaptiveAveragePool", "Resize"), shapes.by_channel),
 }
+# These look at what they take that is no tensor of the graph; what another operation or layer takes then stays.
+TAKE_CONSTANTS = {arithmetic.binary, arithmetic.product, arithmetic.division, arithmetic.power, arithmetic.over}
 
 
 def rule_of(operation):
