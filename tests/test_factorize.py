@@ -458,6 +458,17 @@ def test_half_precision(capsys):
     assert len(small.layers) == 2 and small.layers[0].compute_dtype == "bfloat16"
 
 
+@pytest.mark.parametrize("name", ["Dense", "Conv2D, same, strides", "Conv2DTranspose", "EinsumDense of heads"])
+def test_what_weights_started_from_may_be_of_one_shape(name):
+    make, shape, rows, _ = LAYERS[name]
+    built = keras.Sequential([keras.Input(shape), make()])
+    config = make().get_config() | {"kernel_initializer": keras.initializers.Constant(np.ones(built.weights[0].shape))}
+    model = of_rank(keras.Sequential([keras.Input(shape), type(make()).from_config(config)]), 1, rows=rows)
+    small = ka.factorize(model, verbose=0)
+    assert len(small.layers) == 2
+    assert keras.models.clone_model(small).count_params() == small.count_params()
+
+
 class Own(keras.Model):
     def __init__(self):
         super().__init__()

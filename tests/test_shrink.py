@@ -184,6 +184,73 @@ def test_operations_that_add_or_subtract_nothing_leave():
     assert shapes(small) == [(3, 4), (4,), (4, 2), (2,)] and len(names(small)) == 2
 
 
+@keras.saving.register_keras_serializable("test_shrink")
+class Given(keras.initializers.Initializer):
+    """An initializer of one's own that holds what it gives."""
+
+    def __init__(self, shape):
+        self.array = np.ones(shape)
+
+    def __call__(self, shape, dtype=None):
+        return ops.convert_to_tensor(self.array, dtype)
+
+    def get_config(self):
+        return {"shape": self.array.shape}
+
+
+@keras.saving.register_keras_serializable("test_shrink")
+def six(shape, dtype=None):
+    return ops.ones(6, dtype)
+
+
+INITIALIZERS = {
+    "an array": lambda shape: keras.initializers.Constant(np.ones(shape)),
+    "lists": lambda shape: keras.initializers.Constant(np.ones(shape).tolist()),
+    "a class of one's own": Given,
+    "a function": lambda shape: six,
+}
+# Layers that hold what was given for their weights, and that they lose some of.
+STARTED = {
+    "words": (lambda given: layers.Embedding(10, 6, embeddings_initializer=given((10, 6))), "int32"),
+    "biases": (lambda given: layers.Dense(6, bias_initializer=given((6,))), "float32"),
+    "betas": (lambda given: layers.BatchNormalization(beta_initializer=given((4,))), "float32"),
+    "cells both ways": (
+        lambda given: layers.Bidirectional(layers.GRU(6, kernel_initializer=given((4, 18)), return_sequences=True)),
+        "float32",
+    ),
+    "each step": (
+        lambda given: layers.TimeDistributed(layers.Dense(6, bias_initializer=given((6,)))),
+        "float32",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name, kind", [*((name, "an array") for name in STARTED), *(("biases", kind) for kind in INITIALIZERS)]
+)
+def test_what_weights_started_from_may_be_of_one_shape(name, kind):
+    make, dtype = STARTED[name]
+    first = [] if dtype == "int32" else [layers.Dense(4)]
+    model = chain(*first, make(INITIALIZERS[kind]), layers.Dense(2), shape=(5,) + (3,) * len(first), dtype=dtype)
+    randomize(model)
+    halved(groups.of(model))
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert small.count_params() < model.count_params()
+    assert keras.models.clone_model(small).count_params() == small.count_params()
+
+
+def test_weights_that_stay_keep_what_they_started_from():
+    like = {"kernel_initializer": "orthogonal", "bias_initializer": Given((3,))}
+    model = chain(layers.Dense(4, name="a"), *(layers.Dense(3, name=name, **like) for name in "bc"), shape=(3,))
+    randomize(model)
+    for variable in model.get_layer("a").weights:
+        zero(variable, len(variable.shape) - 1, 0)
+    _, _, b, c = ka.shrink(model).layers
+    assert [type(layer.kernel_initializer).__name__ for layer in (b, c)] == ["Orthogonal"] * 2
+    assert [type(layer.bias_initializer).__name__ for layer in (b, c)] == ["Zeros", "Given"]  # b has a smaller kernel
+
+
 def test_a_model_in_which_all_is_dead_keeps_one_channel_of_each():
     model = MODELS["residual"]()
     randomize(model)

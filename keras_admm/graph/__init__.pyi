@@ -19,6 +19,7 @@ from .observation import observe as observe
 from .rebuilding import Replacement as Replacement
 from .rebuilding import functional as functional
 from .rebuilding import is_opened as is_opened
+from .rebuilding import of_any_shape as of_any_shape
 from .rebuilding import owners as owners
 from .rebuilding import rebuild as rebuild
 from .resizing import Kept as Kept

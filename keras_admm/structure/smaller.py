@@ -31,7 +31,8 @@ def smaller(model, groups, alive, leaving, value):
             return graph.Replacement(_Gone([sizes.shape(x) for x in gone[id(layer)][0].outputs]), [])
         if id(layer) in entries:
             return again(**sizes.changes(layer, [([], [x]) for x in entries[id(layer)]]))
-        return again(**sizes.changes(layer, [(call.reads(), call.outputs) for call in calls.get(id(layer), ())]))
+        new = again(**sizes.changes(layer, [(call.reads(), call.outputs) for call in calls.get(id(layer), ())]))
+        return graph.of_any_shape(new) if sizes.are_cut(layer) else new
 
     def call(old, new, *args, **kwargs):
         if isinstance(new, _Gone):
@@ -68,6 +69,11 @@ class _Sizes:
     def cut(self, variable, array):
         """What stays of a variable's value."""
         return array[np.ix_(*self._groups.kept(variable, self._alive))] if array.ndim else array
+
+    def are_cut(self, layer):
+        """Whether some weights of a layer get smaller; an operation has none."""
+        variables = layer.variables if isinstance(layer, keras.layers.Layer) else ()
+        return not all(places.all() for v in variables for places in self._groups.kept(v, self._alive))
 
     def shape(self, tensor):
         """Of what is never computed, which has a size all the same."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from keras_admm import graph
 from keras_admm.constraints import factors, full_rank, rows_of
-from keras_admm.graph import kinds
 
 PLAIN = {"use_bias": False, "activation": "linear", "activity_regularizer": None}
 OBJECTS = ("activation", "activity_regularizer", "kernel_initializer", "kernel_regularizer")
@@ -96,12 +96,14 @@ def split(layer, scheme):
 def _like(layer, cls=None, **changes):
     """A new layer with the config of another but for some changes, of another class in as far as it has the like.
 
-    Functions and regularizers are the layer's own, which need not be registered to be made again.
+    Functions and regularizers are the layer's own, which need not be registered to be made again; but its kernels are
+    of other shapes.
     """
     config = layer.get_config()
     config |= {name: getattr(layer, name) for name in OBJECTS if name in config} | changes
     known = layer.get_config() if cls is None else cls(1, 1).get_config()
-    return (cls or type(layer)).from_config({key: value for key, value in config.items() if key in known})
+    new = (cls or type(layer)).from_config({key: value for key, value in config.items() if key in known})
+    return graph.of_any_shape(new)
 
 
 def _dense(layer, scheme):
@@ -228,7 +230,7 @@ def _one_by_one(places):
 
 
 def _uses(layer, shape, out):
-    return kinds.uses_of(layer)(layer, shape, out)
+    return graph.kinds.uses_of(layer)(layer, shape, out)
 
 
 RULES = {
