@@ -1,5 +1,6 @@
 """Patterns for names of variables: which pattern fits which variable, and which of several counts."""
 
+import itertools
 import re
 from fnmatch import fnmatchcase
 
@@ -35,6 +36,18 @@ def last_fitting(patterns, names):
 def idle(patterns, names):
     """The patterns that fit none of the names."""
     return [pattern for pattern in patterns if not fitting(pattern, names)]
+
+
+def unused(name, taken):
+    """The name, with the first number from 2 on behind it that makes it another where it is taken.
+
+    Example:
+
+    >>> unused("d", {"c"}), unused("d", {"d", "d_2"})
+    ('d', 'd_3')
+    """
+    several = (f"{name}_{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], several) if each not in taken)
 
 
 def _parts(name):

@@ -6,10 +6,11 @@ import pytest
 import scipy.optimize
 from cases import HERE, rows, some
 from keras import layers, ops
+from mortal import chain
 from structured_models import MODELS, random_inputs, randomize
 
 import keras_admm as ka
-from keras_admm import weights
+from keras_admm import graph, weights
 from keras_admm.structure.candidates import candidates
 from keras_admm.structure.splits import RULES
 
@@ -207,6 +208,20 @@ def test_the_factors_are_layers_like_others(tmp_path):
     small.fit(x, np.arange(3), epochs=4, verbose=0, callbacks=[prune])
     kernel = ops.convert_to_numpy(small.get_layer("shared_basis").kernel)
     assert np.unique(np.abs(kernel[kernel != 0])).size <= 4
+
+
+def test_layers_may_have_the_names_of_halves():
+    """A model that was factorized before, and one with layers of such names beside and in it."""
+    line = keras.Sequential([keras.Input((16,)), layers.Dense(16, name="d")])
+    inner = keras.Sequential([keras.Input((16,)), layers.Dense(16, name="d_basis"), layers.Dense(16, name="d")])
+    halves = ["d_basis_3", "d", "d_basis_basis", "d_basis", "d_basis_2", "d"]  # models in it come first
+    for model, expected in (
+        (ka.factorize(line, 6, verbose=0), ["d_basis_basis", "d_basis", "d_basis_2", "d"]),
+        (chain(layers.Dense(16, name="d"), inner, shape=(16,)), halves),
+    ):
+        small = ka.factorize(model, 2, verbose=0)
+        names = [call.layer.name for call in graph.calls.of(small, "its names can be read")]
+        assert names == expected
 
 
 def refused():

@@ -8,6 +8,7 @@ import keras
 
 from keras_admm import checks, graph, hints, layerwise, weights
 from keras_admm.constraints import LowRank, least_rank, spectrum
+from keras_admm.names import unused
 from keras_admm.structure.candidates import Candidate, candidates
 from keras_admm.structure.difference import difference
 from keras_admm.structure.low_rank_target import LowRankTarget
@@ -59,8 +60,9 @@ def factorize(
 
     A `k x k` convolution becomes one to `rank` filters and one of `1 x 1`, or one of `k x 1` and one of `1 x k`; a
     Dense or EinsumDense layer two of its kind; a transposed convolution one of `1 x 1` and a transposed one. The first
-    has neither bias nor activation, the second the layer's own, and its name. That is done where it saves MACs. The
-    result is a plain Keras model whose layers can be trained on, pruned, quantized, saved and exported.
+    has neither bias nor activation, and `_basis` behind its name, the second the layer's own, and its name. That is
+    done where it saves MACs. The result is a plain Keras model whose layers can be trained on, pruned, quantized, saved
+    and exported.
 
     By default each kernel has the rank that it has, as `keras_admm.ADMMLowRank` and `keras_admm.TRP` leave it, and the
     outputs are the same within `1e-4 * max(1, largest |output|)`, which is tried on random inputs. With `rank`,
@@ -201,14 +203,16 @@ def _own_rank(candidate, array):
 
 def _rebuilt(model, parts):
     """The model with two layers in the place of each one that comes apart."""
-    seconds = {}
+    seconds, taken = {}, {layer.name for layer in graph.every_layer(model)}
 
     def layer_for(layer, again):
         if id(layer) not in parts:
             return again()
         part = parts[id(layer)]
         split, kernel = part.candidate.split, weights.read(layer.kernel)
-        first, second = split.first(part.rank), split.second(part.rank)
+        name = unused(f"{layer.name}_basis", taken)
+        taken.add(name)
+        first, second = split.first(part.rank, name), split.second(part.rank)
         kernels = split.factors(kernel, part.rank)
         bias = [weights.read(v) for v in layer.variables if v is not layer.kernel]
         seconds[id(layer)] = second, [kernels[1], *bias]

@@ -24,7 +24,8 @@ class Split:
     Attributes:
         layer: the layer, built.
         scheme: what the rows and columns of its kernel are, as `constraints.LowRank` takes it.
-        first, second: functions of a rank that return the layers, which are not built.
+        first: function of a rank and a name that returns the first layer, which is not built.
+        second: function of a rank that returns the other one, of the layer's own name.
         kernels: function of the two factors of the kernel's matrix, `(rows, rank)` and `(rank, columns)`, that returns
             the kernels of the two layers.
     """
@@ -54,10 +55,10 @@ class Split:
         """
         sizes = [math.prod(self.layer.kernel.shape[a] for a in axes) for axes in self._axes]
         shape = (1, *(NOMINAL if size is None else size for size in shape[1:]))
-        between = (self.between or self.first(1).compute_output_shape)(shape)
+        between = (self.between or self.first(1, None).compute_output_shape)(shape)
         out = self.layer.compute_output_shape(shape)
         kernels = self.kernels(np.zeros((sizes[0], 1)), np.zeros((1, sizes[1])))
-        uses = (_uses(self.first(1), shape, between), _uses(self.second(1), between, out))
+        uses = (_uses(self.first(1, None), shape, between), _uses(self.second(1), between, out))
         each_rank = sum(count * kernel.size for count, kernel in zip(uses, kernels, strict=True))
         return each_rank, _uses(self.layer, shape, out) * math.prod(sizes)
 
@@ -110,7 +111,7 @@ def _dense(layer, scheme):
     return Split(
         layer=layer,
         scheme="channel",
-        first=lambda rank: _like(layer, **_plain(layer), units=rank),
+        first=lambda rank, name: _like(layer, **PLAIN, name=name, units=rank),
         second=lambda rank: _like(layer),
         kernels=lambda left, right: (left, right),
     )
@@ -123,7 +124,7 @@ def _convolution(layer, scheme):
     return Split(
         layer=layer,
         scheme="channel",
-        first=lambda rank: _like(layer, **_plain(layer), filters=rank),
+        first=lambda rank, name: _like(layer, **PLAIN, name=name, filters=rank),
         second=lambda rank: _like(layer, **_one_by_one(places)),
         kernels=lambda left, right: (
             left.reshape(*layer.kernel.shape[:-1], -1),
@@ -141,7 +142,7 @@ def _spatial(layer, places):
     return Split(
         layer=layer,
         scheme="spatial",
-        first=lambda rank: _like(layer, **_plain(layer), **before, filters=rank),
+        first=lambda rank, name: _like(layer, **PLAIN, name=name, **before, filters=rank),
         second=lambda rank: _like(layer, **last),
         kernels=lambda left, right: (
             left.reshape(*layer.kernel_size[:-1], 1, layer.kernel.shape[-2], -1),
@@ -157,7 +158,7 @@ def _transposed(layer, scheme):
     return Split(
         layer=layer,
         scheme="channel",
-        first=lambda rank: _like(layer, plain, **_plain(layer), **_one_by_one(places), filters=rank),
+        first=lambda rank, name: _like(layer, plain, **PLAIN, **_one_by_one(places), name=name, filters=rank),
         second=lambda rank: _like(layer),
         kernels=lambda left, right: (
             right.T.reshape(*[1] * places, right.shape[1], -1),
@@ -178,12 +179,12 @@ def _einsum(layer, scheme):
     # The axis of the batch has a letter of its own, and no size, unless it is among those left open.
     sizes = [said.get(letter) for letter in between.replace("...", "")[:-1]]
     sizes = sizes[len(letters) - len(layer.partial_output_shape) :]
-    first = {"equation": f"{taken},{summed}{z}->{between}", "bias_axes": None, **PLAIN, "name": _first_name(layer)}
+    first = {"equation": f"{taken},{summed}{z}->{between}", "bias_axes": None, **PLAIN}
     shape = layer.kernel.shape
     return Split(
         layer=layer,
         scheme=rows,
-        first=lambda rank: _like(layer, **first, output_shape=(*sizes, rank)),
+        first=lambda rank, name: _like(layer, **first, name=name, output_shape=(*sizes, rank)),
         second=lambda rank: _like(layer, equation=f"{between},{z}{made}->{given}"),
         kernels=lambda left, right: (
             left.reshape(*(shape[axis] for axis in rows), -1),
@@ -214,14 +215,6 @@ def _einsum_refusal(layer):
         return "its equation has a kernel of its own for each place of an axis"
     summed = [letter for letter in kernel if letter not in given]
     return "" if 0 < len(summed) < len(kernel) else "its kernel is no matrix"
-
-
-def _plain(layer):
-    return {**PLAIN, "name": _first_name(layer)}
-
-
-def _first_name(layer):
-    return f"{layer.name}_basis"
 
 
 def _one_by_one(places):
