@@ -251,6 +251,34 @@ def test_weights_that_stay_keep_what_they_started_from():
     assert [type(layer.bias_initializer).__name__ for layer in (b, c)] == ["Zeros", "Given"]  # b has a smaller kernel
 
 
+SUMS = {
+    "a sum": lambda x, y: layers.Add(name="pred")([x, y]),
+    "a difference": lambda x, y: layers.Subtract(name="pred")([x, y]),
+    "an operation": lambda x, y: x + y,
+}
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name", rows(lambda name: HERE or name == "a sum", SUMS))
+def test_outputs_keep_their_names(name):
+    x = keras.Input((3,), name="x")
+    h, nothing = layers.Dense(3, name="h")(x), layers.Dense(3, kernel_initializer="zeros")
+    model = keras.Model(x, [SUMS[name](h, nothing(x)), h])
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert small.output_names == model.output_names and len(small.weights) == 2
+    small.compile("sgd", {key: "mse" for key in model.output_names})
+    small.fit(np.ones((2, 3)), [np.ones((2, 3))] * 2, verbose=0)
+
+
+def test_an_output_keeps_its_type():
+    """A sum in full precision of layers in half of it."""
+    half = [layers.Dense(3, dtype="mixed_bfloat16", kernel_initializer=kind) for kind in ("ones", "zeros")]
+    model = chain(lambda x: layers.Add(dtype="float32")([layer(x) for layer in half]), shape=(3,))
+    small = ka.shrink(model)
+    assert small.outputs[0].dtype == model.outputs[0].dtype == "float32" and len(small.weights) == 2
+
+
 def test_a_model_in_which_all_is_dead_keeps_one_channel_of_each():
     model = MODELS["residual"]()
     randomize(model)

@@ -21,6 +21,7 @@ def smaller(model, groups, alive, leaving, value):
     """
     sizes = _Sizes(groups, alive)
     calls = _by_layer(leaving.calls)
+    names = _names(leaving, groups.calls.outputs)
     gone = {key: each for key, each in _by_layer(groups.calls.needed()).items() if key not in calls}
     entries = collections.defaultdict(list)
     for layer, tensor in groups.calls.entries:
@@ -38,7 +39,8 @@ def smaller(model, groups, alive, leaving, value):
         if isinstance(new, _Gone):
             return new([x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)])
         skipped = leaving.skipped.get(id(old))
-        return _merged(new, skipped, *args, **kwargs) if skipped else new(*args, **kwargs)
+        alone = names.get(id(old), lambda x: x)
+        return _merged(new, alone, skipped, *args, **kwargs) if skipped else new(*args, **kwargs)
 
     whole = call if gone or leaving.skipped else None
     return graph.rebuild(model, layer_for, call=whole, value=lambda variable: sizes.cut(variable, value(variable)))
@@ -51,12 +53,25 @@ def _by_layer(calls):
     return found
 
 
-def _merged(new, skipped, first, *others, **kwargs):
-    """What a layer that merges gives without some of its inputs; of one that is left, that one itself."""
+def _names(leaving, outputs):
+    """By the id of each layer that merges less and gives an output, one that does nothing, of the output's name."""
+    ends = set(keras.tree.flatten(outputs))
+    layers = [call.layer for call in leaving.calls if not ends.isdisjoint(call.outputs)]
+    merging = {id(layer): layer for layer in layers if id(layer) in leaving.skipped}
+    return {key: keras.layers.Identity(name=layer.name, **_dtype(layer)) for key, layer in merging.items()}
+
+
+def _dtype(layer):
+    """How a layer casts what it takes; an operation does not."""
+    return {"dtype": layer.dtype_policy.name} if isinstance(layer, keras.layers.Layer) else {"autocast": False}
+
+
+def _merged(new, alone, skipped, first, *others, **kwargs):
+    """What a layer that merges gives without some of its inputs; of one that is left, what `alone` makes of it."""
     listed = isinstance(first, (list, tuple))
     rest = [x for place, x in enumerate(first if listed else (first, *others)) if place not in skipped]
     if len(rest) == 1:
-        return rest[0]
+        return alone(rest[0])
     return new(rest, **kwargs) if listed else new(*rest, **kwargs)
 
 
