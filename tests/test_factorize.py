@@ -12,7 +12,7 @@ from structured_models import MODELS, random_inputs, randomize
 import keras_admm as ka
 from keras_admm import graph, weights
 from keras_admm.structure.candidates import candidates
-from keras_admm.structure.splits import RULES
+from keras_admm.structure.splits import RULES, Split
 
 RNG = np.random.default_rng(0)
 # A layer; the shape of its input; the axes of its kernel that are the rows of its matrix, by channel and, where that
@@ -482,6 +482,17 @@ def test_what_weights_started_from_may_be_of_one_shape(name):
     small = ka.factorize(model, verbose=0)
     assert len(small.layers) == 2
     assert keras.models.clone_model(small).count_params() == small.count_params()
+
+
+def test_a_model_of_logarithms_is_compared_too(monkeypatch, capsys):
+    """Nothing is cut off, and a kernel goes wrong."""
+    model = chain(ops.log, layers.Dense(6, use_bias=False, name="d"), shape=(6,))
+    of_rank(model, 1)
+    ka.factorize(model)
+    assert "nan" not in capsys.readouterr().out
+    monkeypatch.setattr(Split, "factors", lambda self, kernel, rank: self.kernels(kernel[:, :1], kernel[:1]))
+    with pytest.raises(ValueError, match="factorize: the outputs must be the same"):
+        ka.factorize(model)
 
 
 class Own(keras.Model):

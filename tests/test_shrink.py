@@ -13,6 +13,7 @@ from structured_models import MODELS, halved, random_inputs, randomize
 import keras_admm as ka
 from keras_admm import graph, weights
 from keras_admm.graph import groups
+from keras_admm.structure import trial
 
 GATE = ("chain", "residual", "option A", "squeeze and excite", "grouped convolutions", "bidirectional")
 
@@ -444,6 +445,41 @@ def test_a_rule_that_is_wrong_fails_loudly(monkeypatch):
     zero(model.layers[-1].kernel, 0, 1)
     with pytest.raises(ValueError, match="m: the smaller model must give the same outputs.*difference of"):
         ka.shrink(model)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [ops.log, ops.sqrt, ops.arcsin, lambda x: ops.log(1 - x), ops.arccosh],
+    ids=["log", "sqrt", "arcsin", "log of what is below 1", "arccosh"],
+)
+def test_models_of_numbers_in_a_range(function, monkeypatch):
+    hidden = layers.Dense(6, name="hidden", **RELU)
+    model = chain(function, hidden, layers.Dense(2), shape=(5,))
+    randomize(model)
+    zero(hidden.kernel, 1, 1, 3)
+    zero(hidden.bias, 0, 1, 3)
+    assert ka.shrink(model).get_layer("hidden").units == 4
+    monkeypatch.setattr(trial, "DRAWS", trial.DRAWS[:1])
+    with pytest.raises(ValueError, match="m: the model must give numbers for random inputs.*Received: NaN for"):
+        ka.shrink(model)
+
+
+@pytest.mark.parametrize(
+    "before, after, apart",
+    [
+        ([[1, 2]], [[1, 3]], 0.5),
+        ([[0, 0.5]], [[0, 0.25]], 0.25),
+        ([[8], [0]], [[8], [4]], 0.5),
+        ([[np.inf, -np.inf, 4]], [[np.inf, -np.inf, 3]], 0.25),
+        ([[np.inf]], [[-np.inf]], np.inf),
+        ([[1], [np.nan]], [[2], [np.nan]], np.nan),
+        ([[1], [1]], [[1], [np.nan]], np.nan),
+        ([[1], [np.inf]], [[1], [3]], np.inf),
+    ],
+)
+def test_how_far_outputs_are_apart(before, after, apart):
+    arrays = ([np.array(each, "float32") for each in outputs] for outputs in (before, after))
+    np.testing.assert_equal(trial.apart(*arrays), apart)
 
 
 class Subclassed(keras.Model):

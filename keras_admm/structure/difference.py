@@ -1,7 +1,5 @@
 """How far two models differ on random inputs, and how far they may where one is factorized."""
 
-import numpy as np
-
 from keras_admm.structure import trial
 
 # Of the largest output, or of 1 where that is more, by the dtype that layers compute in.
@@ -20,7 +18,5 @@ def difference(model, other):
     """
     inputs, before = trial.drawn(model, lambda inputs: trial.outputs(model, inputs))
     after = trial.outputs(other, inputs)
-    largest = max(1.0, *(float(np.abs(y).max(initial=0)) for y in before))
-    differs = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(before, after, strict=True))
     computed = {layer.compute_dtype for layer in model._flatten_layers()}
-    return differs / largest, max(ALLOWED.get(dtype, 1e-4) for dtype in computed)
+    return trial.apart(before, after), max(ALLOWED.get(dtype, 1e-4) for dtype in computed)

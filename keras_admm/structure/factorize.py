@@ -240,7 +240,7 @@ def _say(model, small, parts, refused, notes, verbose):
     exact = all(part.error <= 1e-6 for part in parts.values())
     differs, allowed = difference(model, small)
     lines = [f"  {part}" for part in parts.values()]
-    if exact and differs > allowed:
+    if exact and not differs <= allowed:
         raise ValueError(
             f"factorize: the outputs must be the same within {allowed:.0e} of their largest. Received: a difference of "
             f"{differs:.1e} with {'; '.join(map(str, parts.values())) or 'no layer in two'}. Leave layers out with "
