@@ -382,6 +382,56 @@ def test_what_was_zero_for_some_inputs_stays():
     np.testing.assert_allclose(outputs(small, x)[0], outputs(model, x)[0], rtol=1e-5)
 
 
+def passing(layer):
+    """What a layer gives whose weights are all zero, and lets pass what it takes; behind it nothing is small."""
+
+    def build(x):
+        h = layers.Dense(4)(x)
+        far = layers.Dense(4, bias_initializer=keras.initializers.Constant(-50.0), **RELU)
+        return layers.Dense(2)(layers.Add()([h, far(layer(h))]))
+
+    return build
+
+
+def from_states(layer):
+    def build(h):
+        return layer(layers.RepeatVector(2)(h), initial_state=[h] * (2 if isinstance(layer, layers.LSTM) else 1))
+
+    return build
+
+
+START = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "unit_forget_bias": False}
+PASSING = {
+    "batch normalization": layers.BatchNormalization(scale=False),
+    "batch normalization by itself": layers.BatchNormalization(scale=False, center=False),
+    "group normalization": layers.GroupNormalization(2, scale=False),
+    "LSTM": from_states(layers.LSTM(4, **START)),
+    "GRU": from_states(layers.GRU(4, kernel_initializer="zeros", recurrent_initializer="zeros")),
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_what_passes_without_weights_stays(name):
+    model = chain(passing(PASSING[name]), shape=(4,))
+    with pytest.warns(UserWarning, match="no channel is dead|same for all inputs"):
+        small = ka.shrink(model)
+    assert len(small.layers) == len(model.layers)
+    for scale in (1, 300, 3e4):
+        x = scale * random_inputs(model, batch=8)
+        np.testing.assert_allclose(outputs(small, x)[0], outputs(model, x)[0], rtol=1e-4, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [layers.BatchNormalization(gamma_initializer="zeros"), layers.Dense(4, kernel_initializer="zeros", name="z")],
+)
+def test_what_does_not_pass_leaves(layer):
+    model = chain(passing(layer), shape=(4,))
+    small = ka.shrink(model)
+    assert_same(small, model)
+    assert len(small.layers) == 3
+
+
 def test_some_layers_only():
     model = chain(*(layers.Dense(4, name=name, **RELU) for name in "ab"), layers.Dense(2), shape=(3,))
     randomize(model)

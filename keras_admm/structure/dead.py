@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_admm.graph.groups import FIXED, READS, WRITES, living
+from keras_admm.weights import kernels
 
 
 class Nonzeros(NamedTuple):
@@ -87,10 +88,18 @@ class Weights:
         return max((each.fixed_zeros(alive) for each in own), default=0)
 
     def is_silent(self, call, alive):
-        """Whether what a call gives does not depend on what it takes: all weights that write are zero."""
-        own = [self.by_variable[key] for key in call.variables if key in self.by_variable]
-        writing = [each for each in own if any(WRITES in roles for roles in each.roles)]
-        return bool(writing) and not any(each.left(alive).any() for each in writing)
+        """Whether what a call gives does not depend on what it takes: all weights that write are zero, one multiplies.
+
+        What only adds to it, as a beta does beside no gamma, lets it pass.
+        """
+        writing = {
+            key: self.by_variable[key]
+            for key in call.variables.keys() & self.by_variable.keys()
+            if any(WRITES in roles for roles in self.by_variable[key].roles)
+        }
+        multiplying = {key for key in writing if call.variables[key].name == "gamma"}
+        multiplying |= {id(kernel) for kernel in kernels(call.layer)} & writing.keys() if writing else set()
+        return bool(multiplying) and not any(each.left(alive).any() for each in writing.values())
 
 
 def alive(weights, readers, heard):

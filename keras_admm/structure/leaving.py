@@ -7,6 +7,8 @@ from keras_admm.graph.groups import living
 from keras_admm.structure.readers import class_of
 
 ADDED, SUBTRACTED, STRUNG, MULTIPLIED = "Add", "Subtract", "Concatenate", "Multiply"  # layers and operations
+RECURRENT = {"RNN", "SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"}
+RECURRENT |= {"SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells"}
 
 
 class Leaving:
@@ -63,6 +65,11 @@ class Leaving:
         return width is not None and not living(width, self._alive).any()
 
 
+def _starts_from(call):
+    """Whether a recurrent call is given states, which pass without any weights."""
+    return class_of(call.layer) in RECURRENT and len(call.reads()) > 1
+
+
 def _broadcast(tensors):
     return np.broadcast_shapes(*map(_known, tensors))
 
@@ -85,7 +92,7 @@ def zeros(groups, weights, alive, passed):
         read, kind = call.reads(), class_of(call.layer)
         product = kind == MULTIPLIED and any(x in zero for x in read)
         # Of a layer of one's own zeros may say anything.
-        silent = kind is not None and weights.is_silent(call, alive)
+        silent = kind is not None and not _starts_from(call) and weights.is_silent(call, alive)
         if product or silent or read and all(x in settled for x in read):
             settled.update(call.outputs)
             zero.update(x for x in call.outputs if passed.is_zero(x))
