@@ -251,6 +251,13 @@ class Unknown(layers.Layer):
         return x @ self.w
 
 
+class OwnCell(layers.GRUCell):
+    """A cell with a step of its own."""
+
+    def call(self, x, states, training=None):
+        return super().call(x, states)
+
+
 class Cell(layers.SimpleRNNCell):
     """A cell of a class of its own."""
 
@@ -485,6 +492,46 @@ def test_macs_are_those_of_reports(name):
     counted, _ = macs.uses(model)
     expected = sum(counted.get(id(v), 0) * int(np.prod(v.shape)) for v in weights.kernels(model))
     assert groups.of(model).macs() == expected
+
+
+# For each layer its MACs by hand, on 2 x 4 vectors of 3 and with 1 unit behind it.
+NESTED = {
+    "twice": (layers.TimeDistributed(layers.Dense(5)), 8 * (15 + 5)),
+    "both ways": (layers.Bidirectional(layers.GRU(5)), 8 * 2 * 3 * (15 + 25) + 2 * 10),
+    "a cell": (layers.RNN(layers.LSTMCell(5), return_sequences=True), 8 * (4 * (15 + 25) + 5)),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_layers_in_layers_in_each_step_are_counted_by_hand(name):
+    layer, expected = NESTED[name]
+    model = functional((2, 4, 3), lambda x: layers.Dense(1)(layers.TimeDistributed(layer)(x)))()
+    counted, _ = macs.uses(model)
+    reported = sum(counted[id(v)] * int(np.prod(v.shape)) for v in weights.kernels(model))
+    assert groups.of(model).macs() == expected == reported
+
+
+def test_steps_that_are_open_leave_all_open_that_is_in_them():
+    inner = layers.TimeDistributed(layers.TimeDistributed(layers.Dense(2, name="d")))
+    for shape in ((None, 4, 3), (4, None, 3)):
+        with pytest.raises(ValueError, match="d: its MACs must be known"):
+            groups.of(functional(shape, inner)()).macs()
+
+
+def own_steps():
+    return on_rows(layers.RNN(OwnCell(5), name="own"))()
+
+
+def words_of_two_tables():
+    table = layers.ReversibleEmbedding(9, 5, tie_weights=False, name="own")
+    return functional((4,), lambda x: table(layers.Dense(5)(table(x)), reverse=True))()
+
+
+@pytest.mark.parametrize("make, expected", [(own_steps, 4 * 3 * 6 + 5 * 2), (words_of_two_tables, 4 * 5 * 5)])
+def test_what_a_kind_cannot_count_is_named_beside_the_rest(make, expected):
+    """All sizes are given."""
+    found = groups.of(make())
+    assert found.uncounted == ["own"] and found.macs() == expected
 
 
 def test_layers_whose_macs_are_not_known_are_named():

@@ -60,7 +60,7 @@ def of(model, layers=None, exclude=None):
     weights.check_model("graph.groups.of", model)
     calls = graph_calls.of(model, "its groups can be found")
     terms = []
-    widths = Widths(lambda call, widths, times: _follow(call, widths, terms, times))
+    widths = Widths(lambda call, widths: _follow(call, widths, terms))
     for call in calls:
         widths.layer = call.layer
         _follow(call, widths, terms)
@@ -69,12 +69,11 @@ def of(model, layers=None, exclude=None):
         for labels in widths.axes(x):
             widths.freeze(labels, None)
     _leave_out(model, layers, exclude, widths)
-    counted = {id(kernel) for term in terms for kernel in term.kernels}
-    unknown = {id(kernel) for kernel in weights.kernels(model)} - counted
+    terms, unknown = _known(terms, weights.kernels(model))
     return collected(model, calls, widths, terms, unknown)
 
 
-def _follow(call, widths, terms, times=1):
+def _follow(call, widths, terms):
     """Asks the rule of a call's layer."""
     layer = call.layer
     rule = groups_of(layer) if is_layer_class(type(layer)) else operations.rule_of(layer)
@@ -83,7 +82,7 @@ def _follow(call, widths, terms, times=1):
         _freeze(call, why, widths)
     else:
         rule(layer, call, widths)
-    _count(call, terms, times)
+    _count(call, terms, widths.times)
 
 
 def _count(call, terms, times):
@@ -95,6 +94,13 @@ def _count(call, terms, times):
     elif graph_calls.has_graph(call.layer):
         for inner in graph_calls.of(call.layer, "its MACs can be counted"):
             _count(inner, terms, times)
+
+
+def _known(terms, kernels):
+    """The terms that can be told for given sizes, and the ids of the kernels that have another, or none."""
+    untold = {id(kernel) for term in terms if not term.is_known() for kernel in term.kernels}
+    known = [term for term in terms if untold.isdisjoint(map(id, term.kernels))]
+    return known, {id(kernel) for kernel in kernels} - {id(kernel) for term in known for kernel in term.kernels}
 
 
 def _why_unknown(rule, call):

@@ -29,6 +29,10 @@ class Term(NamedTuple):
     kernels: list
     times: object
 
+    def is_known(self):
+        """Whether the layer's kind tells how often weights are used, were all sizes given."""
+        return self.uses(self.layer, *(tuple(size or 1 for size in x.shape) for x in self.tensors)) is not None
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
@@ -39,8 +43,8 @@ class Groups:
             in this order.
         frozen: list of pairs of a layer's name and a reason, why what it takes or gives never leaves: layers without
             a rule, and those whose other channels would change.
-        uncounted: list of the names of layers with kernels whose MACs are not known (their rows say no `uses`), which
-            `macs` leaves out, whichever groups stay.
+        uncounted: list of the names of layers with kernels whose MACs are not known (their rows say no `uses`, or it
+            says None), which `macs` leaves out, whichever groups stay.
         calls: the `Calls` that were followed.
         widths: dict of `(id(variable), axis)` to an array of the index of the group that each place along this axis
             belongs to, -1 where it never leaves; axes that are not in it never shrink.

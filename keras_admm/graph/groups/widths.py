@@ -15,10 +15,11 @@ class Widths:
     or with labels that were united, live or die together. An axis without labels (None) never shrinks.
 
     Args:
-        ask: function `(call, widths, times)` that asks the rule of a call's layer.
+        ask: function `(call, widths)` that asks the rule of a call's layer.
 
     Attributes:
         layer: the layer or operation whose rule is asked.
+        times: how often what is asked of is called in a call of the model, None where that is open.
         tensors: dict of `Tensor` to a tuple of the labels of each of its axes.
         carried: dict of `(id(variable), axis)` to labels.
         roles: dict of `(id(variable), axis)` to a list of the roles in which they are carried.
@@ -48,7 +49,7 @@ class Widths:
 
     def __init__(self, ask):
         self._ask = ask
-        self.layer = None
+        self.layer, self.times = None, 1
         self.tensors, self.carried, self.roles, self.variables, self.carriers = {}, {}, {}, {}, {}
         self.frozen = []
         self.origins = [None]
@@ -142,7 +143,7 @@ class Widths:
             layer: the inner layer.
             inputs: list of `Tensor` that it is called with.
             shapes: list of the shapes of what it gives.
-            times: how often it is called, None where that is open.
+            times: how often it is called in a call of the layer that holds it, None where that is open.
             kwargs: other arguments that it is called with.
 
         Returns:
@@ -151,7 +152,9 @@ class Widths:
         outputs = [self.tensor(layer, shape) for shape in shapes]
         args = tuple(inputs)
         known = {id(v): v for v in layer.variables}
-        self._ask(Call(layer, args, kwargs, list(inputs), [None] * len(inputs), outputs, known), self, times)
+        before, self.times = self.times, None if None in (self.times, times) else self.times * times
+        self._ask(Call(layer, args, kwargs, list(inputs), [None] * len(inputs), outputs, known), self)
+        self.times = before
         return outputs
 
     def tensor(self, layer, shape, axes=None):
