@@ -241,6 +241,44 @@ def test_what_weights_started_from_may_be_of_one_shape(name, kind):
     assert keras.models.clone_model(small).count_params() == small.count_params()
 
 
+def dropped(noise_shape, kind=layers.Dropout):
+    return lambda x: kind(0.5, noise_shape=noise_shape)(x)
+
+
+# Layers whose configs say sizes of what they take or give, and what these are where half of the channels stay.
+SIZED = {
+    "noise for each channel": (dropped((None, 1, 6)), "noise_shape", (None, 1, 3)),
+    "noise for each place": (dropped((None, 4, 1)), "noise_shape", (None, 4, 1)),
+    "noise for all": (dropped((2, 4, 6)), "noise_shape", (2, 4, 3)),
+    "noise of few axes": (dropped((6,)), "noise_shape", (3,)),
+    "noise that keeps the mean": (dropped((None, None, 6), layers.AlphaDropout), "noise_shape", (None, None, 3)),
+    "noise at each step": (
+        lambda x: layers.TimeDistributed(layers.Dropout(0.5, noise_shape=(None, 6)))(x),
+        "layer",
+        (None, 3),
+    ),
+    "attention to more axes": (
+        lambda x: layers.Reshape((4, 20))(layers.MultiHeadAttention(2, 4, output_shape=(4, 5))(x, x)),
+        "output_shape",
+        (1, 5),  # half of what is the layer's: its heads, their places, and of what it gives the first axis
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_sizes_in_configs_are_those_of_what_stays(name):
+    build, key, expected = SIZED[name]
+    model = chain(layers.Dense(6), build, layers.Dense(2), shape=(4, 3))
+    randomize(model)
+    halved(groups.of(model))
+    small = ka.shrink(model)
+    assert_same(small, model)
+    configs = [layer.get_config() for layer in small.layers]
+    (found,) = [config[key] for config in configs if key in config]
+    assert tuple(found["config"]["noise_shape"] if key == "layer" else found) == expected
+    small(random_inputs(model), training=True)
+
+
 def test_weights_that_stay_keep_what_they_started_from():
     like = {"kernel_initializer": "orthogonal", "bias_initializer": Given((3,))}
     model = chain(layers.Dense(4, name="a"), *(layers.Dense(3, name=name, **like) for name in "bc"), shape=(3,))

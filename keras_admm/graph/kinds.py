@@ -86,9 +86,9 @@ _row("AdditiveAttention", groups=attention.additive)
 _row("Activation", channels=channels.activation, groups=activations.activation)
 _row("ReLU LeakyReLU ELU", channels=channels.own_activation, groups=activations.same)
 _row("Softmax", groups=activations.softmax)
-SAME = "ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise Identity SpatialDropout#D"
-SAME += " StochasticDepth"
+SAME = "ActivityRegularization GaussianDropout GaussianNoise Identity SpatialDropout#D StochasticDepth"
 _row(SAME, channels=channels.same, groups=activations.same)
+_row("AlphaDropout Dropout", channels=channels.same, groups=activations.same, resized=resizing.dropout)
 _row("RepeatVector", channels=channels.same, groups=shapes.repeat)
 _row("AveragePooling#D MaxPooling#D", channels=channels.same, groups=shapes.by_channel)
 _row("GlobalAveragePooling#D GlobalMaxPooling#D", channels=channels.same, groups=shapes.by_channel)

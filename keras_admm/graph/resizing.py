@@ -102,8 +102,10 @@ def each_time(layer, kept):
 def attention(layer, kept):
     heads, key_dim = (kept.size(layer.query_dense.kernel, axis) for axis in (-2, -1))
     sizes = {"num_heads": heads, "key_dim": key_dim, "value_dim": kept.size(layer.value_dense.kernel, -1)}
-    query, out = (kept.size(dense.kernel, axis) for dense, axis in ((layer.query_dense, 0), (layer.output_dense, -1)))
-    return sizes if query == out and layer.get_config()["output_shape"] is None else {**sizes, "output_shape": (out,)}
+    query, written = layer.query_dense.kernel, layer.output_dense.kernel
+    out = tuple(kept.size(written, axis) for axis in range(2, len(written.shape)))
+    alike = out == (kept.size(query, 0),) and layer.get_config()["output_shape"] is None
+    return sizes if alike else {**sizes, "output_shape": out}
 
 
 def grouped_query_attention(layer, kept):
@@ -160,6 +162,15 @@ def group_normalization(layer, kept):
     """Whole groups leave."""
     places = kept.inputs[0][layer.axis]
     return {} if places is None else {"groups": layer.groups * len(places) // layer.input_spec.axes[layer.axis]}
+
+
+def dropout(layer, kept):
+    """Of the noise, which has its own sizes: None is that of what comes in, and of size 1 it is one for all."""
+    shape = layer.noise_shape or ()
+    axes = kept.outputs[0][len(kept.outputs[0]) - len(shape) :]
+    sizes = zip(shape, axes, strict=True)
+    noise = tuple(size if places is None or size in (None, 1) else len(places) for size, places in sizes)
+    return {"noise_shape": noise} if noise else {}
 
 
 def layer_scale(layer, kept):
