@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_admm import checks, hints
-from keras_admm.inference import unchanged
+from keras_admm.inference import by_name, unchanged
 from keras_admm.weights import check_model
 
 WARM_UP = 10
@@ -107,6 +107,7 @@ def _call(model, data, threads):
     """A function without arguments that runs a model on the data once."""
     if isinstance(model, (str, os.PathLike)):
         return _call_file(model, data, threads)
+    data = by_name("latency", "data", model, data)
     if getattr(model, "inputs", None):
         _check(model.name, data, [tuple(t.shape) for t in model.inputs])
     return lambda: model.predict_on_batch(data)
@@ -123,6 +124,8 @@ def _call_file(path, data, threads):
         raise ValueError(f"latency: a path must be of a .tflite file. Received: {path}, which is none. Export one.")
     interpreter = Interpreter(model_path=os.fspath(path), num_threads=threads)
     details = interpreter.get_input_details()
+    if isinstance(data, dict):
+        details, data = _by_name(path, interpreter, data)
     _check(path, data, [tuple(int(s) for s in d["shape_signature"]) for d in details])
     arrays = keras.tree.flatten(data)
     for detail, array in zip(details, arrays, strict=True):
@@ -131,6 +134,15 @@ def _call_file(path, data, threads):
     for detail, array in zip(details, arrays, strict=True):
         interpreter.set_tensor(detail["index"], np.asarray(array).astype(detail["dtype"]))
     return interpreter.invoke
+
+
+def _by_name(path, interpreter, data):
+    """The details of a file's inputs, by the names of its signature, and the arrays of a dict in their order."""
+    named = interpreter.get_signature_runner().get_input_details() if len(interpreter.get_signature_list()) == 1 else {}
+    if not named or not set(named) <= set(data):
+        must = f"a dict with the keys {', '.join(named)}, the inputs of {path}" if named else "a list of arrays"
+        raise ValueError(checks.refused("latency", "data", must, [*data], "Name each input, or give a list."))
+    return list(named.values()), [data[name] for name in named]
 
 
 def _check(name, data, shapes):

@@ -216,5 +216,10 @@ def test_macs_of_sequences_of_any_length():
     model = keras.Sequential([keras.Input((None, 3)), layers.Dense(2)])
     assert report(model).total.macs is None
     assert report(model, input_shape=(None, 5, 3)).total.macs == 5 * 6
+    a, ids = keras.Input((None, 3), name="b"), keras.Input((None,), dtype="int32", name="a")
+    y = layers.Dense(2)(a) + layers.Embedding(4, 2)(ids)
+    for inputs in ([a, ids], {"b": a, "a": ids}):
+        for shape in ({"b": (1, 5, 3), "a": (1, 5)}, {"a": (1, 5), "b": (1, 5, 3)}):
+            assert report(keras.Model(inputs, y), input_shape=shape).rows[0].macs == 5 * 6
     with pytest.raises(TypeError, match="input_shape='x'"):
         report(model, input_shape="x")

@@ -6,6 +6,7 @@ import pytest
 from cases import some
 from keras import layers, ops
 
+from keras_admm import inference
 from keras_admm.gradients import Gradient
 
 X = np.array([[1.0, 2.0], [-3.0, 0.5], [0.25, 4.0]], "float32")
@@ -46,6 +47,13 @@ def functional_product():
     return keras.Model([a, b], layers.Multiply()([a, b]))
 
 
+def in_another_order(of=list):
+    """3 b + the sum of the letters of a, whose inputs are not in the order of their names."""
+    b, a = keras.Input((2,), name="b"), keras.Input((3,), dtype="int32", name="a")
+    letters = layers.GlobalAveragePooling1D()(layers.Embedding(3, 2, name="letters")(a))
+    return keras.Model(of({"b": b, "a": a}) if of is dict else [b, a], layers.Rescaling(3.0)(b) + letters)
+
+
 IDS = np.array([[1, 2, 0], [0, 0, 2]])
 TABLE = np.array([[1.0, -1.0], [2.0, 0.5], [0.0, 3.0]], "float32")
 
@@ -84,6 +92,17 @@ CASES = {
     "whole numbers for floats": (squares, X.astype(int), lambda: {"x": of_squares(X.astype(int))}),
     "two inputs": (functional_product, [X, 2 * X], lambda: {"a": 2 * X, "b": X}),
     "subclassed, a dict": (product, {"b": X, "a": 2 * X}, lambda: {"a": X, "b": 2 * X}),
+    "a list by name": (
+        in_another_order,
+        {"a": IDS, "b": X[:2], "more": X},
+        lambda: {"b": np.full((2, 2), 3.0), "letters": np.full((2, 3, 2), 1 / 3)},
+    ),
+    "a dict": (
+        lambda: in_another_order(dict),
+        {"b": X[:2], "a": IDS, "more": X},
+        lambda: {"b": np.full((2, 2), 3.0), "letters": np.full((2, 3, 2), 1 / 3)},
+    ),
+    "one input by name": (squares, {"x": X}, lambda: {"x": of_squares(X)}),
     "embedding": (lambda: set_table(embedding("int32")), IDS, lambda: {"letters": mean_squares()}),
     "embedding of floats": (
         lambda: set_table(embedding()),
@@ -110,7 +129,7 @@ def test_by_hand(case):
     assert sorted(found) == sorted(expected)
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
-    outputs = ops.convert_to_numpy(model(x)).reshape(len(scores), -1)
+    outputs = ops.convert_to_numpy(model(inference.by_name("me", "x", model, x))).reshape(len(scores), -1)
     np.testing.assert_allclose(scores, outputs.sum(1), rtol=1e-5)
     np.testing.assert_equal([ops.convert_to_numpy(v) for v in model.variables], before)
 
@@ -144,6 +163,8 @@ def test_of_tf_keras():
     letters = tk.layers.GlobalAveragePooling1D()(tk.layers.Embedding(3, 2, name="letters", mask_zero=True)(ids))
     model = tk.Model([inputs, ids], tk.layers.Add()([squared, letters]))
     _, found = Gradient("me", model, first)([X[:2], IDS])
+    _, again = Gradient("me", model, first)({"ids": IDS, "x": X[:2]})
+    np.testing.assert_equal(again, found)
     np.testing.assert_allclose(found["x"], 2 * X[:2])
     shares = (IDS > 0) / (IDS > 0).sum(1, keepdims=True)
     np.testing.assert_allclose(found["letters"], np.repeat(shares[..., None], 2, 2), rtol=1e-6)
@@ -169,6 +190,12 @@ WRONG = {
         X.T,
         first,
         r"the shapes of the inputs of sequential\w*, \(None, 2\). Received: \(2, 3",
+    ),
+    "a name": (
+        in_another_order,
+        {"a": IDS, "c": X[:2]},
+        first,
+        r"`x` must be a dict with the keys b, a, the inputs of functional\w*. Received: x=\['a', 'c'\]. Name each",
     ),
     "no samples": (squares, X[:0], first, "Pass a batch"),
     "score": (squares, X, lambda y: y, "one number for each sample"),

@@ -51,6 +51,19 @@ def test_files_and_models(model, path):
     assert "its backend was started with" in str(latency(model, path, X, runs=2, threads=2))
 
 
+@pytest.mark.parametrize("of", [list, dict])
+def test_several_inputs_by_name(of, tmp_path):
+    """Their order is another one than that of their names, and their shapes differ."""
+    inputs = {"b": keras.Input((3,), name="b"), "a": keras.Input((5,), name="a")}
+    y = layers.Dense(2)(layers.Concatenate()([inputs["b"], inputs["a"]]))
+    both = keras.Model(inputs if of is dict else [*inputs.values()], y)
+    litert(both, tmp_path / "both.tflite")
+    for given in (both, tmp_path / "both.tflite"):
+        assert latency(given, given, {"a": X[:, :5], "b": X[:, :3], "more": X}, runs=2).runs == 2
+        with pytest.raises(ValueError, match="keys (b, a|a, b), the inputs of .* Received: data=.'a', 'c'"):
+            latency(given, given, {"a": X[:, :5], "c": X[:, :3]}, runs=2)
+
+
 @pytest.mark.parametrize(
     "arguments, match",
     [

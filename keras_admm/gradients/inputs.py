@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_admm import checks
+from keras_admm import checks, inference
 
 ARRAYS = "an array of samples, or a list or dict of arrays, one for each input"
 
@@ -16,7 +16,7 @@ class Inputs(NamedTuple):
 
     Attributes:
         structure: the arrays, as the model takes them.
-        names: list of str: of the inputs, or the keys of a dict.
+        names: list of str: of the inputs, or the keys of the dict that the model takes.
         arrays: list of arrays, the samples first.
         floats: list of bools: which the model takes as floats.
     """
@@ -55,7 +55,7 @@ def read(name, model, x):
     >>> read("me", model, np.zeros((5, 3))).names
     ['a']
     """
-    checks.arrays(name, "x", x, ARRAYS)
+    x = inference.by_name(name, "x", model, checks.arrays(name, "x", x, ARRAYS))
     flat = tree.flatten(x)
     arrays = [np.asarray(array) for array in flat]
     if not arrays[0].ndim or len({a.shape[:1] for a in arrays}) != 1 or not len(arrays[0]):
@@ -67,18 +67,11 @@ def read(name, model, x):
     symbols = tree.flatten(getattr(model, "inputs", None) or [])
     _check_shapes(name, model, symbols, arrays)
     _check_finite(name, arrays)
-    keys = tree.flatten({key: key for key in x}) if isinstance(x, dict) else [_name(symbol) for symbol in symbols]
+    keys = tree.flatten({key: key for key in x}) if isinstance(x, dict) else inference.input_names(model)
     dtypes = [keras.backend.standardize_dtype(symbol.dtype) for symbol in symbols] or [str(a.dtype) for a in arrays]
     floats = ["float" in dtype for dtype in dtypes]
     structure = tree.pack_sequence_as(x, arrays)
     return Inputs(structure, keys or [f"input_{i}" for i in range(len(arrays))], arrays, floats)
-
-
-def _name(symbol):
-    """The name of an input without what Keras adds to it."""
-    history = getattr(symbol, "_keras_history", None)
-    layer = None if history is None else history[0]
-    return getattr(layer, "name", symbol.name)
 
 
 def _check_shapes(name, model, symbols, arrays):
