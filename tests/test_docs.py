@@ -113,3 +113,18 @@ def test_the_counterparts_of_tfmot_are_calls():
     assert len(told) > 8
     for call in told:
         assert isinstance(eval(call, {"ka": keras_admm}), keras.callbacks.Callback)
+
+
+@pytest.mark.tensorflow_only
+def test_the_blocks_of_tfmot_are_those_of_its_counterpart(monkeypatch):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "0")  # TFMOT sets it
+    tfmot = pytest.importorskip("tensorflow_model_optimization")
+    pruning = importlib.import_module("tensorflow_model_optimization.python.core.sparsity.keras.pruning_impl").Pruning
+    told = r"block_size=\((\d), (\d)\)` \| `ka.ADMMPrune\(0.9, structure=\"(.*?)\"\)"
+    (*size, structure), *more = re.findall(told, GUIDES["coming_from_tfmot.py"])
+    assert not more and size[0] != size[1]
+    kernel = np.random.default_rng(0).normal(size=(8, 8)).astype("float32")
+    schedule = tfmot.sparsity.keras.ConstantSparsity(0.5, 0, frequency=1)
+    _, mask = pruning(lambda: 1, [], schedule, list(map(int, size)), "AVG")._maybe_update_block_mask(kernel)
+    ours = keras_admm.constraints.Sparse(0.5, structure=structure)(kernel * mask.numpy())
+    np.testing.assert_array_equal(ours != 0, mask.numpy() == 1)

@@ -13,7 +13,7 @@ No data; a minute or two. Each call of TFMOT's guides and its counterpart:
 | `strip_pruning(model)` | nothing: the model was never wrapped |
 | `prune_scope()`, `cluster_scope()` to load a model | nothing: `keras.models.load_model(path)` |
 | `sparsity_m_by_n=(2, 4)` | `ka.ADMMPrune(structure="2:4")` |
-| `block_size=(4, 1)` | `ka.ADMMPrune(0.9, structure="block(4,1)")` |
+| `block_size=(4, 1)` | `ka.ADMMPrune(0.9, structure="block(1,4)")`: outputs come first, with TFMOT inputs |
 | `block_pooling_type="MAX"` | nothing: the nearest tensor of whole blocks is kept, by the sum of their squares |
 | `clone_model(..., clone_function=...)` for some layers | `ka.ADMMPrune(0.9, layers="dense*", exclude="head")` |
 | `PrunableLayer`, `ClusterableLayer`, `ClusteringAlgorithm` | `ka.graph.register(MyLayer, ka.graph.Kind(...))` |
