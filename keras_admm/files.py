@@ -36,7 +36,7 @@ def load_model(path):
         ValueError: for what is no such thing, for weights without an architecture, or for a model with a Lambda
             layer, whose code would run.
     """
-    path = Path(path)
+    path = Path(checks.path("file", "path", path))
     version, config = _described(path)
     if LAMBDA.search(config):
         raise ValueError(
@@ -50,7 +50,8 @@ def load_model(path):
     except Exception as error:  # Keras raises of every kind for files that are damaged or foreign
         raise ValueError(
             f"{path}: the file must hold a model that Keras {version} can open in safe mode. "
-            f"Received: {type(error).__name__}: {str(error).strip()[:300]}"
+            f"Received: {reason(error).rstrip('.')}. Save it again, or, if it has classes of its own, "
+            "import the module that registers them and call keras_admm in Python."
         ) from error
 
 
@@ -93,26 +94,39 @@ def load_array(path):
         path: `FILE.npy`, `FILE.npz` with one array, or `FILE.npz:NAME`.
 
     Raises:
-        ValueError: for a missing or foreign file, or a name that is not in it.
+        ValueError: for a missing, damaged or foreign file, a name that is not in it, or a single number.
     """
     file, _, name = path.rpartition(":") if ".npz:" in path else (path, "", "")
     try:
-        loaded = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array, names = _read(file, name)
+    except Exception as error:  # NumPy, zipfile and zlib raise of every kind for files that are damaged
+        raise _no_data(file, reason(error).rstrip(".")) from error
+    if array is None:
         raise ValueError(
-            f"{file}: the data must be an .npy or .npz file of numbers. Received: {error}. Write it with numpy.save."
-        ) from error
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
+            f"{file}: one of its arrays must be named. Received: {path!r}, where there are {names}. Write {file}:NAME."
+        )
+    if not isinstance(array, np.ndarray) or not array.ndim or array.dtype.kind not in "biuf":
+        shown = f"{array.dtype}, shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise _no_data(file, shown)
+    return array
+
+
+def _read(file, name):
+    """An array, None where none of several is of this name, and the names of all."""
+    with open(file, "rb") as opened:  # np.load leaves a damaged one open
+        loaded = np.load(opened, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded, []
         names = loaded.files
         name = name or (names[0] if len(names) == 1 else "")
-        if name not in names:
-            raise ValueError(
-                f"{file}: one of its arrays must be named. Received: {path!r}, where there are {names}. "
-                f"Write {file}:NAME."
-            )
-        return loaded[name]
+        return loaded[name] if name in names else None, names
+
+
+def _no_data(file, received):
+    return ValueError(
+        f"{file}: the data must be an .npy or .npz file of numbers, the samples first. Received: {received}. Write it "
+        "with numpy.save."
+    )
 
 
 @contextlib.contextmanager
@@ -184,20 +198,31 @@ def _described(path):
     if path.is_dir():
         return _of_saved_model(path)
     if zipfile.is_zipfile(path):
-        return _of_archive(path)
-    if h5py.is_hdf5(path):
-        with h5py.File(path) as file:
-            return _checked(path, file.attrs.get("keras_version", "2"), file.attrs.get("model_config"))
-    raise _foreign(path, "a file of another kind")
+        read, without = _of_archive, "a zip file without a model's description"
+    elif h5py.is_hdf5(path):
+        read, without = _of_hdf5, "a damaged .h5 file"
+    else:
+        raise _foreign(path, "a file of another kind")
+    try:
+        version, config = read(path)
+        major = int(str(version).split(".")[0])
+    except Exception as error:  # h5py, zipfile and zlib raise of every kind for files that are damaged
+        raise _foreign(path, without) from error
+    if not config:
+        raise _foreign(path, "weights without an architecture")
+    return major, str(config)
 
 
 def _of_archive(path):
-    try:
-        with zipfile.ZipFile(path) as archive:
-            version = json.loads(archive.read("metadata.json"))["keras_version"]
-            return _checked(path, version, archive.read("config.json").decode())
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise _foreign(path, "a zip file without a model's description") from error
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("metadata.json"))["keras_version"], archive.read("config.json").decode()
+
+
+def _of_hdf5(path):
+    import h5py
+
+    with h5py.File(path) as file:
+        return file.attrs.get("keras_version", "2"), file.attrs.get("model_config")
 
 
 def _of_saved_model(path):
@@ -207,12 +232,6 @@ def _of_saved_model(path):
     if not described.exists():
         raise _foreign(path, "a SavedModel without keras_metadata.pb, made to be served and not to be trained")
     return 2, described.read_bytes().decode("latin-1")
-
-
-def _checked(path, version, config):
-    if not config:
-        raise _foreign(path, "weights without an architecture")
-    return int(str(version).split(".")[0]), str(config)
 
 
 def _foreign(path, what):

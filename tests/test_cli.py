@@ -235,6 +235,25 @@ def weights_alone(folder):
     return folder / "m.weights.h5"
 
 
+def cut_h5(folder):
+    small().save(folder / "m.h5")
+    (folder / "m.h5").write_bytes((folder / "m.h5").read_bytes()[:3000])
+    return folder / "m.h5"
+
+
+def with_class_of_its_own(folder):
+    own = type("Own", (layers.Layer,), {"call": lambda self, x: x})
+    keras.Sequential([keras.Input((2,)), own()]).save(folder / "own.keras")
+    return folder / "own.keras"
+
+
+def of_a_strange_version(folder):
+    with zipfile.ZipFile(folder / "strange.keras", "w") as archive:
+        archive.writestr("metadata.json", "[]")
+        archive.writestr("config.json", "{}")
+    return folder / "strange.keras"
+
+
 def served(folder):
     small().export(str(folder / "served"), verbose=False)
     return folder / "served"
@@ -249,6 +268,9 @@ def served(folder):
         (zipped, "a zip file without a model's description"),
         (cut_off, "must hold a model that Keras 3 can open"),
         (weights_alone, "weights without an architecture"),
+        (cut_h5, "Received: a damaged .h5 file"),
+        (of_a_strange_version, "a zip file without a model's description"),
+        (with_class_of_its_own, "Could not locate class 'Own'.* import the module that registers them"),
         (served, "made to be served"),
         (with_lambda, "code of its own .* with a Lambda layer"),
         (with_legacy_lambda("m.h5"), "code of its own .* with a Lambda layer"),
@@ -292,6 +314,9 @@ def test_a_foreign_file_gets_a_sentence(make, sentence, tmp_path, capsys):
         (["latency", "MODEL", "MODEL", "--data=x.npy", "--threads=0"], 2, "must be an integer >= 1. Received: 0"),
         (["dashboard", "MODEL", "--data=x.npz", "--steps=-1"], 2, "must be an integer >= 0. Received: -1"),
         (["dashboard", "MODEL", "--data=x.npy"], 2, "--data must be FILE.npz"),
+        (["shrink", "MODEL", "-o", "x" * 300 + ".keras"], 2, "no name in it above 255 bytes"),
+        (["report", "x" * 300 + ".kadmm"], 1, "no name in it above 255 bytes"),
+        (["shrink", "x" * 300, "-o", "out.keras"], 1, "no name in it above 255 bytes"),
         (["shrink", "MODEL", "--round-to=x", "-o", "out"], 2, "must be an integer >= 1. Received: x"),
         (["pack", "MODEL", "-o", "out.keras"], 2, "must end in .kadmm"),
         (["pack", "MODEL", "-o", "MODEL"], 2, "must not be the input"),
@@ -309,15 +334,40 @@ def test_what_is_wrong_is_said_and_nothing_is_written(words, code, sentence, sav
 
 @pytest.mark.parametrize(
     "name, sentence",
-    [("x.npz", "must be named"), ("x.npz:z", "['x', 'y']"), ("p.npy", "numbers"), ("t.npy", "numbers")],
+    [
+        ("x.npz", "must be named"),
+        ("x.npz:z", "['x', 'y']"),
+        ("p.npy", "Object arrays cannot be loaded"),
+        ("o.npz:x", "Object arrays cannot be loaded"),
+        ("t.npy", "pickled (object) data"),
+        ("empty.npy", "No data left in file"),
+        ("cut.npz:x", "File is not a zip file"),
+        ("changed.npz:x", "Bad CRC-32"),
+        ("packed.npz:x", "Error -3 while decompressing"),
+        ("number.npy", "float64, shape ()"),
+        ("words.npy", "<U1, shape (1,)"),
+        ("bytes.npz:x", "Received: bytes"),
+    ],
 )
 def test_data_that_is_none_gets_a_sentence(name, sentence, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.ones(2), y=np.zeros(2))
     np.save(tmp_path / "p.npy", np.array([{}], dtype=object))
     (tmp_path / "t.npy").write_text("no array")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    np.save(tmp_path / "number.npy", np.float64(1))
+    np.save(tmp_path / "words.npy", ["a"])
+    np.savez(tmp_path / "o.npz", x=np.array([{}], dtype=object))
+    whole = (tmp_path / "x.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:100])
+    (tmp_path / "changed.npz").write_bytes(whole.replace(np.ones(2).tobytes(), np.ones(2).tobytes()[::-1]))
+    np.savez_compressed(tmp_path / "whole.npz", x=np.arange(100.0))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "packed.npz").write_bytes(whole[:60] + b"\xff" * 20 + whole[80:])
+    with zipfile.ZipFile(tmp_path / "bytes.npz", "w") as archive:
+        archive.writestr("x", b"no array")
     with pytest.raises(ValueError) as error:
         files.load_array(str(tmp_path / name))
-    assert sentence in str(error.value)
+    assert sentence in str(error.value) and str(tmp_path) in str(error.value)
 
 
 def test_data_is_read_by_name(tmp_path):
@@ -400,6 +450,8 @@ def test_dashboard_of_two_models(tmp_path, capsys):
     assert "What dense, small look at" in page.read_text()
     assert run("dashboard", *files_, *words, "--json") == 0
     assert json.loads(capsys.readouterr().out)
+    assert run("dashboard", files_[0], *files_, *words) == 2
+    assert "each model must be given once. Received: " in capsys.readouterr().err
     assert run("dashboard", *files_, "--data", tmp_path / "test.npz", "--alphabet=AC", "-o", page) == 1
     assert "--alphabet must be a str of 4 different letters" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 import threading
 from pathlib import Path
@@ -157,6 +158,8 @@ def dashboard(args):
         )
     x, y = (load_array(f"{args.data}:{name}") for name in ("x", "y"))
     motifs = explain.read_meme(args.motifs) if args.motifs else None
+    if len(set(args.models)) < len(args.models):
+        raise UsageError(f"each model must be given once. Received: {' '.join(args.models)}. Leave out what is twice.")
     stems = [Path(path).stem for path in args.models]
     names = stems if len(set(stems)) == len(stems) else args.models
     models = {name: _opened(path) for name, path in zip(names, args.models, strict=True)}
@@ -169,7 +172,7 @@ def dashboard(args):
 def _opened(path):
     """The model in a file."""
     with _told(f"opening {path}"):
-        if str(path).endswith(PACKED) and not Path(path).is_dir():
+        if path.endswith(PACKED) and not os.path.isdir(path):
             from keras_admm import packed
 
             return packed.load(path)
@@ -205,7 +208,7 @@ def _names(text):
 
 def _check_output(args, endings):
     output = Path(args.output)
-    if output.exists() and Path(args.model).exists() and output.samefile(args.model):
+    if os.path.exists(output) and os.path.exists(args.model) and output.samefile(args.model):
         raise UsageError(f"{output}: the output must not be the input. Received: the same path twice. Choose another.")
     if endings and output.suffix not in endings:
         raise UsageError(
