@@ -26,6 +26,17 @@ def new_figure(size, layout="constrained"):
     return Figure(figsize=size, layout=layout)
 
 
+def plain(name):
+    """A name as a text of a figure, in which matplotlib would else read what stands between two `$` as mathematics.
+
+    Example:
+
+    >>> plain("p$x_$q")
+    'p\\\\$x_\\\\$q'
+    """
+    return name.replace("$", r"\$")
+
+
 def svg(figure, label):
     """The figure as an SVG element, ready to stand in a page, whose colours for ink and paper it takes.
 

@@ -194,3 +194,39 @@ def test_models_without_a_layer_in_common_get_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="must have layers of the same names. Received: a; and b"):
         plot_widths(one, other, tmp_path / "widths.png")
     assert not list(tmp_path.iterdir())
+
+
+EDGE = np.nextafter(np.float32(0.1), np.float32(1))
+# Values of a kernel, of which the last stands once and the first in all other places; what the note says; the counts.
+ODD = {
+    "NaN": (0.1, np.nan, "NaN or infinity, counted as kept and in no histogram: 1 in odd/a/kernel.", 11),
+    "infinite": (0.1, -np.inf, "1 in odd/a/kernel.", 11),
+    "none is finite": (np.nan, np.inf, "12 in odd/a/kernel.", 0),
+    "equal": (40.0, 40.0, "", 12),
+    "all but equal": (0.1, EDGE, "", 12),
+    "far apart": (-3e38, 3e38, "", 12),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_report_of_any_weights(case, tmp_path):
+    most, one, note, count = ODD[case]
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, use_bias=False, name="a")], name="odd")
+    kernel = np.full((4, 3), most, "float32")
+    kernel[1, 2] = one
+    model.set_weights([kernel])
+    found = ka.report(model)
+    assert note in found.note and ("NaN" in found.note) == bool(note)
+    counts, edges = found.rows[0].histogram
+    assert sum(counts) == count and found.rows[0].kept == 12 and (np.diff(edges) > 0).all()
+    found.plot(tmp_path / "p.svg")
+    assert ("none is finite" in (tmp_path / "p.svg").read_text()) == (not count)
+    Page(found.to_html())
+
+
+def test_names_are_text_in_pictures(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2, name="p$x_{$q")], name="m")
+    assert "m/p$x_{$q/kernel" in ka.report(model).to_html()
+    plot_widths(model, model, tmp_path / "w.svg")
+    plot_history({"sparsity": [0.5, 0.5], "x$acc_{$": [0.5, 0.6]}, tmp_path / "h.svg")
+    assert "p$x_{$q" in (tmp_path / "w.svg").read_text() and "x$acc_{$" in (tmp_path / "h.svg").read_text()

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_admm import hints, macs, weights
+from keras_admm import errors, hints, macs, weights
 from keras_admm.constraints import Pattern
 from keras_admm.reporting import file, packed_bits
 from keras_admm.reporting.channels import channels
 from keras_admm.reporting.row import ReportRow
 from keras_admm.reporting.structures import Structured
 from keras_admm.reporting.table import Report
+
+BINS = 50
 
 
 def report(
@@ -72,10 +74,11 @@ def report(
     whole = isinstance(structure, str) and structure == "channel"
     said = channels(model, layers, exclude) if whole else ""
     seen = None if structure is None or whole else Structured(structure, weights.axes(model, chosen))
-    rows, values, negative = [], [], 0
+    rows, values, negative, lost = [], [], 0, {}
     for name, variable in chosen.items():
         array = unpacked[id(variable)] if id(variable) in unpacked else weights.read(variable)
         values.append(_distinct(array))
+        lost[name] = array.size - np.count_nonzero(np.isfinite(array))
         negative += np.count_nonzero(np.signbit(array) & (array == 0))
         if seen is not None:
             seen.see(name, array)
@@ -86,7 +89,7 @@ def report(
     empty = "" if rows else "There is no kernel to count."
     left_out = _left_out(model, chosen) if layers is None else ""
     signed = _signed(negative) if packed_file and negative else ""
-    note = " ".join(filter(None, (empty, bytes_note, signed, macs_note, left_out, said, str(seen or ""))))
+    note = " ".join(filter(None, (empty, _lost(lost), bytes_note, signed, macs_note, left_out, said, str(seen or ""))))
     return Report(tuple(rows), note, _distinct(np.concatenate([[], *values])).size, packed_file, model.name)
 
 
@@ -95,6 +98,12 @@ def _signed(zeros):
         f"{zeros:,} of the zeros are -0.0, which a product of weights with a mask leaves, and which the packed file "
         "stores as other weights, bit for bit: keras_admm.strip(keras_admm.mask(model)) has 0.0 there."
     )
+
+
+def _lost(counts):
+    """What is said of weights that are not finite, a dict of their numbers by the names of the variables."""
+    told = [f"{count:,} in {name.removesuffix(':0')}" for name, count in counts.items() if count]
+    return f"NaN or infinity, counted as kept and in no histogram: {errors.named_few(told)}." if told else ""
 
 
 def _left_out(model, chosen):
@@ -126,5 +135,11 @@ def _distinct(array):
 
 
 def _histogram(values):
-    counts, edges = np.histogram(values, bins=50) if values.size else (np.zeros(1, int), np.array([-1.0, 1.0]))
+    values = values[np.isfinite(values)].astype("float64")
+    if not values.size:
+        return (0,), (-1.0, 1.0)
+    low, high = values.min(), values.max()
+    if (np.diff(np.linspace(low, high, BINS + 1)) <= 0).any():  # all but equal: no number is between the edges
+        low, high = low - max(abs(low), 1) / 2, high + max(abs(high), 1) / 2
+    counts, edges = np.histogram(values, BINS, (low, high))
     return tuple(counts.tolist()), tuple(edges.tolist())

@@ -4,6 +4,7 @@ import itertools
 from typing import NamedTuple
 
 from keras_admm import checks
+from keras_admm.pictures import plain
 
 ADMM = "tab:orange"  # what ADMM epochs are shaded with
 SHARES = {"sparsity": "sparsity", "admm_sparsity": "admm_sparsity: of Z"}
@@ -88,7 +89,7 @@ def _draw_lines(axes, logs, names, label):
     for name in (each for each in names if each in logs):
         # A phase without ADMM logs zeros, which a logarithmic axis cannot show.
         values = [v if v > 0 or not name.startswith("admm_") else float("nan") for v in logs[name]]
-        axes.plot(range(1, len(values) + 1), values, marker=".", label=names[name])
+        axes.plot(range(1, len(values) + 1), values, marker=".", label=plain(names[name]))
     axes.set_ylabel(label)
 
 

@@ -41,8 +41,8 @@ def _spread(rows):
 def _histogram(row):
     figure = new_figure((2.4, 1.8), layout="none")  # there is one for each variable: to look for room takes long
     pictures.draw_histogram(figure.subplots(gridspec_kw=ROOM), row)
-    _, edges = row.histogram
-    between = f"between {edges[0]:.3g} and {edges[-1]:.3g}" if row.kept else "left"
+    counts, edges = row.histogram
+    between = f"between {edges[0]:.3g} and {edges[-1]:.3g}" if any(counts) else "left"
     told = f"{row.name}: {row.kept:,} of {row.weights:,} weights {between}"
     return pages.figure(svg(figure, told), told)
 

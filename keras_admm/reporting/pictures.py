@@ -1,6 +1,6 @@
 """Plots of a report. Needs matplotlib (`pip install keras-admm[plot]`)."""
 
-from keras_admm.pictures import new_figure
+from keras_admm.pictures import new_figure, plain
 from keras_admm.reporting import history as histories
 
 ACROSS = 4  # histograms beside one another
@@ -58,14 +58,15 @@ def draw_histogram(axes, row):
     axes.set_xlabel("weight", fontsize="x-small")
     axes.set_ylabel("count", fontsize="x-small")
     axes.tick_params(labelsize="x-small")
-    if row.kept:
+    if any(row.histogram[0]):
         axes.stairs(*row.histogram, fill=True)
         axes.locator_params(nbins=3)
     else:
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "all are zero", transform=axes.transAxes, ha="center", va="center", fontsize="small")
+        told = "none is finite" if row.kept else "all are zero"
+        axes.text(0.5, 0.5, told, transform=axes.transAxes, ha="center", va="center", fontsize="small")
 
 
 def _short(name):
-    return name if len(name) < 30 else f"...{name[-27:]}"
+    return plain(name if len(name) < 30 else f"...{name[-27:]}")

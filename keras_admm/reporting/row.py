@@ -17,7 +17,7 @@ class ReportRow(NamedTuple):
         distinct: how many different values they have, zero among them.
         macs: multiplications (each with an addition) by these weights for one sample; None: not known.
         macs_left: those by weights that are not zero.
-        histogram: the counts of the weights that are not zero in bins of equal width, and the bins' edges.
+        histogram: the counts of the finite weights that are not zero in bins of equal width, and the bins' edges.
         data_bytes: bytes of its numbers alone: what the papers' largest ratios count.
         index_bytes: bytes of where its non-zeros are; none where it has no zeros.
         side_bytes: bytes of how it is coded, and of scales and lists of values.

@@ -3,6 +3,7 @@
 import math
 
 from keras_admm import weights
+from keras_admm.pictures import plain
 
 
 def widths(model):
@@ -32,8 +33,7 @@ def draw(axes, dense, small):
         axes: `matplotlib.axes.Axes`.
         dense, small: dicts of `widths`.
     """
-    names = list(dense)
-    left = [small.get(name, 0) for name in names]
+    names, left = [plain(name) for name in dense], [small.get(name, 0) for name in dense]
     bars = axes.barh(names, dense.values(), color="0.85", label="before")
     axes.barh(names, left, label="after")
     told = [f"{n} of {all_}" if n else f"gone, of {all_}" for n, all_ in zip(left, dense.values(), strict=True)]

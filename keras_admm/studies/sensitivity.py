@@ -53,7 +53,7 @@ class Sensitivity(NamedTuple):
             ImportError: without matplotlib.
             ValueError: for a path that cannot be written.
         """
-        from keras_admm.pictures import new_figure, save_figure
+        from keras_admm.pictures import new_figure, plain, save_figure
 
         check_place(path)
         figure = new_figure((8, 4.5))
@@ -62,10 +62,10 @@ class Sensitivity(NamedTuple):
         axes.axhline(self.dense[self.monitor], color="gray", linestyle="--", linewidth=1, label="dense")
         for i, (name, row) in enumerate(self.scores.items()):
             line = "-" if i < 10 else ":"  # matplotlib's colours come again after ten
-            axes.plot(places, [each[self.monitor] for each in row], line, marker=".", label=name)
+            axes.plot(places, [each[self.monitor] for each in row], line, marker=".", label=plain(name))
         axes.set_xticks(list(places), [f"{s:.4g}" for s in self.sparsities])
         axes.set_xlabel("sparsity of this kernel alone")
-        axes.set_ylabel(self.monitor)
+        axes.set_ylabel(plain(self.monitor))
         axes.grid(alpha=0.3)
         figure.legend(loc="outside right upper", fontsize="x-small")
         save_figure(figure, path)

@@ -87,7 +87,7 @@ class ProgressiveSearch(NamedTuple):
             ImportError: without matplotlib.
             ValueError: for a path that cannot be written.
         """
-        from keras_admm.pictures import new_figure, save_figure
+        from keras_admm.pictures import new_figure, plain, save_figure
 
         check_place(path)
         figure = new_figure((8, 4.5))
@@ -106,7 +106,7 @@ class ProgressiveSearch(NamedTuple):
                 axes.scatter(*zip(*those, strict=True), c=face, edgecolors="C0", zorder=3, label=label)
         axes.set_xticks(range(len(steps)), [f"{s:.5g}" for s in steps])
         axes.set_xlabel("sparsity")
-        axes.set_ylabel(self.monitor)
+        axes.set_ylabel(plain(self.monitor))
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
         save_figure(figure, path)
