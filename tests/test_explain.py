@@ -250,6 +250,14 @@ def test_an_optimised_input_is_the_authors():
     np.testing.assert_allclose(found, w / (1 + np.exp(w @ found)) / 0.018, atol=0.05)
 
 
+def test_an_optimised_input_of_one_label_of_several():
+    """Of sigmoids: the gradient of -log p is -(1 - p) w, that of the penalty 0.018 x, whatever the other labels are."""
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(3, "sigmoid", use_bias=False)])
+    model.set_weights([np.array([[2.0, 2.0, 2.0]])])
+    ((found,),) = explain.optimize_input(model, 0, like=np.array([[-100.0], [100.0]]), steps=600, learning_rate=0.02)
+    np.testing.assert_allclose(found, 2 / (1 + np.exp(2 * found)) / 0.018, atol=0.05)
+
+
 def test_an_optimised_sequence_is_a_matrix_of_shares():
     model = keras.Sequential([keras.Input((2, 3)), layers.Flatten(), layers.Dense(2, "softmax", use_bias=False)])
     kernel = np.zeros((2, 3, 2), "float32")

@@ -1,5 +1,7 @@
 """Models beside one another: measures against numbers by hand, and against scikit-learn."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -68,6 +70,90 @@ def test_of_one_output(activation):
     assert row.accuracy == row.auc == 1
 
 
+def logit(*after):
+    """One number, .1 times the first feature: above 0, and a probability below .5 if it were one."""
+    first = layers.Dense(1, use_bias=False)
+    model = keras.Sequential([keras.Input((3,)), first, *after])
+    first.set_weights([np.array([[0.1], [0], [0]])])
+    return model
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(1, use_bias=False)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def subclassed():
+    model = Subclassed()
+    model(X)
+    model.set_weights([np.array([[0.1], [0], [0]])])
+    return model
+
+
+# Models of one output, and of how many of three samples with outputs .1, .4 and .1 before the last activation it is
+# above one half, or above 0 for logits.
+ENDS = {
+    "linear": (lambda: logit(), 3),
+    "what changes nothing": (lambda: logit(layers.Dropout(0.5), layers.Reshape((1,)), layers.Activation("linear")), 3),
+    "a nested model": (lambda: keras.Sequential([keras.Input((3,)), logit()]), 3),
+    "sigmoid": (lambda: logit(layers.Activation("sigmoid"), layers.Activation("linear")), 3),
+    "sigmoid of what is below 0": (lambda: logit(layers.Rescaling(-1.0), layers.Activation("sigmoid")), 0),
+    "not known": (lambda: logit(layers.Rescaling(1.0)), 0),
+    "no graph": (subclassed, 0),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_what_gives_the_outputs_says_whether_they_are_probabilities(case):
+    make, ones = ENDS[case]
+    (row,) = ka.compare({"a": make()}, np.abs(X), [1, 1, 1]).rows
+    np.testing.assert_allclose(row.accuracy, ones / 3)
+
+
+@pytest.mark.parametrize("of", [dict, list])
+def test_one_output_in_a_structure(of):
+    x = keras.Input((3,))
+    y = layers.Dense(2, "softmax")(x)
+    model = keras.Model(x, {"y": y} if of is dict else [y])
+    plain = ka.compare({"a": keras.Model(x, y)}, X, [1, 0, 1])
+    found = ka.compare({"a": model}, X, [1, 0, 1])
+    assert found.rows == plain.rows
+
+
+def test_what_is_not_defined_is_null_in_json():
+    (row,) = json.loads(json.dumps(ka.compare({"a": logit()}, X, [1, 1, 1]).to_dict(), allow_nan=False))["rows"]
+    assert row["auc"] is None and row["accuracy"] == 1
+
+
+IDS = np.array([[1, 2, 3, 1], [3, 1, 1, 2]])
+# Inputs, and the layers that take them, of which one place is looked at: the places of all.
+PLACES = {
+    "tokens": (IDS, [layers.Embedding, (4, 2)], (2, 4)),
+    "tokens with two axes": (IDS.reshape(2, 2, 2), [layers.Embedding, (4, 2)], (2, 2, 2)),
+    "a table": (X, [layers.Dense, (2,)], (3, 3)),
+    "sequences": (np.ones((2, 4, 3)), [layers.Dense, (2,)], (2, 4)),
+    "images": (np.ones((2, 4, 3, 1)), [layers.Dense, (2,)], (2, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_true_places_are_those_of_the_map(case):
+    x, (layer, arguments), places = PLACES[case]
+    dtype = "int32" if layer is layers.Embedding else "float32"
+    parts = [layer(*arguments), layers.Flatten(), layers.Dense(2)]
+    models = {"a": keras.Sequential([keras.Input(x.shape[1:], dtype=dtype), *parts])}
+    y, truth = np.zeros(len(x), int), np.zeros(places, bool)
+    strongest = ka.compare(models, x, y).maps["a"].argmax(1)
+    truth.reshape(len(x), -1)[np.arange(len(x)), strongest] = True
+    assert ka.compare(models, x, y, truth=truth).rows[0].auprc == 1
+    with pytest.raises(ValueError, match=f"shape .{', '.join(map(str, places))}.. Received: shape .{len(x)},"):
+        ka.compare(models, x, y, truth=truth.reshape(len(x), -1)[:, 0])
+
+
 LETTERS = np.eye(4, dtype="float32")
 GATA = LETTERS[[2, 0, 3, 0, 0, 2, 1, 3]]
 
@@ -106,7 +192,10 @@ def test_motifs_found_and_lost_and_places_that_are_known():
         ({"y": [0.5, 1, 1]}, "the class of each sample"),
         ({"y": [1, 1]}, "one class for each of the 3 samples"),
         ({"y": [1, 1, 3]}, "from 0 to 2"),
-        ({"truth": np.ones((3, 2))}, r"shape \(3,\). Received: shape \(3, 2\)"),
+        ({"truth": np.ones((3, 2))}, r"shape \(3, 3\). Received: shape \(3, 2\)"),
+        ({"y": [[1, 0, 1], [0, 0, 0], [0, 1, 1]]}, "or one-hot: in each row one 1, .* of several labels the column of"),
+        ({"y": X}, "or one-hot: in each row one 1"),
+        ({"y": np.eye(3) * 2}, "or one-hot: in each row one 1"),
         ({"x": X * np.nan}, "`x` must be finite"),
     ],
 )

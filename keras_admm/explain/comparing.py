@@ -37,11 +37,13 @@ def compare(
     Args:
         models: dict of names to built models of Keras 3 or tf_keras, with one input: `{"dense": a, "pruned": b}`.
         x: array of samples.
-        y: their classes, ints `(samples,)`, or one-hot `(samples, classes)`.
+        y: their classes, ints `(samples,)`, or one-hot `(samples, classes)`. Of several labels, or of a number, look at
+            one at a time by `keras_admm.explain.saliency`.
         method: which map, see `keras_admm.explain.saliency`.
         top: float in (0, 1), the share of the places whose overlap is told.
         truth: bools `(samples, positions)`, where a sample has what makes its class (of images `(samples, rows,
-            columns)`); the AUPRC of the saliency is then told, of samples that have such a place.
+            columns)`, of tables `(samples, features)`); the AUPRC of the saliency is then told, of samples that have
+            such a place.
         motifs: list of `keras_admm.explain.Motif`: those that filters of the first convolution match are then told,
             with p <= 0.01, and those that the first model's filters match and another one's do not.
         batch_size: int, samples in one run.
@@ -64,19 +66,24 @@ def compare(
     x, y = checks.array(NAME, "x", x), checked_classes(NAME, y)
     _check_share(top)
     check_motifs(NAME, motifs)
-    truth = None if truth is None else _checked_truth(truth, x)
+    truth = None if truth is None else checks.array(NAME, "truth", truth)
     outputs = {name: Forward(NAME, model, batch_size)(x) for name, model in models.items()}
     chosen = {name: targets.choose(NAME, y, each) for name, each in outputs.items()}
+    columns = {name: targets.columns_of(NAME, each) for name, each in outputs.items()}
+    classes = {name: targets.predicted(model, columns[name]) for name, model in models.items()}
     scores = {name: each.values(outputs[name]) for name, each in chosen.items()}
     maps = {name: _places(saliency(model, x, y, method, batch_size=batch_size)) for name, model in models.items()}
+    first = next(iter(models))
+    truth = None if truth is None else _checked_truth(truth, maps[first])
+    maps = {name: each.reshape(len(each), -1) for name, each in maps.items()}
     filters = {name: _matched(model, x, motifs) for name, model in models.items()} if motifs else {}
     found = {name: _labels(each) for name, each in filters.items()}
-    first = next(iter(models))
     rows = []
     for name in models:
         alike = ranks.rank_correlation(maps[name], maps[first])
         told = {
-            **_accuracy(outputs[name], outputs[first], y),
+            **_accuracy(columns[name], classes[name], y),
+            "agreement": float((classes[name] == classes[first]).mean()),
             "rank_correlation": float(alike.mean()),
             "overlap": float(ranks.overlap(maps[first], maps[name], top).mean()),
             "auprc": None if truth is None else _auprc(truth, maps[name]),
@@ -104,10 +111,12 @@ def checked_classes(name, y):
     """Classes as ints `(samples,)`, of one-hot ones too."""
     array = checks.array(name, "y", y)
     if array.ndim == 2 and array.size:
-        array = array[:, 0] if array.shape[1] == 1 else array.argmax(1)
+        one_hot = ((array == 0) | (array == 1)).all() and (array.sum(1) == 1).all()
+        array = array[:, 0] if array.shape[1] == 1 else array.argmax(1) if one_hot else array
     if array.ndim != 1 or not len(array) or not np.array_equal(array, np.round(array)):
-        must = "the class of each sample, an int, or one-hot"
-        raise ValueError(checks.refused(name, "y", must, y, "Pass for example y_test[:20]."))
+        must = "the class of each sample, an int, or one-hot: in each row one 1, and 0 else"
+        remedy = "Pass for example y_test[:20]; of several labels the column of one, and a model of that output."
+        raise ValueError(checks.refused(name, "y", must, y, remedy))
     return array.astype(int)
 
 
@@ -117,42 +126,31 @@ def _check_share(top):
         raise ValueError(checks.refused(NAME, "top", must, top, checks.IN_RANGE))
 
 
-def _checked_truth(truth, x):
-    array = checks.array(NAME, "truth", truth)
-    if array.shape != x.shape[:-1]:
+def _checked_truth(truth, places):
+    if truth.shape != places.shape:
         raise ValueError(
-            f"{NAME}: `truth` must be bools of the samples' places, shape {x.shape[:-1]}. Received: shape "
-            f"{array.shape}. Say of each place whether it counts."
+            f"{NAME}: `truth` must be bools of the samples' places, shape {places.shape}. Received: shape "
+            f"{truth.shape}. Say of each place whether it counts."
         )
-    return array.reshape(len(array), -1) > 0
+    return truth.reshape(len(truth), -1) > 0
 
 
 def _places(found):
-    """The absolute saliency of each place, `(samples, places)`."""
+    """The absolute saliency of each place: the sum over the channels, the last axis of sequences and images."""
     if isinstance(found, dict):
         raise ValueError(
             f"{NAME}: the models must have one input. Received: one of {', '.join(found)}. Look at each by "
             "keras_admm.explain.saliency."
         )
     values = np.abs(found.values)
-    return (values.sum(-1) if values.ndim > 2 else values).reshape(len(values), -1)
+    return values.sum(-1) if values.ndim > 2 else values
 
 
-def _classes(outputs):
-    columns = np.asarray(outputs).reshape(len(outputs), -1)
-    if columns.shape[1] > 1:
-        return columns.argmax(1)
-    return (columns[:, 0] > (0.5 if targets.is_probability(columns) else 0)).astype(int)
-
-
-def _accuracy(outputs, first, y):
-    columns = np.asarray(outputs).reshape(len(y), -1)
+def _accuracy(columns, classes, y):
     two = columns.shape[1] <= 2
-    classes = _classes(outputs)
     return {
         "accuracy": float((classes == y).mean()),
         "auc": ranks.auc(y == 1, columns[:, -1] - (columns[:, 0] if columns.shape[1] == 2 else 0)) if two else None,
-        "agreement": float((classes == _classes(first)).mean()),
     }
 
 

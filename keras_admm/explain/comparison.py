@@ -79,12 +79,16 @@ class Comparison(NamedTuple):
         return " ".join(told)
 
     def to_dict(self):
-        """The rows, ready for `json.dumps`."""
-        return {"rows": [row._asdict() for row in self.rows]}
+        """The rows, ready for `json.dumps`; None for what is not defined, such as the AUC of one class."""
+        return {"rows": [{name: _told(each) for name, each in row._asdict().items()} for row in self.rows]}
 
 
 def _listed(samples):
     return ", ".join(map(str, samples[:MOST]))
+
+
+def _told(value):
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def _share(value):

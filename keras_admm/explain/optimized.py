@@ -68,7 +68,7 @@ def optimize_input(
     outputs, given = Forward(name, model)(like), np.asarray(checks.array(name, "like", like), "float32")
     if target is None:
         raise TypeError(checks.refused(name, "target", "a class, or a function of the outputs", target, "Name one."))
-    chosen = targets.choose(name, target, outputs, log=True)
+    chosen = targets.choose(name, target, outputs, log_of=model)
     gradient = Gradient(name, model, chosen.score, count)
     tensors = tuple(np.repeat(tensor[:1], count, 0) for tensor in chosen.tensors)
     x = np.random.default_rng(seed).uniform(size=(count, *given.shape[1:])).astype("float32")

@@ -8,9 +8,13 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from keras_admm import checks
+from keras_admm import checks, graph, weights
+from keras_admm.explain.cut import inner
 
 Score = int | ArrayLike | Callable[[Any], Any] | None
+# What an activation gives for each class: its probability or not. Of others the outputs themselves are looked at.
+PROBABILITY = {"softmax": True, "sigmoid": True, "hard_sigmoid": True, "linear": False, "log_softmax": False}
+KEEPING = "Flatten", "Reshape", "Dropout", "Identity"  # what comes out is what goes in
 TARGETS = "None, a class, an array of one class for each sample, or a function of the outputs"
 
 
@@ -37,7 +41,7 @@ class Chosen(NamedTuple):
         return self._replace(tensors=tuple(tensor[rows] for tensor in self.tensors))
 
 
-def choose(name, target, outputs, log=False):
+def choose(name, target, outputs, log_of=None):
     """The score that a target means.
 
     Args:
@@ -45,30 +49,57 @@ def choose(name, target, outputs, log=False):
         target: None: of each sample the class that is predicted; an int or an array of ints: this class, of one output
             column 1 or, the other way round, 0; or a function of the outputs that returns one number for each sample.
         outputs: array of the outputs of the samples.
-        log: bool: the logarithm of the class's probability in the place of its output.
+        log_of: the model, for the logarithm of the class's probability in the place of its output, or None.
 
     Raises:
         TypeError, ValueError: for a target that the outputs do not have.
     """
     if callable(target):
         return Chosen(checks.takes(name, "target", target, 1, TARGETS), (), None)
-    columns = _columns(name, outputs)
+    columns = columns_of(name, outputs)
     classes = _classes(name, target, columns)
     if columns.shape[1] == 1:
-        weights = np.where(classes == 1, 1, -1).astype("float32")[:, None]
+        chosen = np.where(classes == 1, 1, -1).astype("float32")[:, None]
     else:
-        weights = np.eye(columns.shape[1], dtype="float32")[classes]
-    score = _log_score(is_probability(columns), columns.shape[1]) if log else _score
-    return Chosen(score, (weights,), classes)
+        chosen = np.eye(columns.shape[1], dtype="float32")[classes]
+    score = _score if log_of is None else _log_score(_is_probability(log_of, columns), columns.shape[1])
+    return Chosen(score, (chosen,), classes)
 
 
-def is_probability(columns):
-    """Whether outputs, an array of a column for each class, are probabilities; else they are logits."""
+def predicted(model, columns):
+    """The class of each sample by a model's outputs, an array of a column for each class, or of one for class 1."""
+    if columns.shape[1] > 1:
+        return columns.argmax(1)
+    return (columns[:, 0] > (0.5 if _is_probability(model, columns) else 0)).astype(int)
+
+
+def _is_probability(model, columns):
+    """Whether outputs are probabilities, by the activation that gives them or else by their values; or logits."""
+    told = PROBABILITY.get(_activation(model))
+    if told is not None:
+        return told
     whole = columns.shape[1] == 1 or np.allclose(columns.sum(1), 1, atol=1e-2)
     return bool(whole and columns.min() >= 0 and columns.max() <= 1 + 1e-3)
 
 
-def _columns(name, outputs):
+def _activation(model):
+    """The name of what gives a model's output, None where it is not known."""
+    if not graph.calls.has_graph(model):
+        return None
+    calls = graph.calls.of(model, "its activation is known")
+    made = {tensor: call for call in calls.calls for tensor in call.outputs}
+    call = made.get(keras.tree.flatten(calls.outputs)[0])
+    while call is not None:
+        layer = inner(call.layer)
+        name = getattr(getattr(layer, "activation", None), "__name__", type(layer).__name__.lower())
+        if not weights.of_class(layer, *KEEPING) and not (weights.of_class(layer, "Activation") and name == "linear"):
+            return name
+        call = made.get(call.reads()[0])
+    return None
+
+
+def columns_of(name, outputs):
+    """Outputs as an array of a column for each class, or what is wrong with them."""
     flat = keras.tree.flatten(outputs)
     if len(flat) != 1 or flat[0].ndim > 2:
         received = ", ".join(str(tuple(each.shape)) for each in flat)
