@@ -8,6 +8,7 @@ import pytest
 from cases import HERE, some
 from keras import layers, ops
 
+import keras_admm as ka
 from keras_admm import explain
 from keras_admm.layers import Masked
 
@@ -269,6 +270,27 @@ def test_an_optimised_sequence_is_a_matrix_of_shares():
     assert np.asarray(found).argmax(-1).tolist() == [[1, 2]] * 2
 
 
+@pytest.mark.parametrize(
+    "like",
+    [np.array([[-2.0], [3.0]]), np.array([[0.1, 0.3], [0.2, 0.1]]), np.eye(2) * 2, np.eye(2) - 0.5],
+    ids=["one channel", "sums", "twos", "below 0"],
+)
+def test_an_optimised_input_of_three_axes_is_clamped_to_the_range_of_what_it_is_like(like):
+    model = keras.Sequential([keras.Input(like.shape), layers.Flatten(), layers.Dense(1, use_bias=False)])
+    kernel = np.resize([1.0, -1.0], (like.size, 1))
+    model.set_weights([kernel])
+    found = explain.optimize_input(model, 1, like[None], steps=100, learning_rate=0.3, penalty=0).values.ravel()
+    np.testing.assert_allclose(found, np.where(kernel[:, 0] > 0, like.max(), like.min()), rtol=1e-6)
+
+
+def test_the_noise_of_a_sample_does_not_depend_on_its_neighbours():
+    wide = np.concatenate([X, 100 * X])
+    few, many = (explain.saliency(square(), x, 1, "smoothgrad", steps=64).values for x in (X, wide))
+    expected = 2 * (X @ LINEAR[:, 1])[:, None] * of_class_1()
+    np.testing.assert_allclose(few, expected, rtol=0.4)
+    np.testing.assert_allclose(many[:2], expected, rtol=0.4)
+
+
 @pytest.mark.every_backend
 def test_mutagenesis_is_every_letter_in_every_place():
     model = keras.Sequential([keras.Input((2, 3)), layers.Flatten(), layers.Dense(1, use_bias=False)])
@@ -304,6 +326,45 @@ def test_windows_of_a_filter_deep_in_a_model():
         assert (np.diff(found.activations) <= 0).all()
 
 
+# Places, the width of the window, strides, and layers of these: of convolutions, pooling, one on the other.
+FIELDS = [
+    (8, 3, 2, "c"),
+    (7, 3, 2, "c"),
+    (16, 7, 2, "c"),
+    (8, 4, 1, "c"),
+    (9, 2, 3, "c"),
+    (9, 3, 4, "cp"),
+    (11, 4, 3, "pc"),
+    (13, 5, 2, "cc"),
+    (12, 3, 2, "ccp"),
+    (16, 3, 2, "cvc"),
+]
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+@pytest.mark.parametrize("length", [True, False])
+def test_windows_begin_where_keras_pads(field, length):
+    """Each filter gives its first place, of 1, 2, 3 and so on, and pooling the largest: the last of the window."""
+    places, size, strides, kinds = field
+    first = np.eye(size)[0][:, None, None]
+    make = {
+        "c": lambda: conv(first, strides=strides, padding="same"),
+        "v": lambda: conv(first, strides=strides),
+        "p": lambda: layers.MaxPooling1D(size, strides, padding="same"),
+    }
+    parts = [*(make[kind]() for kind in kinds), conv(np.ones((1, 1, 1)), name="last")]
+    model = keras.Sequential([keras.Input((places if length else None, 1)), *parts])
+    x = np.arange(1.0, places + 1)[None, :, None]
+    (found,) = explain.activating_windows(model, "last", x, share=0.0)
+    at, step = 0, 1  # of what is seen in the window
+    for kind in kinds:
+        at, step = at + (size - 1) * step * (kind == "p"), step * strides
+    inside = found.values[:, at, 0] > 0  # the largest of a window over the edge is another one
+    assert inside.any()
+    np.testing.assert_allclose(found.values[inside, at, 0], found.activations[inside])
+
+
 def test_a_filter_that_never_fires_has_no_window():
     model = keras.Sequential([keras.Input((4, 3)), conv(-np.ones((2, 3, 1)), activation="relu", name="conv")])
     (found,) = explain.activating_windows(model, "conv", np.ones((2, 4, 3)))
@@ -319,6 +380,49 @@ def test_windows_of_images():
     image[0, [1, 2], [1, 2]] = 1
     (found,) = explain.activating_windows(model, layer, image, share=0.9)
     assert found.starts.tolist() == [[1, 1]] and found.values[0, ..., 0].tolist() == [[1, 0], [0, 1]]
+
+
+WHERE = {"data_format": "channels_first"}
+
+
+def channels_first(*after):
+    parts = [layers.Conv2D(5, 3, name="conv", **WHERE), layers.AveragePooling2D(2, **WHERE)]
+    return keras.Sequential([keras.Input((3, 6, 8)), keras.Sequential(parts), *after, layers.Flatten()])
+
+
+IMAGES = RNG.random((2, 6, 8, 3)).astype("float32")
+FIRST = IMAGES.transpose(0, 3, 1, 2)
+VIEWS = {
+    "saliency": lambda model, x: explain.saliency(model, x, 1),
+    "optimize_input": lambda model, x: explain.optimize_input(model, 1, x, steps=1),
+    "compare": lambda model, x: ka.compare({"a": model}, x, [0, 1]),
+    "temporal_scores": lambda model, x: explain.temporal_scores(model, x, 1),
+    "mutagenesis": lambda model, x: explain.mutagenesis(model, x[0], 1),
+    "activating_windows": lambda model, x: explain.activating_windows(model, "conv", x),
+    "dashboard": lambda model, x: ka.dashboard({"a": model}, x, [0, 1], "page.html"),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_channels_are_the_last_axis(view, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"{view}: the channels must be the last axis .*: conv, a Conv2D .* a Permute"):
+        VIEWS[view](channels_first(), FIRST)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_permute_layer_must_stand_before_them():
+    with pytest.raises(ValueError, match="Received: conv, a Conv2D"):
+        explain.saliency(channels_first(layers.Permute((2, 3, 1))), FIRST, 1)
+    parts = [layers.Permute((3, 1, 2)), layers.GlobalAveragePooling2D(**WHERE), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((6, 8, 3)), *parts])
+    assert explain.saliency(model, IMAGES, 1).shape == IMAGES.shape
+    assert ka.compare({"a": model}, IMAGES, [0, 1]).maps["a"].shape == (2, 48)
+
+
+def test_a_flatten_layer_is_of_no_axis():
+    model = keras.Sequential([keras.Input((3,)), layers.Flatten(data_format="channels_first"), layers.Dense(2)])
+    assert explain.saliency(model, X, 1).shape == X.shape
 
 
 def around():

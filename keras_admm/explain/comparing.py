@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_admm import checks, graph, hints, weights
-from keras_admm.explain import ranks, targets
+from keras_admm.explain import channels, ranks, targets
 from keras_admm.explain.comparison import MOST, Compared, Comparison
 from keras_admm.explain.cut import inner
 from keras_admm.explain.maps import Method, saliency
@@ -104,6 +104,7 @@ def check_models(name, models):
         raise TypeError(checks.refused(name, "models", must, models, remedy))
     for model in models.values():
         weights.check_model(name, model, "models", f"{must} of Keras 3 or tf_keras")
+        channels.check_last(name, model)
     return models
 
 

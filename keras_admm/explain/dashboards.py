@@ -48,6 +48,7 @@ def dashboard(
     Args:
         models: dict of names to built models with one input; the first one is the one that others are compared with.
         x: array of samples: sequences `(samples, positions, channels)`, or images `(samples, rows, columns, channels)`.
+            What has three axes is drawn as sequences: grey images are `x[..., None]`, for models of such an input.
         y: their classes, see `keras_admm.compare`, which takes all of them.
         path: where the page goes.
         alphabet: str, the letters of the channels of one-hot sequences, such as `"ACGT"`; None: those of `motifs`, or
@@ -64,7 +65,7 @@ def dashboard(
 
     Raises:
         ImportError: without matplotlib.
-        TypeError, ValueError: before anything is computed, for arguments that do not fit.
+        TypeError, ValueError: before anything is written, for arguments that do not fit.
 
     References:
         Deep Motif Dashboard (arXiv:1608.03644).

@@ -7,7 +7,7 @@ from keras import tree
 from numpy.typing import ArrayLike
 
 from keras_admm import checks, hints
-from keras_admm.explain import named_array, targets
+from keras_admm.explain import channels, named_array, targets
 from keras_admm.explain.named_array import NamedArray
 from keras_admm.gradients import Forward, Gradient
 
@@ -43,7 +43,7 @@ def saliency(
             int for each sample: this class; or a function of the outputs that returns one number for each sample.
         method: one of those above.
         steps: int, gradients of each sample for the last two methods.
-        noise: float, of SmoothGrad: the deviation as a share of the range of the input.
+        noise: float, of SmoothGrad: the deviation as a share of the range of each sample.
         baseline: float, or array of the shape of one sample, for integrated gradients.
         seed: int, of the noise.
         batch_size: int, samples in one run.
@@ -73,6 +73,7 @@ def saliency(
     checks.number("saliency", "noise", noise, 0, "a number >= 0")
     checks.integer("saliency", "seed", seed, 0)
     baseline = checks.array("saliency", "baseline", baseline)
+    channels.check_last("saliency", model)
     chosen = targets.choose("saliency", target, Forward("saliency", model, batch_size)(x))
     gradient = Gradient("saliency", model, chosen.score, batch_size)
     points = gradient.points(x)
@@ -99,8 +100,10 @@ def _integrated(at, points, baseline, steps):
 def _smooth(at, points, noise, steps, seed):
     rng = np.random.default_rng(seed)
 
+    deviations = {name: noise * np.ptp(p, tuple(range(1, p.ndim)), keepdims=True) for name, p in points.items()}
+
     def moved():
-        return {name: p + np.float32(noise * np.ptp(p)) * rng.normal(size=p.shape) for name, p in points.items()}
+        return {name: p + deviations[name] * rng.normal(size=p.shape) for name, p in points.items()}
 
     parts = [at(tree.map_structure(np.float32, moved())) for _ in range(steps)]
     return {name: np.mean([part[name] for part in parts], 0) for name in points}

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_admm import hints
-from keras_admm.explain import sequences, targets
+from keras_admm.explain import channels, sequences, targets
 from keras_admm.explain.named_array import NamedArray
 from keras_admm.gradients import Forward
 
@@ -34,6 +34,7 @@ def mutagenesis(model: hints.Model, x: ArrayLike, target: targets.Score = None, 
     [[[0.0, 2.0]]]
     """
     x = sequences.check("mutagenesis", x)
+    channels.check_last("mutagenesis", model)
     forward = Forward("mutagenesis", model, batch_size)
     chosen = targets.choose("mutagenesis", target, forward(x))
     _, length, letters = x.shape

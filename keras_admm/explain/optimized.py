@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_admm import checks, hints
-from keras_admm.explain import named_array, targets
+from keras_admm.explain import channels, named_array, sequences, targets
 from keras_admm.explain.named_array import NamedArray
 from keras_admm.gradients import Forward, Gradient
 
@@ -26,9 +26,10 @@ def optimize_input(
 ) -> NamedArray:
     """Class optimisation: an input of which a model is as sure as can be that it is of a class.
 
-    Solves `min over X of -log P(class | X) + penalty * ||X||^2` by RMSprop from uniform random numbers. A sequence is
-    then clamped to [0, 1], divided by its maximum, 0.01 is added, and the letters of each place are normalised to 1: a
-    position weight matrix, as in the Deep Motif Dashboard. Another input is clamped to the range of `like`.
+    Solves `min over X of -log P(class | X) + penalty * ||X||^2` by RMSprop from uniform random numbers. A sequence of
+    letters (those of `like` have no number below 0, and in each place the sum 1, or 0 for padding) is then clamped to
+    [0, 1], divided by its maximum, 0.01 is added, and the letters of each place are normalised to 1: a position weight
+    matrix, as in the Deep Motif Dashboard. Another input is clamped to the range of `like`.
 
     Args:
         model: a built model of Keras 3 or tf_keras, with one input of floats.
@@ -65,6 +66,7 @@ def optimize_input(
     for argument, value in (("learning_rate", learning_rate), ("penalty", penalty)):
         checks.number(name, argument, value, 0, "a number >= 0")
     checks.integer(name, "seed", seed, 0)
+    channels.check_last(name, model)
     outputs, given = Forward(name, model)(like), np.asarray(checks.array(name, "like", like), "float32")
     if target is None:
         raise TypeError(checks.refused(name, "target", "a class, or a function of the outputs", target, "Name one."))
@@ -82,7 +84,8 @@ def optimize_input(
         slope = 2 * penalty * x - gradient(x, tensors, {point: x})[1][point]
         square += (1 - DECAY) * (slope**2 - square)
         x -= learning_rate * slope / (np.sqrt(square) + 1e-8)
-    return named_array.of_input(_as_matrix(x) if x.ndim == 3 else np.clip(x, given.min(), given.max()))
+    letters = sequences.are_letters(given)
+    return named_array.of_input(_as_matrix(x) if letters else np.clip(x, given.min(), given.max()))
 
 
 def _as_matrix(x):

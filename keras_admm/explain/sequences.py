@@ -16,6 +16,20 @@ def check(name, x):
     return array
 
 
+def are_letters(x):
+    """Whether an array is of one-hot sequences, or of shares of letters; zeros for padding.
+
+    Example:
+
+    >>> are_letters(np.eye(3)[None]), are_letters(np.ones((1, 3, 1))), are_letters(np.ones((1, 3, 3)))
+    (True, False, False)
+    """
+    if x.ndim != 3 or x.shape[-1] == 1 or x.min() < 0:
+        return False
+    sums = x.sum(-1)
+    return bool(np.isclose(sums, np.round(sums), atol=1e-3).all() and sums.max() < 1.5)
+
+
 def check_alphabet(name, alphabet, channels):
     """An alphabet of one letter for each channel."""
     must = f"a str of {channels} different letters, one for each channel"

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from keras_admm import checks, hints
 from keras_admm.errors import reason
-from keras_admm.explain import targets
+from keras_admm.explain import channels, targets
 from keras_admm.explain.cut import Cut
 from keras_admm.explain.named_array import NamedArray
 from keras_admm.gradients import Forward, Runner
@@ -59,6 +59,7 @@ def temporal_scores(
     """
     checks.choice(NAME, "mode", mode, ("map", "input"))
     runner = Runner(NAME, model, batch_size)
+    channels.check_last(NAME, model)
     given = runner.read(x)
     _check_temporal(model, given)
     chosen = targets.choose(NAME, target, Forward(NAME, model, batch_size)(x))

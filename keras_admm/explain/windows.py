@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_admm import checks, graph, hints, weights
+from keras_admm.explain import channels
 from keras_admm.explain.cut import PLACE_BY_PLACE, inner
 from keras_admm.gradients import Runner
 
@@ -89,9 +90,10 @@ def activating_windows(
     checks.share(name, "share", share, "a float in [0, 1)")
     checks.integer(name, "most", most)
     runner = Runner(name, model, batch_size)
+    channels.check_last(name, model)
     given = runner.read(x)
     call, before = _chain(name, model, layer)
-    field = _Field(call.outputs[0].symbol.shape[1:-1], before)
+    field = _Field(given.arrays[0].shape[1:-1], before)
 
     def activations(variables, x):
         found = []
@@ -129,30 +131,37 @@ def _chain(name, model, layer):
 class _Field:
     """The window of the input that an output of some layers sees, along each axis of places.
 
+    Args:
+        places: tuple of ints, how many places the input has along each axis.
+        layers: list of the layers, from the input on.
+
     Attributes:
         size: array, of the window.
         step: array, how far the windows of neighbours are apart.
         start: array, where the first window begins.
     """
 
-    def __init__(self, shape, layers):
-        count = len(shape)
+    def __init__(self, places, layers):
+        count = len(places)
         self.size, self.step, self.start = np.ones(count, int), np.ones(count, int), np.zeros(count, int)
         for layer in map(inner, layers):
             if weights.of_class(layer, *CONVOLUTIONS, *POOLING):
-                self._grow(layer, count)
+                places = self._grow(layer, np.array(places), count)
 
-    def _grow(self, layer, count):
+    def _grow(self, layer, places, count):
+        """Grows by a layer that reads so many places along each axis, and returns how many it gives."""
         pooled = weights.of_class(layer, *POOLING)
         size = np.broadcast_to(layer.pool_size if pooled else layer.kernel_size, count)
         size = (size - 1) * np.broadcast_to(1 if pooled else layer.dilation_rate, count) + 1
         strides = np.broadcast_to(layer.strides, count)
         if layer.padding == "same":
-            self.start = self.start - self.step * ((size - 1) // 2)
+            # Both sides are padded for whole windows, the beginning with the smaller half.
+            self.start = self.start - self.step * (np.maximum(size - 1 - (places - 1) % strides, 0) // 2)
         elif layer.padding == "causal":
             self.start = self.start - self.step * (size - 1)
         self.size = self.size + (size - 1) * self.step
         self.step = self.step * strides
+        return -(-(places - (size - 1 if layer.padding == "valid" else 0)) // strides)
 
 
 def _windows(number, activations, x, field, share, most):
