@@ -7,8 +7,7 @@ import numpy as np
 from keras import ops
 from keras.src.backend.common import masking
 
-from keras_admm import checks
-from keras_admm.weights import is_tf_keras, of_class
+from keras_admm.weights import is_tf_keras
 
 # Of a tensor of values: the Keras mask that comes along with it, or None.
 mask_of, set_mask = masking.get_keras_mask, masking.set_keras_mask
@@ -36,60 +35,6 @@ def call(model, inputs, values=None):
     with keras.StatelessScope() as scope:
         scope.state_mapping.update(values or {})
         return model(inputs, training=False)
-
-
-def input_names(model):
-    """By what a dict names the inputs of a model, in the order of `model.inputs`; empty where the model has none.
-
-    A model that was built from a dict has its keys, any other one the names of its inputs.
-
-    Example:
-
-    >>> b, a = keras.Input((1,), name="b"), keras.Input((1,), name="a")
-    >>> input_names(keras.Model([b, a], keras.layers.Add()([b, a])))
-    ['b', 'a']
-    """
-    symbols = getattr(model, "inputs", None) or []
-    if _takes_dict(model):
-        return keras.tree.flatten({key: key for key in model.input})
-    return [symbol._keras_history[0].name for symbol in keras.tree.flatten(symbols)]
-
-
-def by_name(name, argument, model, given):
-    """What a model is called with, where it is given as a dict: each value at the input that its key names.
-
-    Args:
-        name, argument: str, names used in error messages.
-        model: a built Keras 3 or tf_keras model.
-        given: a dict by the inputs' names; what has other keys is left out, as `model.predict` does. Anything else, or
-            of a model that does not tell its inputs, is returned as it is.
-
-    Returns:
-        A dict for a model that was built from one, and else a list in the order of `model.inputs`, or its one value.
-
-    Raises:
-        ValueError: for an input that is missing.
-
-    Example:
-
-    >>> b, a = keras.Input((1,), name="b"), keras.Input((1,), name="a")
-    >>> by_name("me", "x", keras.Model([b, a], keras.layers.Add()([b, a])), {"a": 1, "b": 2})
-    [2, 1]
-    """
-    names = input_names(model)
-    if not isinstance(given, dict) or not names:
-        return given
-    if not set(names) <= set(given):
-        must = f"a dict with the keys {', '.join(map(str, names))}, the inputs of {model.name}"
-        raise ValueError(checks.refused(name, argument, must, [*given], "Name each input."))
-    if _takes_dict(model):
-        return {key: given[key] for key in names}
-    return [given[key] for key in names] if len(names) > 1 else given[names[0]]
-
-
-def _takes_dict(model):
-    one = of_class(model, "Sequential") or not getattr(model, "inputs", None)
-    return not one and isinstance(model.input, dict)
 
 
 def batches(data, size):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_admm import checks, hints
-from keras_admm.inference import by_name, unchanged
+from keras_admm import checks, graph, hints
+from keras_admm.inference import unchanged
 from keras_admm.weights import check_model
 
 WARM_UP = 10
@@ -107,7 +107,7 @@ def _call(model, data, threads):
     """A function without arguments that runs a model on the data once."""
     if isinstance(model, (str, os.PathLike)):
         return _call_file(model, data, threads)
-    data = by_name("latency", "data", model, data)
+    data = graph.inputs_by_name("latency", "data", model, data)
     if getattr(model, "inputs", None):
         _check(model.name, data, [tuple(t.shape) for t in model.inputs])
     return lambda: model.predict_on_batch(data)

@@ -6,7 +6,7 @@ import pytest
 from cases import some
 from keras import layers, ops
 
-from keras_admm import inference
+from keras_admm import graph
 from keras_admm.gradients import Gradient
 
 X = np.array([[1.0, 2.0], [-3.0, 0.5], [0.25, 4.0]], "float32")
@@ -129,7 +129,7 @@ def test_by_hand(case):
     assert sorted(found) == sorted(expected)
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
-    outputs = ops.convert_to_numpy(model(inference.by_name("me", "x", model, x))).reshape(len(scores), -1)
+    outputs = ops.convert_to_numpy(model(graph.inputs_by_name("me", "x", model, x))).reshape(len(scores), -1)
     np.testing.assert_allclose(scores, outputs.sum(1), rtol=1e-5)
     np.testing.assert_equal([ops.convert_to_numpy(v) for v in model.variables], before)
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_admm import checks, inference
+from keras_admm import checks, graph
 
 ARRAYS = "an array of samples, or a list or dict of arrays, one for each input"
 
@@ -55,7 +55,7 @@ def read(name, model, x):
     >>> read("me", model, np.zeros((5, 3))).names
     ['a']
     """
-    x = inference.by_name(name, "x", model, checks.arrays(name, "x", x, ARRAYS))
+    x = graph.inputs_by_name(name, "x", model, checks.arrays(name, "x", x, ARRAYS))
     flat = tree.flatten(x)
     arrays = [np.asarray(array) for array in flat]
     if not arrays[0].ndim or len({a.shape[:1] for a in arrays}) != 1 or not len(arrays[0]):
@@ -67,7 +67,7 @@ def read(name, model, x):
     symbols = tree.flatten(getattr(model, "inputs", None) or [])
     _check_shapes(name, model, symbols, arrays)
     _check_finite(name, arrays)
-    keys = tree.flatten({key: key for key in x}) if isinstance(x, dict) else inference.input_names(model)
+    keys = tree.flatten({key: key for key in x}) if isinstance(x, dict) else graph.input_names(model)
     dtypes = [keras.backend.standardize_dtype(symbol.dtype) for symbol in symbols] or [str(a.dtype) for a in arrays]
     floats = ["float" in dtype for dtype in dtypes]
     structure = tree.pack_sequence_as(x, arrays)

@@ -7,6 +7,8 @@ from .calls import Call as Call
 from .calls import Calls as Calls
 from .calls import Tensor as Tensor
 from .calls import has_graph as has_graph
+from .inputs import input_names as input_names
+from .inputs import inputs_by_name as inputs_by_name
 from .kind import Kernel as Kernel
 from .kind import Kind as Kind
 from .kind import register as register

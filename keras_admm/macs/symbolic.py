@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_admm import checks, inference, weights
+from keras_admm import checks, graph, weights
 
 
 def inputs(model, shape=None):
@@ -61,7 +61,7 @@ def _given(model, shape):
     must = "a tuple of ints, the batch first, or a list or dict of such tuples for several inputs"
     if not isinstance(shape, (list, tuple, dict)):
         raise TypeError(checks.refused(model.name, "input_shape", must, shape, "Pass for example (None, 128)."))
-    shape = inference.by_name(model.name, "input_shape", model, shape)
+    shape = graph.inputs_by_name(model.name, "input_shape", model, shape)
     tensors = keras.tree.flatten(getattr(model, "inputs", None) or [])
     shapes = [shape] if _is_shape(shape) else list(shape.values() if isinstance(shape, dict) else shape)
     if not shapes or not all(map(_is_shape, shapes)) or tensors and len(tensors) != len(shapes):
