@@ -490,6 +490,19 @@ def test_a_metric_may_be_negative():
     assert prune.searches[0]["score"] >= prune.searches[0]["least"] and 0.5 < prune.searches[0]["left"] < 1
 
 
+def test_masks_without_a_score_are_too_much():
+    """Outputs that are the same for all samples have no correlation with anything, here with themselves."""
+
+    def correlation(y_true, y_pred):
+        return ops.where(ops.max(y_pred, 0) > ops.min(y_pred, 0), 1.0, np.nan)
+
+    anywhere = {"spread": True, "sigma": 0.5}
+    prune = olmp(0.5, metric=correlation, search_every=4, stop_at=8, settings=anywhere)
+    model = trained()
+    model.fit(X, Y, epochs=2, batch_size=32, verbose=0, callbacks=[prune])
+    assert all(each["score"] == 1 for each in prune.searches) and ratio(model) < np.inf
+
+
 def test_data_of_unknown_length_need_stop_at():
     class Batches(keras.utils.PyDataset):
         def __getitem__(self, i):

@@ -202,10 +202,19 @@ def test_whether_more_is_better_is_known_as_keras_knows_it(monitor, mode, expect
 
 @pytest.mark.parametrize(
     "monitor, expected",
-    [("val_accuracy", 1), ("val_auc", 1), ("val_recall", 1), ("val_mean_squared_error", -1), ("val_loss", -1)],
+    [
+        ("val_accuracy", 1),
+        ("val_auc", 1),
+        ("val_recall", 1),
+        ("val_mae", -1),
+        ("val_loss", -1),
+        ("val_found", 1),
+        ("val_off", -1),
+    ],
 )
 def test_it_is_known_of_a_model_that_was_not_evaluated_yet(monitor, expected):
-    assert attach.direction("me", model(), monitor, "auto") == expected
+    metrics = ["accuracy", keras.metrics.Recall(name="found"), keras.metrics.MeanSquaredError(name="off")]
+    assert attach.direction("me", model(metrics), monitor, "auto") == expected
     with pytest.raises(ValueError, match="monitor='val_own', mode='auto', which Keras cannot tell"):
         attach.direction("me", model(), "val_own", "auto")
 

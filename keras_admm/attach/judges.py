@@ -97,7 +97,7 @@ def direction(name, model, monitor, mode):
             stopping._set_monitor_op()
             return -1 if stopping.monitor_op is keras.ops.less else 1
     for known_as in names:
-        way = _way(known_as.removeprefix("val_"))
+        way = _way(model, known_as.removeprefix("val_"))
         if way:
             return way
     raise ValueError(
@@ -106,13 +106,20 @@ def direction(name, model, monitor, mode):
     )
 
 
-def _way(metric):
-    """1 or -1 as `direction`, by the name of a metric of Keras alone; None where that does not tell."""
-    if metric.endswith(UPWARD):
+def _way(model, name):
+    """1 or -1 as `direction`, by a metric that the model is compiled with or by its name; None where neither tells."""
+    if name.endswith(UPWARD):
         return 1
+    found = [each for each in _compiled_metrics(model) if each.name == name]
     with contextlib.suppress(ValueError, TypeError):
-        return {"up": 1, "down": -1}.get(getattr(keras.metrics.get(metric), "_direction", None))
-    return None
+        found = found or [keras.metrics.get(name)]
+    return {"up": 1, "down": -1}.get(getattr(found[0], "_direction", None)) if found else None
+
+
+def _compiled_metrics(model):
+    """The metrics that a model of Keras 3 is compiled with as objects; its first step makes those told by name."""
+    given = keras.tree.flatten(getattr(model._compile_metrics, "_user_metrics", None))
+    return [each for each in given if isinstance(each, keras.metrics.Metric)]
 
 
 def _without_outputs(model, monitor):

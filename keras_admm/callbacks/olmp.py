@@ -215,7 +215,8 @@ class OLMP(Callback):
 
     def _score_of_dense(self):
         dense, empty = self._run.scores(scoring.drawn(self.validation_data, None, 0))
-        if not empty < dense - self.delta:  # NaN is not either
+        # Where zeros have no score, such as a correlation with a constant, they are no answer.
+        if np.isnan(dense) or empty >= dense - self.delta:
             raise ValueError(
                 "OLMP: the dense model must score more on validation_data than one of zeros does, by more than delta, "
                 f"or any masks would do. Received: {dense:.4g} and {empty:.4g}, delta={self.delta:.4g}. Train the "

@@ -15,6 +15,8 @@ from keras_admm.retraining import MaskedWeights
 # By how much more seldom masks change where pruning ends: kernels of rank 2 and others, as in OLMP's code.
 RARER = {2: 3.0}
 RARER_CONV = 0.3
+# By how much masks cost too much whose score is not a number, such as a correlation with a constant.
+WORST = float(np.finfo(np.float32).max)
 
 
 class Found(NamedTuple):
@@ -113,7 +115,8 @@ class SplicedPruning:
 
         def loss(at):
             on_score()
-            return least - self._score(batch, *placed, self._of_each(at))
+            excess = least - self._score(batch, *placed, self._of_each(at))
+            return excess if math.isfinite(excess) else WORST
 
         result, scored = self.target.find(sizes, active, loss, budget, int(rng.integers(2**31)))
         at = {layer: self.target.threshold(layer) for layer in self.target.layers}

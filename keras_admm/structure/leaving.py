@@ -5,10 +5,10 @@ from keras import tree
 
 from keras_admm.graph.groups import living
 from keras_admm.structure.readers import class_of
+from keras_admm.weights import of_class
 
 ADDED, SUBTRACTED, STRUNG, MULTIPLIED = "Add", "Subtract", "Concatenate", "Multiply"  # layers and operations
-RECURRENT = {"RNN", "SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"}
-RECURRENT |= {"SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells"}
+RECURRENT = "RNN", "Bidirectional", "SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells"
 
 
 class Leaving:
@@ -67,7 +67,7 @@ class Leaving:
 
 def _starts_from(call):
     """Whether a recurrent call is given states, which pass without any weights."""
-    return class_of(call.layer) in RECURRENT and len(call.reads()) > 1
+    return of_class(call.layer, *RECURRENT) and len(call.reads()) > 1
 
 
 def _broadcast(tensors):

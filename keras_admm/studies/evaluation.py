@@ -61,7 +61,7 @@ def monitor_of(scores):
     ('accuracy', 'loss')
     """
     metrics = [each for each in scores if not each.endswith("loss")]
-    return metrics[0] if len(metrics) == 1 else next((n for n in scores if n == "loss"), "val_loss")
+    return metrics[0] if len(metrics) == 1 else "loss" if "loss" in scores else "val_loss"
 
 
 def checked(name, data):

@@ -115,10 +115,9 @@ def progressive_search(
 
 def _checked_plan(model, sparsities, settings):
     """The plan of a first trial; raises what that of the last would."""
-    own = {each: settings[each] for each in ("sparsity", "start") if each in settings}
-    if own:
-        must = "left out: each trial has its own, from `sparsities`"
-        raise ValueError(checks.refused(NAME, next(iter(own)), must, next(iter(own.values())), "Leave it out."))
+    for own in {"sparsity", "start"} & settings.keys():
+        must = "left out: each trial has its own"
+        raise ValueError(checks.refused(NAME, own, must, settings[own], "Say it with `sparsities`."))
     if settings.get("structure") == "channel":
         must = "a structure of single kernels, whose zeros the next trial goes on from"
         remedy = "Prune channels by ADMMPrune([0.3, 0.5], structure='channel')."
