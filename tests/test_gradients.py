@@ -54,6 +54,12 @@ def in_another_order(of=list):
     return keras.Model(of({"b": b, "a": a}) if of is dict else [b, a], layers.Rescaling(3.0)(b) + letters)
 
 
+def dicts_in_dicts():
+    """3 b + 2 a, where the inputs are not in the order of their names and lie at different depths."""
+    b, a = keras.Input((2,), name="b"), keras.Input((2,), name="a")
+    return keras.Model({"z": {"a": a}, "b": b}, layers.Rescaling(3.0)(b) + layers.Rescaling(2.0)(a))
+
+
 IDS = np.array([[1, 2, 0], [0, 0, 2]])
 TABLE = np.array([[1.0, -1.0], [2.0, 0.5], [0.0, 3.0]], "float32")
 
@@ -101,6 +107,11 @@ CASES = {
         lambda: in_another_order(dict),
         {"b": X[:2], "a": IDS, "more": X},
         lambda: {"b": np.full((2, 2), 3.0), "letters": np.full((2, 3, 2), 1 / 3)},
+    ),
+    "dicts in dicts": (
+        dicts_in_dicts,
+        {"b": X, "z": {"more": X, "a": X}},
+        lambda: {"z/a": np.full(X.shape, 2.0), "b": np.full(X.shape, 3.0)},
     ),
     "one input by name": (squares, {"x": X}, lambda: {"x": of_squares(X)}),
     "embedding": (lambda: set_table(embedding("int32")), IDS, lambda: {"letters": mean_squares()}),
@@ -197,6 +208,7 @@ WRONG = {
         first,
         r"`x` must be a dict with the keys b, a, the inputs of functional\w*. Received: x=\['a', 'c'\]. Name each",
     ),
+    "a name in a dict": (dicts_in_dicts, {"b": X, "z": X}, first, "a dict with the keys b, z/a, the inputs of"),
     "no samples": (squares, X[:0], first, "Pass a batch"),
     "score": (squares, X, lambda y: y, "one number for each sample"),
     "infinite": (squares, X, lambda y: y[:, 0] / 0.0, "must be finite. Received: NaN or infinity in the score"),

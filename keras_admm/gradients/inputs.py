@@ -67,7 +67,8 @@ def read(name, model, x):
     symbols = tree.flatten(getattr(model, "inputs", None) or [])
     _check_shapes(name, model, symbols, arrays)
     _check_finite(name, arrays)
-    keys = tree.flatten({key: key for key in x}) if isinstance(x, dict) else graph.input_names(model)
+    paths = [path for path, _ in tree.flatten_with_path(x)] if isinstance(x, dict) else []
+    keys = graph.input_names(model) or ["/".join(map(str, path)) for path in paths]
     dtypes = [keras.backend.standardize_dtype(symbol.dtype) for symbol in symbols] or [str(a.dtype) for a in arrays]
     floats = ["float" in dtype for dtype in dtypes]
     structure = tree.pack_sequence_as(x, arrays)

@@ -9,7 +9,8 @@ from keras_admm.graph.libraries import library_of
 def input_names(model):
     """By what a dict names the inputs of a model, in the order of `model.inputs`; empty where the model has none.
 
-    A model that was built from a dict has its keys, any other one the names of its inputs.
+    A model that was built from a dict has its keys, of dicts within it joined by slashes ("left/image"), any other one
+    the names of its inputs.
 
     Example:
 
@@ -20,7 +21,7 @@ def input_names(model):
     """
     symbols = getattr(model, "inputs", None) or []
     if _takes_dict(model):
-        return tree.flatten({key: key for key in model.input})
+        return ["/".join(map(str, path)) for path, _ in tree.flatten_with_path(model.input)]
     return [library_of(model).maker(symbol).name for symbol in tree.flatten(symbols)]
 
 
@@ -34,7 +35,8 @@ def inputs_by_name(name, argument, model, given):
             of a model that does not tell its inputs, is returned as it is.
 
     Returns:
-        A dict for a model that was built from one, and else a list in the order of `model.inputs`, or its one value.
+        A dict for a model that was built from one, as deep as that, and else a list in the order of `model.inputs`, or
+        its one value.
 
     Raises:
         ValueError: for an input that is missing.
@@ -49,12 +51,24 @@ def inputs_by_name(name, argument, model, given):
     names = input_names(model)
     if not isinstance(given, dict) or not names:
         return given
-    if not set(names) <= set(given):
-        must = f"a dict with the keys {', '.join(map(str, names))}, the inputs of {model.name}"
-        raise ValueError(checks.refused(name, argument, must, [*given], "Name each input."))
-    if _takes_dict(model):
-        return {key: given[key] for key in names}
-    return [given[key] for key in names] if len(names) > 1 else given[names[0]]
+    takes_dict = _takes_dict(model)
+    try:
+        found = _picked(model.input if takes_dict else dict.fromkeys(names), given)
+    except LookupError:
+        must = f"a dict with the keys {', '.join(names)}, the inputs of {model.name}"
+        raise ValueError(checks.refused(name, argument, must, [*given], "Name each input.")) from None
+    if takes_dict:
+        return found
+    return [*found.values()] if len(names) > 1 else found[names[0]]
+
+
+def _picked(like, given):
+    """What has the keys of `like`, in that order, at each depth."""
+    if not isinstance(like, dict):
+        return given
+    if not isinstance(given, dict):
+        raise LookupError
+    return {key: _picked(inner, given[key]) for key, inner in like.items()}
 
 
 def _takes_dict(model):
