@@ -87,37 +87,50 @@ def save_saved_model(model, path):
         model.export(str(partial), **quiet)
 
 
-def load_array(path):
-    """Reads an array, without pickles.
+def load_array(path, names=()):
+    """Reads an array, or one for each input of a model, without pickles.
 
     Args:
-        path: `FILE.npy`, `FILE.npz` with one array, or `FILE.npz:NAME`.
+        path: `FILE.npy`, `FILE.npz` with one array, `FILE.npz:NAME`, or `FILE.npz` with an array for each of `names`.
+        names: list of str, the inputs of the model that it is for.
+
+    Returns:
+        An array, or a dict of the names to arrays.
 
     Raises:
         ValueError: for a missing, damaged or foreign file, a name that is not in it, or a single number.
     """
     file, _, name = path.rpartition(":") if ".npz:" in path else (path, "", "")
     try:
-        array, names = _read(file, name)
+        array, found = _read(file, name, names)
     except Exception as error:  # NumPy, zipfile and zlib raise of every kind for files that are damaged
         raise _no_data(file, reason(error).rstrip(".")) from error
-    if array is None:
+    if array is None and name:
         raise ValueError(
-            f"{file}: one of its arrays must be named. Received: {path!r}, where there are {names}. Write {file}:NAME."
+            f"{file}: it must have an array of the name {name!r}. Received: {found}. Write it there under that name."
         )
-    if not isinstance(array, np.ndarray) or not array.ndim or array.dtype.kind not in "biuf":
-        shown = f"{array.dtype}, shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise _no_data(file, shown)
+    if array is None:
+        inputs = f", or an array for each input there: {', '.join(names)}" if names else ""
+        raise ValueError(
+            f"{file}: one of its arrays must be named. Received: {path!r}, where there are {found}. Write "
+            f"{file}:NAME{inputs}."
+        )
+    for each in array.values() if isinstance(array, dict) else [array]:
+        if not isinstance(each, np.ndarray) or not each.ndim or each.dtype.kind not in "biuf":
+            shown = f"{each.dtype}, shape {each.shape}" if isinstance(each, np.ndarray) else type(each).__name__
+            raise _no_data(file, shown)
     return array
 
 
-def _read(file, name):
-    """An array, None where none of several is of this name, and the names of all."""
+def _read(file, name, inputs):
+    """An array or a dict of inputs, None where none of several is of this name, and the names of all."""
     with open(file, "rb") as opened:  # np.load leaves a damaged one open
         loaded = np.load(opened, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded, []
         names = loaded.files
+        if not name and len(names) > 1 and inputs and set(inputs) <= set(names):
+            return {each: loaded[each] for each in inputs}, names
         name = name or (names[0] if len(names) == 1 else "")
         return loaded[name] if name in names else None, names
 

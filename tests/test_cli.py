@@ -375,6 +375,28 @@ def test_data_is_read_by_name(tmp_path):
     np.savez(tmp_path / "one.npz", only=np.ones(4))
     assert files.load_array(f"{tmp_path}/x.npz:y").shape == (3,)
     assert files.load_array(f"{tmp_path}/one.npz").shape == (4,)
+    assert {name: a.shape for name, a in files.load_array(f"{tmp_path}/x.npz", ["y"]).items()} == {"y": (3,)}
+    with pytest.raises(ValueError, match=r"must have an array of the name 'z'. Received: \['x', 'y'\]"):
+        files.load_array(f"{tmp_path}/x.npz:z", ["y"])
+    with pytest.raises(ValueError, match=r"x.npz:NAME, or an array for each input there: a, x"):
+        files.load_array(f"{tmp_path}/x.npz", ["a", "x"])
+
+
+def test_several_inputs_are_read_by_their_names(tmp_path, monkeypatch):
+    b, a = keras.Input((3,), name="b"), keras.Input((2,), name="a")
+    model = keras.Model([b, a], keras.layers.Concatenate()([b, a]))
+    model.save(tmp_path / "two.keras")
+    np.savez(tmp_path / "two.npz", a=np.full((600, 2), 1.0), b=np.full((600, 3), 2.0), more=np.ones(600))
+    taken = {}
+    monkeypatch.setattr(ka.export, "litert", lambda *args, **options: taken.update(options) or ka.report(model))
+    words = ["--to=litert", "--quantize=int8", "--data", tmp_path / "two.npz"]
+    assert run("export", tmp_path / "two.keras", *words, "-o", tmp_path / "two.tflite") == 0
+    assert {name: (*array.shape, array.max()) for name, array in taken["representative_data"].items()} == {
+        "b": (500, 3, 2.0),
+        "a": (500, 2, 1.0),
+    }
+    both = ["latency", tmp_path / "two.keras", tmp_path / "two.keras", "--data", tmp_path / "two.npz"]
+    assert run(*both) == 0
 
 
 def test_the_version(capsys):

@@ -347,6 +347,11 @@ REFUSED = {
     "an unknown sparse": (conv_net, {"sparse": "maybe"}, "must be 'auto', True or False"),
     "an unbuilt model": (lambda: keras.Sequential([layers.Dense(2)]), {}, "must be built"),
     "a loop over time": (lstm, {}, "rolled: .*unroll=True"),
+    "a name": (
+        lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="my net"),
+        {},
+        "my net.*names .* must be such as TensorFlow takes.*to_tf_keras",
+    ),
     "not a number": (poisoned, {}, "must be finite"),
     "beyond the tolerance": (conv_net, {"quantize": "float16", "tolerance": 1e-9}, "must be within 1e-09"),
 }

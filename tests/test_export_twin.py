@@ -393,6 +393,18 @@ def test_models_in_the_model_that_are_called_in_ways_of_their_own_are_refused():
         to_tf_keras(keras.Model(y, column(y)))
 
 
+def test_names_that_tensorflow_takes_in_no_scope_are_made_to_fit():
+    x = keras.Input(SEQUENCE, name="_x")
+    inner = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="_in it")], name="an inner")
+    y = layers.TimeDistributed(layers.Dense(3, name="?"), name="_each")(layers.Dense(3, name="-")(x))
+    model = randomized(keras.Model(x, layers.TimeDistributed(inner, name="e")(y), name="mine, at best"))
+    twin = to_tf_keras(model)
+    assert_twins(model, twin)
+    assert twin.name == "mine__at_best"
+    assert [layer.name for layer in twin.layers] == ["layer_x", "layer-", "layer_each", "e"]
+    assert twin.layers[2].layer.name == "layer_" and twin.layers[3].layer.layers[-1].name == "layer_in_it"
+
+
 def test_attention_with_scores_and_causal_mask():
     x = keras.Input(SEQUENCE)
     attention = layers.MultiHeadAttention(2, 3, value_dim=2, output_shape=4)

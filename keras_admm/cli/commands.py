@@ -105,7 +105,7 @@ def unpack(args):
 
 
 def export(args):
-    from keras_admm.files import load_array, save_model, save_saved_model
+    from keras_admm.files import save_model, save_saved_model
 
     _check_output(args, ENDINGS[args.to])
     if args.to != "litert" and (args.quantize or args.data or args.json):
@@ -117,8 +117,8 @@ def export(args):
             "--quantize=int8 needs --data, which show the ranges of the activations. Received: none. Pass a few "
             "hundred typical inputs, or --quantize=dynamic_int8."
         )
-    data = load_array(args.data)[:CALIBRATION] if args.data else None
     model = _opened(args.model)
+    data = _data(args.data, CALIBRATION, model) if args.data else None
     with _told(f"exporting to {args.to}"):
         if args.to == "litert":
             from keras_admm.export import litert
@@ -137,11 +137,10 @@ def export(args):
 
 
 def latency(args):
-    from keras_admm.files import load_array
     from keras_admm.timing import latency
 
-    data = load_array(args.data)[: args.batch]
     a, b = (path if path.endswith(".tflite") else _opened(path) for path in (args.a, args.b))
+    data = _data(args.data, args.batch, a, b)
     with _told("timing"):
         found = latency(a, b, data, threads=args.threads)
     _print(args, found._asdict, lambda: found)
@@ -179,6 +178,17 @@ def _opened(path):
         from keras_admm.files import load_model
 
         return load_model(path)
+
+
+def _data(path, most, *models):
+    """The first samples of what models are run on: an array, or one for each input by name."""
+    from keras import tree
+
+    from keras_admm.files import load_array
+    from keras_admm.graph import input_names
+
+    names = next((input_names(model) for model in models if not isinstance(model, str)), [])
+    return tree.map_structure(lambda array: array[:most], load_array(path, names))
 
 
 @contextlib.contextmanager

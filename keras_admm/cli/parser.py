@@ -34,7 +34,10 @@ examples:
 exit codes: 0 done, 1 failed (with a sentence that says why), 2 wrong usage
 """
 MODEL = ".keras, .h5, .kadmm or the folder of a tf_keras SavedModel"
-DATA = "FILE.npy, or FILE.npz:NAME for the array of that name; the first axis is the samples"
+DATA = (
+    "FILE.npy, FILE.npz:NAME for the array of that name, or FILE.npz with an array for each input, by the inputs' "
+    "names; the first axis is the samples"
+)
 # No command uses absl's own flags; in the help they, and its --helpfull, would bury ours.
 OURS_ALONE = {"inherited_absl_flags": None, "add_help": False}
 QUANTIZE = ("int8", "dynamic_int8", "int4", "float16")

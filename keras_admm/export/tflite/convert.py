@@ -164,6 +164,13 @@ def sentence(message, model_layers):
             f"{_culprit(message, model_layers) or 'litert'}: LiteRT's own operations have no loop over time steps. "
             f"Received: a model with one. {REMEDY_RNN}."
         )
+    scope = re.search("'([^']*)' is not a valid (root )?scope name", message)
+    if scope:
+        return (
+            f"{scope[1]}: names of layers and models must be such as TensorFlow takes: letters, digits and _.>/- only, "
+            f"at first a letter, a digit or a dot. Received: {scope[1]!r}. Export "
+            "`keras_admm.export.to_tf_keras(model)`, which has such names."
+        )
     named = _culprit(message, model_layers)
     at = re.search(r"'tf\.\w+' op|error:|Error", message)
     told = message[at.start() if at else 0 :][:300]

@@ -4,7 +4,7 @@ import keras
 
 from keras_admm import checks, hints
 from keras_admm.export.twin.activations import custom_objects as custom_objects
-from keras_admm.export.twin.replay import Names as Names
+from keras_admm.export.twin.names import Names as Names
 from keras_admm.export.twin.replay import Replay, followed
 from keras_admm.graph import every_layer
 from keras_admm.layers import Masked
@@ -16,8 +16,9 @@ def to_tf_keras(model: keras.Model, batch_size: int | None = None) -> hints.TfKe
     """A Keras 3 model as a tf_keras (Keras 2) model with equal outputs, for TFMOT, `hub.KerasLayer` and older code.
 
     The graph of the model is run once more with layers of tf_keras. Models inside the model become part of the
-    graph; shared layers stay shared; inputs and outputs keep their structure, layers their names and `trainable`
-    flags (tf_keras has none for a single variable); regularizers and constraints of Keras's own come along.
+    graph; shared layers stay shared; inputs and outputs keep their structure, layers their names (with underscores
+    for signs that TensorFlow takes in none, such as blanks) and `trainable` flags (tf_keras has none for a single
+    variable); regularizers and constraints of Keras's own come along.
     Subclasses of Keras's layers that compute as these do become these, with LoRA's factors added to the kernel;
     `keras_admm.layers.Masked` becomes the layer that it wraps, its weights multiplied by the masks.
 

@@ -7,6 +7,7 @@ import keras
 
 from keras_admm.errors import reason
 from keras_admm.export.twin.activations import twin_activation
+from keras_admm.export.twin.names import fit
 
 # Layers that hold layers: by what name tf_keras's constructor takes them, and where Keras 3 has them.
 INNER = {
@@ -118,6 +119,8 @@ def _state(layer):
 def _translated(layer, key, value):
     if key == "dtype":
         return layer.dtype_policy.name
+    if key == "name":
+        return fit(value)
     if key.endswith("activation"):
         return twin_activation(getattr(layer, key))
     if key.endswith(("regularizer", "constraint")) and value is not None:

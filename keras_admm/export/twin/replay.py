@@ -1,13 +1,11 @@
 """Conversion of a Keras 3 model to tf_keras: its graph is run once more, call by call, with layers of tf_keras."""
 
-import itertools
-import re
-
 import keras
 import numpy as np
 from keras import ops, tree
 
 from keras_admm.export.twin.layers import LEFT_OUT, call_arguments, held_pairs, twin_layer
+from keras_admm.export.twin.names import Names, fit
 from keras_admm.export.twin.operations import MERGES, twin_operation
 from keras_admm.export.twin.weights import copy_weights, lora_factors
 from keras_admm.graph import calls, every_layer, has_graph
@@ -39,7 +37,7 @@ class Replay:
         import tf_keras
 
         inputs = tree.map_structure(self._input, self._calls.inputs)
-        twin = tf_keras.Model(inputs, self._calls.run(inputs, self._call), name=self.model.name)
+        twin = tf_keras.Model(inputs, self._calls.run(inputs, self._call), name=fit(self.model.name))
         self._copy_state(twin)
         self._check_shared(twin)
         return twin
@@ -120,27 +118,6 @@ def followed(model):
         ValueError: for a model that is subclassed or not built.
     """
     return calls.of(model, "it can be made again in tf_keras")
-
-
-class Names:
-    """Names that no other layer of the twin has, nor any that tf_keras will make up.
-
-    TFMOT adds layers, under names that tf_keras makes up, to a model in which it looks layers up by name.
-    """
-
-    def __init__(self):
-        self._taken = set()
-
-    def new(self, name):
-        from tf_keras.src import backend
-
-        tries = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
-        name = next(each for each in tries if each not in self._taken)
-        self._taken.add(name)
-        base, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name).groups()
-        made_up = backend.get_default_graph_uid_map()
-        made_up["", base] = max(made_up["", base], int(number or 0) + 1)
-        return name
 
 
 def _makes_masks(layer):
