@@ -51,6 +51,31 @@ def test_a_run_begins_with_its_plan_in_one_line(callback, epochs, line, capsys):
     assert line in printed(capsys, callback(), epochs=epochs).split("\n")
 
 
+@pytest.mark.filterwarnings("ignore:.*a fit that was interrupted:UserWarning")
+def test_the_plan_of_a_fit_that_begins_later_or_goes_on_has_its_epochs(tmp_path, capsys):
+    later = {"initial_epoch": 3, "epochs": 7}
+    plan, ended = "ADMMPrune: epochs 4-6 ADMM, 7 retraining, 100 weights to 50", "ADMM ended after epoch 6 at"
+    out = printed(capsys, ka.ADMMPrune(0.5, verbose=1), **later)
+    assert plan in out and ended in out
+    steps = "ADMM: epochs 4-7 in 2 steps of ADMM and retraining, 100 weights to 50"
+    assert steps in printed(capsys, ka.ADMM([ka.constraints.Sparse(0.5)] * 2, verbose=1), **later)
+
+    class Killed(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 5:
+                raise KeyboardInterrupt
+
+    again = ka.ADMMPrune(0.5, backup_dir=tmp_path, verbose=1)
+    layers = [keras.layers.Dense(10, name="a"), keras.layers.Dense(2, name="b")]
+    model = keras.Sequential([keras.Input((8,)), *layers], name="net")
+    model.compile("sgd", "mse", jit_compile=False)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, X[:, :2], verbose=0, callbacks=[again, Killed()], **later)
+    assert plan in capsys.readouterr().out
+    out = printed(capsys, again, **later)
+    assert plan in out and ended in out
+
+
 @pytest.mark.parametrize("epochs, told", [(133, True), (134, False)])
 def test_too_few_steps_for_a_sparsity_are_told(epochs, told, capsys):
     """At 10x: 100 steps of ADMM; 3/4 of the epochs, of one batch each."""

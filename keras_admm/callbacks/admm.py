@@ -239,8 +239,9 @@ class ADMM(Ending):
             self.engine.begin(self.params["epochs"] - epoch, self.params.get("steps"))
         self._began = True
         if self._prints:
-            timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"])
-            self._messages.begins(timeline, self.params.get("steps"))
+            before = epoch - self.engine.epoch  # of a fit that began later than at its first epoch
+            timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"] - before)
+            self._messages.begins(timeline, self.params.get("steps"), before)
             self._projections.begin()
 
     def end_steps(self, count: int) -> None:

@@ -26,12 +26,13 @@ class Messages:
     def __init__(self, engine):
         self._engine = engine
 
-    def begins(self, timeline, steps_per_epoch):
+    def begins(self, timeline, steps_per_epoch, before=0):
         """Print the plan: the epochs of each phase, the weights, and how many of them each step keeps.
 
         Args:
-            timeline: list of the `plan.EpochInfo`s of all epochs.
+            timeline: list of the `plan.EpochInfo`s of all epochs of the run.
             steps_per_epoch: int, training steps, or None where that is not known.
+            before: int, how many epochs of `fit` the run begins after.
         """
         variables = self._engine.variables
         size = sum(math.prod(variable.shape) for variable in variables.values())
@@ -39,7 +40,7 @@ class Messages:
         sets = [sets_of(name, step.target, self._engine.arrays, 1.0) for step in self._engine.plan.steps]
         own = [step.target.outcome() for step in self._engine.plan.steps]
         outcomes = [told or self._outcome(each, size) for told, each in zip(own, sets, strict=True)]
-        print(f"{name}: {_planned(timeline, outcomes)} ({len(variables)} tensors)")
+        print(f"{name}: {_planned(timeline, outcomes, before + 1)} ({len(variables)} tensors)")
         for i, each in enumerate(sets):
             epochs = sum(info.step == i and info.phase == "admm" for info in timeline)
             self._too_few(each, epochs * (steps_per_epoch or 0))
@@ -184,19 +185,20 @@ def costly(before, after):
     return "val_loss" in both and after["val_loss"] > RAISED * before["val_loss"]
 
 
-def _planned(timeline, outcomes):
+def _planned(timeline, outcomes, first):
     """The epochs of each step and what it comes to; of steps that all come to the same, together."""
     if len(outcomes) > 1 and len(set(outcomes)) == 1:
-        return f"epochs 1-{len(timeline)} in {len(outcomes)} steps of ADMM and retraining, {outcomes[0]}"
-    return "; ".join(f"{_phases(timeline, i)}, {outcome}" for i, outcome in enumerate(outcomes))
+        last = first + len(timeline) - 1
+        return f"epochs {first}-{last} in {len(outcomes)} steps of ADMM and retraining, {outcomes[0]}"
+    return "; ".join(f"{_phases(timeline, i, first)}, {outcome}" for i, outcome in enumerate(outcomes))
 
 
-def _phases(timeline, step):
+def _phases(timeline, step, first):
     """`"epochs 1-20 ADMM, 21-40 retraining"` of a step."""
     parts = []
-    epochs = [(n, info) for n, info in enumerate(timeline, 1) if info.step == step]
+    epochs = [(n, info) for n, info in enumerate(timeline, first) if info.step == step]
     for phase, these in itertools.groupby(epochs, key=lambda pair: pair[1].phase):
-        first, *_, last = [n for n, _ in these] * 2
+        begin, *_, end = [n for n, _ in these] * 2
         name = epoch_logs.PHASES[phase]
-        parts.append(f"{first}-{last} {name}" if first < last else f"{first} {name}")
+        parts.append(f"{begin}-{end} {name}" if begin < end else f"{begin} {name}")
     return f"epochs {', '.join(parts)}"
