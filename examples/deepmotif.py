@@ -42,6 +42,7 @@ WAYS = {
     "half the channels": lambda: ka.ADMMPrune(sparsity=0.5, structure="channel"),
 }
 NETWORKS = {"CNN-RNN": ("dense", *WAYS), "CNN": ("dense", "30x"), "RNN": ("dense", "30x")}
+EPOCHS = {"CNN-RNN": 30, "CNN": 30, "RNN": 120}  # of the dense network: letters without a convolution are learned slowly
 BATCH = 128
 KEYS = "factor", "network", "way", "seed"
 
@@ -127,7 +128,7 @@ class Bench:
         pairs, start = self.pairs(factor), time.perf_counter()
         if way == "dense":
             model = network(kind, pairs[0][0].shape[1])
-            fit(model, pairs, self.args.epochs, falling(kind))
+            fit(model, pairs, self.args.epochs or EPOCHS[kind], falling(kind))
         else:
             dense = self.path(factor, kind, "dense", seed)
             if not dense.exists():
@@ -220,7 +221,7 @@ def main():
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--ways", nargs="+", default=["dense", *WAYS], choices=["dense", *WAYS])
     parser.add_argument("--most", type=int, help="how many bound sequences of each factor; all by default")
-    parser.add_argument("--epochs", type=int, default=30, help="of the dense network")
+    parser.add_argument("--epochs", type=int, help="of the dense network; 30 by default, of the RNN 120")
     parser.add_argument("--compress-epochs", type=int, default=60, help="of each compression")
     parser.add_argument("--motifs", action="store_true", help="print the known motifs that networks have learned")
     parser.add_argument("--dashboard", metavar="FACTOR", help="write the page of a factor")
