@@ -42,7 +42,11 @@ WAYS = {
     "half the channels": lambda: ka.ADMMPrune(sparsity=0.5, structure="channel"),
 }
 NETWORKS = {"CNN-RNN": ("dense", *WAYS), "CNN": ("dense", "30x"), "RNN": ("dense", "30x")}
-EPOCHS = {"CNN-RNN": 30, "CNN": 30, "RNN": 120}  # of the dense network: letters without a convolution are learned slowly
+EPOCHS = {
+    "CNN-RNN": 30,
+    "CNN": 30,
+    "RNN": 120,
+}  # of the dense network: letters without a convolution are learned slowly
 BATCH = 128
 KEYS = "factor", "network", "way", "seed"
 

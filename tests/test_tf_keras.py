@@ -250,7 +250,8 @@ def test_other_callbacks_are_told_of_a_new_phase(tmp_path):
 def test_a_frozen_layer_is_not_compressed():
     model = built(nested)
     model.layers[0].layers[0].trainable = False
-    assert len(weights.select(model)) == 2
+    with pytest.warns(UserWarning, match="of frozen layers are not trained, so not compressed"):
+        assert len(weights.select(model)) == 2
     with pytest.raises(ValueError, match="only trainable variables"):
         weights.select(model, layers=model.layers[0].layers[0])
 

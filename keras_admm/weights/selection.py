@@ -12,6 +12,8 @@ from keras_admm.weights.kernels import biases as biases_of
 from keras_admm.weights.kernels import ends_as_kernel, kernels
 from keras_admm.weights.values import is_tf_keras, named, on_device
 
+THAW = "Set trainable=True on their layers and compile again, or name them in `exclude`."
+
 
 def select(model, layers=None, exclude=None, biases=False, training=True):
     """The variables to compress, by name.
@@ -36,14 +38,16 @@ def select(model, layers=None, exclude=None, biases=False, training=True):
             finite, or nothing left.
     """
     chosen = choose(model, layers, exclude, biases, training)
-    if not chosen:
-        raise ValueError(
-            f"{model.name}: at least one variable must be compressed. Received: layers={layers!r}, "
-            f"exclude={exclude!r}, which leave none of {sorted(named(model))}. Choose others."
-        )
     trainable = {id(v) for v in model.trainable_variables}
-    if training:
-        _say_lora(model, chosen, trainable)
+    frozen = [n for n, v in choose(model, layers, exclude, training=False).items() if id(v) not in trainable]
+    if not chosen:
+        received = f"layers={layers!r}, exclude={exclude!r}, which leave none of {sorted(named(model))}"
+        raise ValueError(
+            f"{model.name}: at least one variable must be compressed. Received: "
+            + (f"frozen ones alone, {frozen}. {THAW}" if frozen else f"{received}. Choose others.")
+        )
+    if training and frozen and layers is None:
+        _say_frozen(model, frozen)
     for name, variable in chosen.items() if training else ():
         _check_variable(name, variable, id(variable) in trainable)
     return chosen
@@ -78,17 +82,14 @@ def _weights_at_rest(model):
     return ids
 
 
-def _say_lora(model, chosen, trainable):
-    """Warn of kernels that LoRA has frozen, which stay as they are."""
-    by_name = named(model)
-    if not any("lora" in names.words(name.split("/")[-1]) for name in by_name):
-        return
-    at_rest = {id(v) for v in kernels(model)} - trainable
-    frozen = [n for n, v in by_name.items() if n not in chosen and id(v) in at_rest]
+def _say_frozen(model, frozen):
+    """Warn of kernels that stay as they are, though nothing else was asked for."""
+    lora = any("lora" in names.words(name.split("/")[-1]) for name in named(model))
+    which = "that LoRA has frozen are" if lora else "of frozen layers are"
+    merge = "Merge the factors into them (a new layer with the sum), or compress before enable_lora()."
     warnings.warn(
-        f"{model.name}: kernels that LoRA has frozen are not trained, so not compressed. Received: {frozen}. Merge the "
-        "factors into them (a new layer with the sum), or compress before enable_lora().",
-        stacklevel=2,
+        f"{model.name}: kernels {which} not trained, so not compressed. Received: {frozen}. {merge if lora else THAW}",
+        stacklevel=3,
     )
 
 
@@ -161,8 +162,7 @@ def _check_quantized(named, left_out):
 def _check_variable(name, variable, trainable):
     if not trainable:
         raise ValueError(
-            f"{name}: only trainable variables can be compressed. Received: a variable with trainable=False. "
-            "Set its layer's trainable to True, or exclude it."
+            f"{name}: only trainable variables can be compressed. Received: a variable with trainable=False. {THAW}"
         )
     if not bool(ops.all(ops.isfinite(on_device(variable)))):
         raise ValueError(
