@@ -46,7 +46,7 @@ EPOCHS = {
     "CNN-RNN": 30,
     "CNN": 30,
     "RNN": 120,
-}  # of the dense network: letters without a convolution are learned slowly
+}  # dense; without convolutions it is slow
 BATCH = 128
 KEYS = "factor", "network", "way", "seed"
 

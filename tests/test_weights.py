@@ -84,18 +84,14 @@ def test_whole_words_of_a_name_say_what_is_a_kernel(name, shape, kernel):
 def test_frozen_layers_are_left_alone_unless_asked_for():
     m = model()
     m.layers[0].trainable = False
-    with pytest.warns(
-        UserWarning, match=r"kernels of frozen layers are not.*Received: \['m/conv/kernel'\]. Set.*or name"
-    ):
+    with pytest.warns(UserWarning, match=r"of frozen layers are not.*Received: \['m/conv/kernel'\]. Set.*or name"):
         assert "m/conv/kernel" not in weights.select(m)
     assert "m/conv/kernel" not in weights.select(m, exclude="conv")  # in silence, as what follows
     assert "m/conv/kernel" in weights.select(m, training=False)
     with pytest.raises(ValueError, match="only trainable variables.*Received: .*trainable=False. Set"):
         weights.select(m, layers="conv")
     m.trainable = False
-    with pytest.raises(
-        ValueError, match=r"Received: frozen ones alone, \['m/conv/kernel', .*\]. Set trainable=True on"
-    ):
+    with pytest.raises(ValueError, match=r"Received: frozen ones alone, \['m/conv/kernel', .*\]. Set trainable"):
         weights.select(m)
 
 
