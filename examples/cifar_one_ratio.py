@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import resumable
 import structured
-from show import table
+from show import machine, table
 
 import keras_admm as ka
 
@@ -92,6 +92,7 @@ def main():
         rows.fill(cells, lambda cell, _: measured(args, *cell))
     if args.picture:
         picture(rows, args.picture)
+    print(machine("keras", keras.backend.backend()))
     head = ("", "seeds", "kept", "validation", "test", "gave most", "gave least")
     print(table(head, list(lines(rows))))
 
