@@ -76,6 +76,19 @@ def test_the_plan_of_a_fit_that_begins_later_or_goes_on_has_its_epochs(tmp_path,
     assert plan in out and ended in out
 
 
+@pytest.mark.parametrize(
+    "callback", [lambda: ka.ADMMPrune(0.5, verbose=1), lambda: ka.ADMMPrune(max_accuracy_drop=9.0)]
+)
+def test_metrics_of_several_numbers_are_left_out(callback, capsys):
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, "softmax")])
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy", keras.metrics.F1Score()])
+    y = np.eye(3, dtype="float32")[np.arange(len(X)) % 3]
+    model.fit(X, y, verbose=0, epochs=6, validation_data=(X, y), callbacks=[callback()])
+    assert "f1_score" not in capsys.readouterr().out
+    scores = ka.sensitivity(model, (X, y), [0.5], verbose=0)
+    assert "f1_score" not in f"{scores}"
+
+
 @pytest.mark.parametrize("epochs, told", [(133, True), (134, False)])
 def test_too_few_steps_for_a_sparsity_are_told(epochs, told, capsys):
     """At 10x: 100 steps of ADMM; 3/4 of the epochs, of one batch each."""

@@ -393,6 +393,13 @@ def test_models_in_the_model_that_are_called_in_ways_of_their_own_are_refused():
         to_tf_keras(keras.Model(y, column(y)))
 
 
+def test_boundaries_that_a_layer_was_adapted_to():
+    bins = layers.Discretization(num_bins=4)
+    bins.adapt(np.arange(12.0).reshape(4, 3) ** 2)
+    model = randomized(keras.Sequential([keras.Input((4,)), bins, layers.Dense(2)]))
+    assert_twins(model, to_tf_keras(model))
+
+
 def test_names_that_tensorflow_takes_in_no_scope_are_made_to_fit():
     x = keras.Input(SEQUENCE, name="_x")
     inner = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="_in it")], name="an inner")

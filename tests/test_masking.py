@@ -149,13 +149,51 @@ def test_masks_anywhere_are_stripped():
     assert_close(outputs(mask(model), x), outputs(model, x))
 
 
-def test_state_that_is_not_in_variables():
-    norm = layers.Normalization()
-    norm.adapt(np.arange(12.0, dtype="float32").reshape(4, 3))
-    model = sequential(norm, layers.Lambda(lambda x: 2 * x), layers.Dense(2, **ONES), shape=(3,))
-    weights.write(model.layers[-1].kernel, np.eye(3, 2, dtype="float32"))
-    x = np.ones((4, 3), "float32")
-    assert_close(outputs(mask(model), x), outputs(model, x))
+@keras.saving.register_keras_serializable("tests")
+class Scaler(layers.Layer):
+    """A layer whose state is an array, which it gives to Keras's files itself."""
+
+    scale = 1.0
+
+    def adapt(self, x):
+        self.scale = 1 / np.std(x, axis=0)
+
+    def save_own_variables(self, store):
+        store["scale"] = self.scale
+
+    def load_own_variables(self, store):
+        self.scale = np.array(store["scale"])
+
+    def call(self, x):
+        return x * self.scale
+
+
+TEXT = np.array([["a b c"], ["b b c"], ["c"], ["a d"]])
+NUMBERS = np.arange(12.0, dtype="float32").reshape(4, 3) ** 2
+# Each: a layer to adapt, and what it is adapted to.
+ADAPTED = {
+    "constants of weights": (layers.Normalization, NUMBERS),
+    "boundaries": (lambda: layers.Discretization(num_bins=4), NUMBERS),
+    "an array": (Scaler, NUMBERS),
+    "vocabulary": (lambda: layers.TextVectorization(output_mode="multi_hot"), TEXT),
+    "vocabulary with weights": (lambda: layers.TextVectorization(output_mode="tf_idf"), TEXT),
+}
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("case", some(ADAPTED, "constants of weights", "boundaries", "an array"))
+def test_state_that_is_not_in_variables(case):
+    make, x = ADAPTED[case]
+    layer, text = make(), x is TEXT
+    layer.adapt(x)
+    shape, dtype = ((1,), "string") if text else ((3,), "float32")
+    model = keras.Sequential([keras.Input(shape, dtype=dtype), layer, layers.Dense(2, **ONES)])
+    weights.write(model.layers[-1].kernel, np.eye(*model.layers[-1].kernel.shape, dtype="float32"))
+    x = ops.convert_to_tensor(x)
+    expected = ops.convert_to_numpy(model(x))
+    assert np.std(expected) > 0
+    assert_close(ops.convert_to_numpy(mask(model)(x)), expected)
+    assert_close(ops.convert_to_numpy(strip(mask(model))(x)), expected)
 
 
 def doubled(x):

@@ -247,7 +247,9 @@ def test_stages_halve_the_children_by_functions_of_their_own():
 
 def test_a_callback_ends_a_search():
     seen = []
-    found = minimize(sphere, [1.0], (0, 2), 500, callback=lambda s: seen.append(s.evaluations) or s.evaluations > 15)
+    found = minimize(
+        sphere, [1.0], (0, 2), 500, callback=lambda s: seen.append(s.evaluations) or np.bool_(s.evaluations > 15)
+    )
     assert found.evaluations == seen[-1] == 20 and seen[0] == 1
 
 

@@ -33,3 +33,9 @@ def test_as_of_all_shards_in_one(case, share):
 def test_shards_that_are_none_are_refused(shards):
     with pytest.raises((TypeError, ValueError), match="Received"):
         list(keep_largest(lambda: shards, 1))
+
+
+def test_ties_are_kept_in_any_order_of_memory():
+    ones = np.ones((4, 6), "float32")
+    kept = [*keep_largest(lambda: [ones.T, np.asfortranarray(ones), ones[:, ::2]], 30)]
+    assert [np.count_nonzero(each) for each in kept] == [24, 6, 0] and kept[0][:, 0].all()

@@ -2,6 +2,8 @@
 
 import sys
 
+import numpy as np
+
 from keras_admm.weights import is_tf_keras
 
 
@@ -84,7 +86,21 @@ def validation_scores(model):
     )
     # Those of the epoch that begins are counted from nothing.
     model.reset_metrics()
-    return {f"val_{name}": float(value) for name, value in scores.items()}
+    return {f"val_{name}": value for name, value in numbers(scores).items()}
+
+
+def numbers(scores):
+    """The scores that are one number each, as floats: a metric may return one for each class, too.
+
+    Args:
+        scores: dict of names to scalars and arrays.
+
+    Example:
+
+    >>> numbers({"loss": np.float32(0.5), "f1_score": np.array([0.1, 0.9])})
+    {'loss': 0.5}
+    """
+    return {name: float(value) for name, value in scores.items() if not np.shape(value)}
 
 
 def fit_locals(model):

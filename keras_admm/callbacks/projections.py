@@ -35,7 +35,7 @@ class Projections:
             epoch: int, the epoch that begins.
         """
         step, model = int(logs["admm_step"]), self._engine.model
-        before = {name: float(value) for name, value in logs.items() if name.startswith("val_")}
+        before = attach.numbers({name: value for name, value in logs.items() if name.startswith("val_")})
         after = attach.validation_scores(model)
         now = {} if self._dense is None else left(model)
         self.rows.append({"epoch": self._engine.epoch, "step": step, "before": before, "after": after, **now})

@@ -87,7 +87,8 @@ def minimize(
         violations = None if constraint is None else [constraint(x) for x in points]
         search.tell([functions[search.stage](x) for x in points], violations)
         history.append(np.nan if search.violation else search.value)
-        stop = callback is not None and callback(search) is True
+        told = None if callback is None else callback(search)
+        stop = isinstance(told, (bool, np.bool_)) and bool(told)
     return Result(search.x, search.value, search.evaluations, np.array(history), search.violation)
 
 

@@ -43,7 +43,7 @@ def keep_largest(shards, count):
         kept = np.where(magnitudes > threshold, shard, np.float32(0))
         if ties:
             equal = np.flatnonzero(magnitudes == threshold)[:ties]
-            kept.reshape(-1)[equal] = shard.reshape(-1)[equal]
+            kept.flat[equal] = shard.flat[equal]  # whatever the order in memory
             ties -= len(equal)
         yield kept
 

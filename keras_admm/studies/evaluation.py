@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 
-from keras_admm import checks, scoring, weights
+from keras_admm import attach, checks, scoring, weights
 
 MUST = "a pair (x, y) of arrays, or (x, y, sample_weight), or a dataset that can be read again and again"
 REMEDY = "Pass for example (x_train[-6000:], y_train[-6000:])."
@@ -42,11 +42,11 @@ class Evaluation:
         x, y, sample_weight = (*self._data, None)[:3] if isinstance(self._data, tuple) else (self._data, None, None)
         how = {"batch_size": self._batch_size} if isinstance(self._data, tuple) else {}
         scores = self._model.evaluate(x, y, sample_weight=sample_weight, verbose=0, return_dict=True, **how)
-        scores = {metric: float(value) for metric, value in scores.items()}
+        scores = attach.numbers(scores)
         self.monitor = self.monitor or monitor_of(scores)
         if self.monitor not in scores:
             raise ValueError(
-                f"{self._name}: `monitor` must be a metric that the model is compiled with. Received: "
+                f"{self._name}: `monitor` must be a metric of one number that the model is compiled with. Received: "
                 f"monitor={self.monitor!r}, beside {list(scores)}. Choose one of these, or compile the model with it."
             )
         return scores

@@ -67,7 +67,7 @@ class Runner:
 
 def _validated(logs):
     """The last validation metrics of a fit."""
-    return {metric: float(values[-1]) for metric, values in logs.items() if metric.startswith("val_")}
+    return attach.numbers({metric: values[-1] for metric, values in logs.items() if metric.startswith("val_")})
 
 
 def state(model):

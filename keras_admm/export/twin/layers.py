@@ -96,6 +96,8 @@ def _options(layer, new, held):
     kind, options = new.__name__, {}
     for key, value in {**_keras_class(layer).get_config(layer), **_state(layer)}.items():
         key = RENAMED.get((kind, key), key)
+        if key == "num_bins":  # the boundaries, which are there by now, say it
+            continue
         if key in held or key.endswith("initializer"):  # weights are copied: what they began as is of no account
             continue
         if key == "dtype" and isinstance(layer, LOOKUPS):  # there it is the type of what comes out

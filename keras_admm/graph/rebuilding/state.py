@@ -3,6 +3,8 @@
 import tempfile
 from typing import Protocol, runtime_checkable
 
+import keras
+
 from keras_admm.weights import write
 
 
@@ -13,13 +15,6 @@ class KeepsFiles(Protocol):
     def save_assets(self, folder): ...
 
     def load_assets(self, folder): ...
-
-
-@runtime_checkable
-class HasConstants(Protocol):
-    """A layer that computes with constants made of its weights, such as `Normalization`."""
-
-    def finalize_state(self): ...
 
 
 class State:
@@ -41,19 +36,27 @@ class State:
         parts = list(zip(self._wrappers.unwrapped(old), self._wrappers.unwrapped(new), strict=False))
         for part, again in parts:
             set_flag(part, again)
-        self._write(old, new)
-        for part, again in parts:
-            _hand_on_files(part, again)
-
-    def _write(self, old, new):
         before, after = self._wrappers.variables(old), self._wrappers.variables(new)
         values = [self._value(v) for v in before]
         if _shapes(values) != _shapes(after):
             raise self._refusals.other_shapes(old, _shapes(values), _shapes(after))
+        for part, again in parts:
+            self._hand_on_own(part, again)
         for variable, like, value in zip(after, before, values, strict=True):
             self._pair(old, like, variable)
             write(variable, value)
             variable.trainable = like.trainable
+        for part, again in parts:
+            _hand_on_files(part, again)
+
+    def _hand_on_own(self, old, new):
+        """What a layer gives to Keras's own files in a way of its own: arrays, and constants made of its weights."""
+        if type(new).load_own_variables is keras.layers.Layer.load_own_variables:
+            return
+        store = {}
+        old.save_own_variables(store)
+        values = {key: self._value(each) if isinstance(each, keras.Variable) else each for key, each in store.items()}
+        new.load_own_variables(values)
 
     def give(self, old, new, arrays):
         """To a layer that stands for `old` with weights of its own."""
@@ -82,5 +85,3 @@ def _hand_on_files(old, new):
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)
             new.load_assets(folder)
-    if isinstance(new, HasConstants):
-        new.finalize_state()
