@@ -87,6 +87,12 @@ def save_saved_model(model, path):
         model.export(str(partial), **quiet)
 
 
+def parted(path):
+    """The file of `FILE.npz:NAME`, and the name, which may have colons itself; of another path that, and no name."""
+    file, ending, name = path.partition(".npz:")
+    return file + ending.rstrip(":"), name
+
+
 def load_array(path, names=()):
     """Reads an array, or one for each input of a model, without pickles.
 
@@ -100,7 +106,7 @@ def load_array(path, names=()):
     Raises:
         ValueError: for a missing, damaged or foreign file, a name that is not in it, or a single number.
     """
-    file, _, name = path.rpartition(":") if ".npz:" in path else (path, "", "")
+    file, name = parted(path)
     try:
         array, found = _read(file, name, names)
     except Exception as error:  # NumPy, zipfile and zlib raise of every kind for files that are damaged

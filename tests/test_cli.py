@@ -81,6 +81,55 @@ def test_numbers_as_json(saved, tmp_path, capsys):
         assert json.loads(capsys.readouterr().out)
 
 
+def test_nothing_is_written_over_what_is_read(saved, tmp_path):
+    model, data = Path(saved).read_bytes(), tmp_path / "test.npz"
+    np.savez(data, x=np.ones((2, 4)), y=np.ones(2))
+    whole = data.read_bytes()
+    for words in (
+        ["report", saved, "--html", saved],
+        ["dashboard", saved, "--data", data, "-o", saved],
+        ["dashboard", saved, "--data", data, "-o", data],
+        ["export", saved, "--to=litert", "--quantize=int8", "--data", f"{data}:x", "-o", saved],
+    ):
+        assert run(*words) == 2
+    assert Path(saved).read_bytes() == model and data.read_bytes() == whole
+
+
+def test_masks_are_no_weights_of_a_packed_file(tmp_path, capsys):
+    model = small()
+    weights.write(model.layers[0].kernel, np.eye(4, 5))
+    ka.mask(model).save(tmp_path / "mask.keras")
+    assert run("pack", tmp_path / "mask.keras", "-o", tmp_path / "mask.kadmm", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["float32_bytes"] == 4 * model.count_params()
+
+
+def test_a_model_whose_last_kernel_leaves(tmp_path, capsys):
+    x = keras.Input((4,))
+    zero = keras.layers.Dense(4, kernel_initializer="zeros")
+    keras.Model(x, keras.layers.Add()([x, zero(x)])).save(tmp_path / "dead.keras")
+    assert run("shrink", tmp_path / "dead.keras", "-o", tmp_path / "small.keras") == 0
+    assert capsys.readouterr().out.startswith("16 -> 0 weights, 16 -> 0 MACs\n")
+
+
+def test_errors_of_the_backend_are_sentences(saved, tmp_path, capsys, monkeypatch):
+    class Strange(Exception):
+        pass
+
+    def fails(*args, **options):
+        raise Strange("no such index")
+
+    monkeypatch.setattr(ka.reporting, "report", fails)
+    assert run("report", saved) == 1
+    assert capsys.readouterr().err == "keras-admm: Strange: no such index\n"
+
+
+def test_a_batch_has_as_many_samples_as_were_asked_for(saved, tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", **{"input:0": np.ones((3, 4), "float32")})
+    assert run("latency", saved, saved, f"--data={tmp_path}/x.npz:input:0", "--batch=3") == 0
+    assert run("latency", saved, saved, f"--data={tmp_path}/x.npz:input:0", "--batch=4") == 2
+    assert "--batch needs as many samples. Received: --batch=4" in capsys.readouterr().err
+
+
 def test_pack_and_unpack(saved, tmp_path, capsys):
     packed, back = tmp_path / "model.kadmm", tmp_path / "back.keras"
     assert run("pack", saved, "-o", packed) == 0
@@ -296,7 +345,7 @@ def test_a_foreign_file_gets_a_sentence(make, sentence, tmp_path, capsys):
         (["prune", "MODEL", "-o", "out.keras"], 2, "--sparsity"),
         (["prune", "MODEL", "--sparsity=1.5", "-o", "out.keras"], 2, "must be a number in [0, 1)"),
         (["prune", "MODEL", "--sparsity=.5", "--allocation=most", "-o", "out.keras"], 2, "'most'"),
-        (["prune", "MODEL", "--sparsity=.5", "-o", "MODEL"], 2, "must not be the input"),
+        (["prune", "MODEL", "--sparsity=.5", "-o", "MODEL"], 2, "must not be an input"),
         (["prune", "MODEL", "--sparsity=.5", "-o", "none/out.keras"], 2, "must be in a folder that can be written"),
         (["prune", "MODEL", "--sparsity=.5", "-o", "out.zip"], 2, "must end in .keras"),
         (["shrink", "MODEL", "-o", "out"], 2, "must end in .keras"),
@@ -319,7 +368,7 @@ def test_a_foreign_file_gets_a_sentence(make, sentence, tmp_path, capsys):
         (["shrink", "x" * 300, "-o", "out.keras"], 1, "no name in it above 255 bytes"),
         (["shrink", "MODEL", "--round-to=x", "-o", "out"], 2, "must be an integer >= 1. Received: x"),
         (["pack", "MODEL", "-o", "out.keras"], 2, "must end in .kadmm"),
-        (["pack", "MODEL", "-o", "MODEL"], 2, "must not be the input"),
+        (["pack", "MODEL", "-o", "MODEL"], 2, "must not be an input"),
         (["unpack", "MODEL", "-o", "out.keras"], 2, "must be a .kadmm file"),
         (["report", "none.kadmm"], 1, "none.kadmm"),
     ],

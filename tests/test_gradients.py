@@ -113,6 +113,11 @@ CASES = {
         {"b": X, "z": {"more": X, "a": X}},
         lambda: {"z/a": np.full(X.shape, 2.0), "b": np.full(X.shape, 3.0)},
     ),
+    "dicts in dicts, flat": (
+        dicts_in_dicts,
+        {"b": X, "z/a": X},
+        lambda: {"z/a": np.full(X.shape, 2.0), "b": np.full(X.shape, 3.0)},
+    ),
     "one input by name": (squares, {"x": X}, lambda: {"x": of_squares(X)}),
     "embedding": (lambda: set_table(embedding("int32")), IDS, lambda: {"letters": mean_squares()}),
     "embedding of floats": (

@@ -5,10 +5,10 @@ from keras_admm.attach.fit import begin_anew as begin_anew
 from keras_admm.attach.fit import has_own_train_step as has_own_train_step
 from keras_admm.attach.fit import is_kind as is_kind
 from keras_admm.attach.fit import is_running as is_running
+from keras_admm.attach.fit import numbers as numbers
 from keras_admm.attach.fit import resume_at as resume_at
 from keras_admm.attach.fit import running_callbacks as running_callbacks
 from keras_admm.attach.fit import tell_of_batches as tell_of_batches
-from keras_admm.attach.fit import numbers as numbers
 from keras_admm.attach.fit import validation_scores as validation_scores
 from keras_admm.attach.hold import Hold as Hold
 from keras_admm.attach.hold import optimizer_of as optimizer_of

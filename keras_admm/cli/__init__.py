@@ -5,6 +5,7 @@ import re
 import sys
 
 from keras_admm.cli.parser import UsageError, parser
+from keras_admm.errors import reason
 
 NOT_TYPED = {"run", "parser", "model", "models", "a", "b"}
 
@@ -28,16 +29,23 @@ def main(argv=None):
     args = parser().parse_args(argv)
     try:
         args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as under pythonw, or `>&-`
+            sys.stdout.flush()
     except UsageError as error:
         args.parser.error(_as_typed(args, str(error)))
     except BrokenPipeError:
         # What is still buffered would raise once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"keras-admm: {_as_typed(args, str(error))}", file=sys.stderr)
-        return 1
+        return _failed(args, str(error))
+    except Exception as error:  # of the backend, whose exceptions have no class in common
+        return _failed(args, f"{type(error).__name__}: {reason(error)}")
     return 0
+
+
+def _failed(args, sentence):
+    print(f"keras-admm: {_as_typed(args, sentence)}", file=sys.stderr)
+    return 1
 
 
 def _as_typed(args, sentence):

@@ -29,7 +29,7 @@ def report(args):
     from keras_admm import reporting
 
     if args.html:
-        _check_place(args.html)
+        _check_written(args, args.html)
     model = _opened(args.model)
     with _told("counting what each layer kept"):
         counted = reporting.report(model)
@@ -77,20 +77,20 @@ def shrink(args):
         save_model(small, args.output)
         counts = {name: _size(reporting.report(each)) for name, each in (("before", model), ("after", small))}
     before, after = counts["before"], counts["after"]
-    lines = (f"{before[name]:,} -> {after[name]:,} {name}" for name in before)
+    lines = (f"{before[name]:,} -> {after[name]:,} {name}" for name in before if name in after)
     _print(args, lambda: counts, lambda: f"{', '.join(lines)}\nWritten: {args.output}")
 
 
 def pack(args):
-    from keras_admm import packed
+    from keras_admm import packed, reporting
 
     _check_output(args, (PACKED,))
     model = _opened(args.model)
     with _told("packing"):
         packed.save(model, args.output)
-    size, dense = Path(args.output).stat().st_size, 4 * model.count_params()
-    counts = {"bytes": size, "float32_bytes": dense, "ratio": dense / size}
-    told = f"{dense:,} bytes of float32 -> {size:,} bytes, {dense / size:.1f}x\nWritten: {args.output}"
+        file = reporting.report(model).file
+    counts = {"bytes": file.bytes, "float32_bytes": file.dense_bytes, "ratio": file.ratio}
+    told = f"{file.dense_bytes:,} bytes of float32 -> {file.bytes:,} bytes, {file.ratio:.1f}x\nWritten: {args.output}"
     _print(args, lambda: counts, lambda: told)
 
 
@@ -140,7 +140,7 @@ def latency(args):
     from keras_admm.timing import latency
 
     a, b = (path if path.endswith(".tflite") else _opened(path) for path in (args.a, args.b))
-    data = _data(args.data, args.batch, a, b)
+    data = _data(args.data, args.batch, a, b, least=args.batch)
     with _told("timing"):
         found = latency(a, b, data, threads=args.threads)
     _print(args, found._asdict, lambda: found)
@@ -150,7 +150,7 @@ def dashboard(args):
     from keras_admm import explain
     from keras_admm.files import load_array
 
-    _check_place(args.output)
+    _check_written(args, args.output)
     if not args.data.endswith(".npz"):
         raise UsageError(
             f"--data must be FILE.npz, of two arrays x and y. Received: --data={args.data}. Name such a file."
@@ -180,7 +180,7 @@ def _opened(path):
         return load_model(path)
 
 
-def _data(path, most, *models):
+def _data(path, most, *models, least=1):
     """The first samples of what models are run on: an array, or one for each input by name."""
     from keras import tree
 
@@ -188,7 +188,10 @@ def _data(path, most, *models):
     from keras_admm.graph import input_names
 
     names = next((input_names(model) for model in models if not isinstance(model, str)), [])
-    return tree.map_structure(lambda array: array[:most], load_array(path, names))
+    data = tree.map_structure(lambda array: array[:most], load_array(path, names))
+    if len(tree.flatten(data)[0]) < least:
+        raise UsageError(f"--batch needs as many samples. Received: --batch={least}, and fewer in {path}. Lower it.")
+    return data
 
 
 @contextlib.contextmanager
@@ -209,7 +212,8 @@ def _print(args, numbers, text):
 
 def _size(counted):
     total = counted.total
-    return {"weights": total.weights} | ({} if total.macs is None else {"MACs": total.macs})
+    macs = 0 if not total.weights else total.macs
+    return {"weights": total.weights} | ({} if macs is None else {"MACs": macs})
 
 
 def _names(text):
@@ -218,13 +222,11 @@ def _names(text):
 
 def _check_output(args, endings):
     output = Path(args.output)
-    if os.path.exists(output) and os.path.exists(args.model) and output.samefile(args.model):
-        raise UsageError(f"{output}: the output must not be the input. Received: the same path twice. Choose another.")
+    _check_written(args, output)
     if endings and output.suffix not in endings:
         raise UsageError(
             f"{output}: the output must end in {endings[0]}. Received: {output.name!r}. Choose such a name."
         )
-    _check_place(output)
 
 
 def _check_choice(model, layers, exclude):
@@ -236,9 +238,15 @@ def _check_choice(model, layers, exclude):
         raise UsageError(str(error)) from error
 
 
-def _check_place(path):
-    from keras_admm.files import check_place
+def _check_written(args, path):
+    """Refuses a path that cannot be written, or that the command reads."""
+    from keras_admm.files import check_place, parted
 
+    given = vars(args)
+    read = [given.get(name) for name in ("model", "a", "b", "motifs")] + given.get("models", [])
+    for each in [*filter(None, read), parted(given.get("data") or "")[0]]:
+        if os.path.exists(path) and os.path.exists(each) and os.path.samefile(path, each):
+            raise UsageError(f"{path}: the output must not be an input. Received: {each} as well. Choose another.")
     try:
         check_place(path)
     except ValueError as error:

@@ -31,8 +31,8 @@ def inputs_by_name(name, argument, model, given):
     Args:
         name, argument: str, names used in error messages.
         model: a built Keras 3 or tf_keras model.
-        given: a dict by the inputs' names; what has other keys is left out, as `model.predict` does. Anything else, or
-            of a model that does not tell its inputs, is returned as it is.
+        given: a dict by the inputs' names, flat or in dicts as the model's; what has other keys is left out, as
+            `model.predict` does. Anything else, or of a model that does not tell its inputs, is returned as it is.
 
     Returns:
         A dict for a model that was built from one, as deep as that, and else a list in the order of `model.inputs`, or
@@ -52,6 +52,8 @@ def inputs_by_name(name, argument, model, given):
     if not isinstance(given, dict) or not names:
         return given
     takes_dict = _takes_dict(model)
+    if takes_dict and set(names) <= set(given):
+        return tree.pack_sequence_as(model.input, [given[each] for each in names])
     try:
         found = _picked(model.input if takes_dict else dict.fromkeys(names), given)
     except LookupError:
