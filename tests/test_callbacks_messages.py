@@ -1,6 +1,7 @@
 """What the callbacks print during `model.fit`."""
 
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -178,3 +179,17 @@ def test_what_counts_as_much(before, after, much):
 )
 def test_settings_are_told(made, told):
     assert repr(made()).startswith(told)
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+@pytest.mark.parametrize("epochs, told", [(4, True), (1, False)])
+def test_a_schedule_that_is_used_up_is_told(library, epochs, told):
+    kit = pytest.importorskip(library)
+    model = kit.Sequential([kit.layers.Input((8,)), kit.layers.Dense(2)])
+    model.compile(kit.optimizers.SGD(kit.optimizers.schedules.CosineDecay(0.01, 4)), "mse")
+    model.fit(X, X[:, :2], epochs=epochs, batch_size=len(X), verbose=0)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model.fit(X, X[:, :2], epochs=2, verbose=0, callbacks=[ka.ADMMPrune(0.5)])
+    found = [w for w in said if "a schedule that earlier training has used up, at 0.0e+00 of" in str(w.message)]
+    assert len(found) == told

@@ -13,6 +13,12 @@ from keras_admm.attach.strategy import strategy_scope
 from keras_admm.weights import path
 
 
+def share_left(schedule, step):
+    """The rate of a schedule at a step, of the largest of those before, at its beginning or half way."""
+    now, *before = (float(ops.convert_to_numpy(schedule(s))) for s in (step, 0, step // 2))
+    return now / max(*before, now, 1e-30)
+
+
 class KerasOptimizer:
     """A Keras 3 optimizer whose updates can be changed: hooked in its `apply`.
 
@@ -38,6 +44,13 @@ class KerasOptimizer:
     @learning_rate.setter
     def learning_rate(self, rate):
         self._inner.learning_rate = rate
+
+    @property
+    def rate_left(self):
+        """The share that a schedule has left of the largest rate that it has had; 1.0 without a schedule."""
+        own = self._inner._learning_rate
+        is_schedule = isinstance(own, keras.optimizers.schedules.LearningRateSchedule)
+        return share_left(own, int(ops.convert_to_numpy(self._inner.iterations))) if is_schedule else 1.0
 
     @property
     def uses_averages(self):

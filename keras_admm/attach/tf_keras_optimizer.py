@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_admm import weights
 from keras_admm.attach import factored, ftrl
-from keras_admm.attach.keras_optimizer import check_free, unknown_sentence
+from keras_admm.attach.keras_optimizer import check_free, share_left, unknown_sentence
 from keras_admm.attach.optimizers import compiled_optimizer, inner, new_like
 from keras_admm.attach.renewal import renew
 from keras_admm.attach.strategy import strategy_scope
@@ -38,6 +38,12 @@ class TFKerasOptimizer:
     @learning_rate.setter
     def learning_rate(self, rate):
         self._inner.learning_rate = rate
+
+    @property
+    def rate_left(self):
+        optimizer = self._inner
+        own = optimizer._get_hyper("learning_rate") if _is_legacy(optimizer) else optimizer._learning_rate
+        return 1.0 if hasattr(own, "assign") or not callable(own) else share_left(own, int(optimizer.iterations))
 
     @property
     def uses_averages(self):

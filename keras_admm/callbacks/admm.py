@@ -12,7 +12,7 @@ from keras_admm.callbacks.messages import Messages
 from keras_admm.callbacks.others import say_what_others_miss
 from keras_admm.callbacks.phase_change import PhaseChange
 from keras_admm.callbacks.projections import Projections
-from keras_admm.callbacks.rates import check_rate_is_settable, checked_rates, set_rate
+from keras_admm.callbacks.rates import check_rate_is_settable, checked_rates, say_what_is_spent, set_rate
 from keras_admm.callbacks.states import States
 from keras_admm.callbacks.step_count import StepCount
 from keras_admm.engine import Engine, check_place
@@ -154,6 +154,7 @@ class ADMM(Ending):
         )
         timeline = self.engine.plan.timeline(self.engine.name, self.params["epochs"])
         check_rate_is_settable(self.engine.name, self.learning_rate, self.model, self.engine.optimizers)
+        say_what_is_spent(self.engine.name, self.model, self.engine.optimizers)
         callbacks = attach.running_callbacks()
         say_what_others_miss(self, callbacks.callbacks, timeline)
         self._messages = Messages(self.engine)

@@ -1,10 +1,13 @@
 """Learning rates of the phases of a run."""
 
+import warnings
+
 import keras
 
 from keras_admm import attach, checks
 
 PHASES = ("admm", "retrain")
+SPENT = 0.01  # of its largest rate: less than what schedules end at on purpose
 
 
 def checked_rates(name, rates):
@@ -32,6 +35,19 @@ def check_rate_is_settable(name, rates, model, optimizers):
                 f"{name}: a learning rate per phase needs an optimizer compiled with a float as its rate. Received: a "
                 f"{type(optimizer).__name__} with a schedule. Compile with a float, or leave `learning_rate` to the "
                 "optimizer's own schedule."
+            )
+
+
+def say_what_is_spent(name, model, optimizers):
+    """Warn of schedules that earlier training has used up, under which ADMM would hardly train."""
+    for optimizer in optimizers.all:
+        left = attach.optimizer_of(model, optimizer).rate_left
+        if left < SPENT:
+            warnings.warn(
+                f"{name}: the optimizer must have a learning rate left to train with. Received: a schedule that "
+                f"earlier training has used up, at {left:.1e} of its largest rate. Compile the model anew, with a rate "
+                "of its own for this fit.",
+                stacklevel=3,
             )
 
 
