@@ -1,4 +1,5 @@
-"""Large models on JAX: data and model parallelism: `python examples/guides/large_models_jax.py`. No data.
+"""Large models on JAX: data and model parallelism: `python examples/guides/large_models_jax.py`. No data;
+`pip install ".[jax]"` as well.
 
 Under `keras.distribution`, here on two devices of one processor: `DataParallel`, where each has all weights and a part
 of the batch, which they must divide; and `ModelParallel`, where the kernel of the largest layer lies on them in parts.
