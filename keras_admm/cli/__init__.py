@@ -5,7 +5,6 @@ import re
 import sys
 
 from keras_admm.cli.parser import UsageError, parser
-from keras_admm.errors import reason
 
 NOT_TYPED = {"run", "parser", "model", "models", "a", "b"}
 
@@ -39,6 +38,8 @@ def main(argv=None):
     except (ValueError, TypeError, ImportError, OSError) as error:
         return _failed(args, str(error))
     except Exception as error:  # of the backend, whose exceptions have no class in common
+        from keras_admm.errors import reason
+
         return _failed(args, f"{type(error).__name__}: {reason(error)}")
     return 0
 
