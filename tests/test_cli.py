@@ -118,7 +118,7 @@ def test_errors_of_the_backend_are_sentences(saved, tmp_path, capsys, monkeypatc
     def fails(*args, **options):
         raise Strange("no such index")
 
-    monkeypatch.setattr(ka.reporting, "report", fails)
+    monkeypatch.setattr("keras_admm.reporting.report", fails)
     assert run("report", saved) == 1
     assert capsys.readouterr().err == "keras-admm: Strange: no such index\n"
 
