@@ -165,7 +165,7 @@ class Scaler(layers.Layer):
         self.scale = np.array(store["scale"])
 
     def call(self, x):
-        return x * self.scale
+        return x * ops.convert_to_tensor(self.scale, x.dtype)
 
 
 TEXT = np.array([["a b c"], ["b b c"], ["c"], ["a d"]])
