@@ -42,11 +42,7 @@ WAYS = {
     "half the channels": lambda: ka.ADMMPrune(sparsity=0.5, structure="channel"),
 }
 NETWORKS = {"CNN-RNN": ("dense", *WAYS), "CNN": ("dense", "30x"), "RNN": ("dense", "30x")}
-EPOCHS = {
-    "CNN-RNN": 30,
-    "CNN": 30,
-    "RNN": 120,
-}  # dense; without convolutions it is slow
+EPOCHS = {"CNN-RNN": 30, "CNN": 30, "RNN": 120}  # of dense networks: letters alone are learned slowly
 BATCH = 128
 KEYS = "factor", "network", "way", "seed"
 
