@@ -180,7 +180,7 @@ def _opened(path):
         return load_model(path)
 
 
-def _data(path, most, *models, least=1):
+def _data(path, most, *models, least=0):
     """The first samples of what models are run on: an array, or one for each input by name."""
     from keras import tree
 
