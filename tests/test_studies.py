@@ -165,7 +165,7 @@ def test_of_several_outputs_the_loss_of_all_counts_unless_one_is_named():
     "how, match",
     [
         ({"sparsities": [0.9, 0.5]}, "must ascend"),
-        ({"monitor": "val_accuracy"}, "must be a metric that the model is compiled with.*'accuracy'"),
+        ({"monitor": "val_accuracy"}, "must be a metric of one number that the model is compiled with.*'accuracy'"),
         ({"validation_data": iter([(X, Y)])}, "A generator is read once"),
         ({"validation_data": (X, Y[:5])}, r"shapes \[\(64, 6\), \(5,\)\]"),
         ({"layers": "c"}, "must choose at least one variable"),

@@ -98,6 +98,7 @@ def pruned(model, **kwargs):
 
 
 @tensorflow
+@pytest.mark.filterwarnings("ignore:.*kernels of frozen layers are not trained:UserWarning")
 @pytest.mark.parametrize("kept", KEPT)
 def test_the_optimizers_of_a_model_are_found(kept):
     np.testing.assert_allclose(pruned(two(KEPT[kept])), [[0.75], [0.75]], atol=1e-3)
